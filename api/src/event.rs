@@ -1,0 +1,42 @@
+//! What changed on a node, as server-sent events (`GET /v1/events`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::init::{Phase, UnitStatus};
+use crate::vm::Vm;
+
+/// One event. The SSE `event:` field is the value of `kind`, `id:` is `sequence`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Event {
+    /// Grows by one with each event since the agent started.
+    pub sequence: u64,
+    /// Microseconds since 1970 by the node's clock.
+    pub unix_us: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "kind", content = "data", rename_all = "kebab-case")]
+pub enum What {
+    /// A VM was created, changed, or changed state.
+    Vm(Vm),
+    /// A VM was deleted.
+    VmDeleted {
+        /// Its name.
+        name: String,
+    },
+    /// A unit of init changed state.
+    Unit(UnitStatus),
+    /// A boot phase ended.
+    Phase(Phase),
+    /// Events were lost because the reader was too slow; read the state anew.
+    Lost {
+        /// How many.
+        count: u64,
+    },
+}

@@ -1,0 +1,104 @@
+//! What the node is, how it booted, what runs on it.
+
+use axion_core::topology::Topology;
+use serde::{Deserialize, Serialize};
+
+pub use crate::init::{LogEntry, Phase, UnitState, UnitStatus};
+
+/// The node (`GET /v1/host`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Host {
+    /// Host name.
+    pub hostname: String,
+    /// Stable identity of the machine: 32 hex digits.
+    pub machine_id: String,
+    /// This boot: a UUID.
+    pub boot_id: String,
+    /// Version of Axion.
+    pub version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Seconds since the kernel started.
+    pub uptime_seconds: u64,
+    /// Whether state survives a reboot; false while it lives in memory.
+    pub persistent_state: bool,
+    /// Whether the clock was set by NTP in this boot; until then it is the RTC's.
+    pub time_synchronized: bool,
+    /// Addresses of the host with their prefix length, loopback and link-local ones left out.
+    pub addresses: Vec<String>,
+    /// Fingerprint of the node's CA: `sha256:` and 64 hex digits.
+    pub ca_fingerprint: String,
+    /// Memory, bytes.
+    pub memory: Memory,
+    /// Share of CPU time in use since the last request for it, 0 to 1, over all CPUs.
+    pub cpu_usage: f32,
+    /// Hardware.
+    pub topology: Topology,
+}
+
+/// Memory of the node, bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Memory {
+    /// What the kernel manages.
+    pub total: u64,
+    /// What a new process could get.
+    pub available: u64,
+}
+
+/// How the node booted (`GET /v1/host/boot`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct BootReport {
+    /// Milliseconds from the kernel's start to init's first instruction.
+    pub kernel_ms: u64,
+    /// Milliseconds from the kernel's start to the end of the last phase; `None` while booting.
+    pub ready_ms: Option<u64>,
+    /// Phases in order, both stages.
+    pub phases: Vec<Phase>,
+}
+
+/// One effective value of the machine config (`GET /v1/host/config`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ConfigValue {
+    /// Dotted name: `network.dns`.
+    pub key: String,
+    /// Value, as TOML.
+    pub value: String,
+    /// Where it came from: `default`, a file, a URL, the kernel command line.
+    pub source: String,
+    /// What changing it takes: `live`, `restart-service`, `reboot`.
+    pub change: String,
+}
+
+/// The machine config in force (`GET /v1/host/config`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostConfig {
+    /// Every value.
+    pub values: Vec<ConfigValue>,
+    /// Documents that were refused, each with its reason and line.
+    pub rejected: Vec<String>,
+}
+
+/// What `POST /v1/host/power` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PowerAction {
+    /// Stop everything in order and restart the machine.
+    Reboot,
+    /// Stop everything in order and power the machine off.
+    PowerOff,
+}
+
+/// Body of `POST /v1/host/power`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PowerRequest {
+    /// What to do.
+    pub action: PowerAction,
+}

@@ -1,0 +1,259 @@
+//! `org.axion.Init1`: what PID 1 offers to the services of its own node.
+//!
+//! D-Bus, peer-to-peer over the Unix socket `axion_core::paths::INIT_SOCKET`; there is no bus. The kernel's word
+//! (`SO_PEERCRED`) says who the peer is: root, the agent and the console may call everything.
+//!
+//! Units are services that init starts by itself (`agent`, `console@ttyS0`) and **transient** ones that the agent asks
+//! for (`vm-hello`). A transient unit that has ended keeps its last status until it is removed, so an agent that was
+//! restarted in between still learns why.
+
+use serde::{Deserialize, Serialize};
+
+/// Well-known object path.
+pub const PATH: &str = "/org/axion/Init1";
+/// Interface name.
+pub const INTERFACE: &str = "org.axion.Init1";
+
+/// What a unit is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type), zvariant(signature = "s"))]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitState {
+    /// Not started, or ended as it should.
+    Inactive,
+    /// Its process runs.
+    Running,
+    /// It was asked to end.
+    Stopping,
+    /// It ended unexpectedly and will be started again after a pause.
+    BackOff,
+    /// It ended with an error and stays down.
+    Failed,
+}
+
+impl std::fmt::Display for UnitState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Inactive => "inactive",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::BackOff => "back-off",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// A unit as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct UnitStatus {
+    /// Name.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// Asked for by the agent rather than part of the node.
+    pub transient: bool,
+    /// State.
+    pub state: UnitState,
+    /// Process, while there is one.
+    pub pid: Option<u32>,
+    /// Times it was started again by itself.
+    pub restarts: u32,
+    /// When it entered the state, microseconds since 1970.
+    pub since_unix_us: u64,
+    /// How it last ended: `exited with status 1`, `killed by SIGSEGV`.
+    pub exit: Option<String>,
+    /// Exit status of the last run, where it ended by itself.
+    pub exit_status: Option<i32>,
+}
+
+/// A transient unit to start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct TransientUnit {
+    /// Name: 1 to 64 of a-z, 0-9, `-`, `@`.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// Program and arguments; the program is an absolute path.
+    pub argv: Vec<String>,
+    /// Environment, `KEY=value`; nothing else is inherited.
+    pub env: Vec<String>,
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Directory below `/run/axion` that is made for the unit (owned by its user, mode 2750, group axion, so that the agent
+    /// reaches sockets in it), made its working directory, and removed with the unit. Empty: none.
+    pub run_directory: String,
+    /// Files written into `run_directory` before the start (name, contents), readable by the unit.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Times it is started again when it ended with an error; 0: never.
+    pub max_restarts: u32,
+    /// Milliseconds between SIGTERM and SIGKILL.
+    pub stop_timeout_ms: u32,
+}
+
+/// How a boot phase or task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type), zvariant(signature = "s"))]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// As it should.
+    Ok,
+    /// A best-effort task failed; the boot went on.
+    Degraded,
+    /// An essential task failed; the boot stopped.
+    Failed,
+}
+
+/// A boot phase that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct Phase {
+    /// 1 (from the initramfs) or 2 (from the root).
+    pub stage: u8,
+    /// Name.
+    pub name: String,
+    /// Microseconds from the kernel's start to the phase's start.
+    pub start_us: u64,
+    /// Microseconds it took.
+    pub duration_us: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its tasks.
+    pub tasks: Vec<Task>,
+}
+
+/// A task of a boot phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct Task {
+    /// Name.
+    pub name: String,
+    /// Whether the boot stops when it fails.
+    pub essential: bool,
+    /// Microseconds it took.
+    pub duration_us: u64,
+    /// What went wrong, where it did.
+    pub error: Option<String>,
+}
+
+/// How the node booted, so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct BootStatus {
+    /// Microseconds from the kernel's start to init's first instruction.
+    pub kernel_us: u64,
+    /// Microseconds from the kernel's start to the end of the last phase; `None` while booting.
+    pub ready_us: Option<u64>,
+    /// Phases that have ended.
+    pub phases: Vec<Phase>,
+}
+
+/// Facts about the running node that only init knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct NodeStatus {
+    /// Host name in force.
+    pub hostname: String,
+    /// Stable identity of the machine: 32 hex digits.
+    pub machine_id: String,
+    /// Whether `/var/lib/axion` survives a reboot.
+    pub persistent_state: bool,
+    /// Whether the clock was set by NTP in this boot.
+    pub time_synchronized: bool,
+    /// Why the clock is not in step, where it is not.
+    pub time_detail: String,
+    /// Seconds in which the hardware watchdog fires when it is not fed; 0: there is none.
+    pub watchdog_seconds: u32,
+    /// Interfaces: name, state for people (`10.0.2.15/24 by DHCP`, `no link`).
+    pub network: Vec<(String, String)>,
+}
+
+/// A line of the node's log: kernel, init and services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct LogEntry {
+    /// Grows by one with each line; a gap means lines that the ring has dropped.
+    pub sequence: u64,
+    /// Microseconds since 1970.
+    pub unix_us: u64,
+    /// Syslog severity (RFC 5424 §6.2.1): 0 emergency to 7 debug.
+    pub severity: u8,
+    /// `kernel`, `init`, or the unit's name.
+    pub source: String,
+    /// Text without a line end.
+    pub message: String,
+}
+
+#[cfg(feature = "dbus")]
+pub use proxy::{Error, InitProxy, connect};
+
+#[cfg(feature = "dbus")]
+mod proxy {
+    use super::{BootStatus, LogEntry, NodeStatus, Phase, TransientUnit, UnitStatus};
+
+    /// A D-Bus call to init that failed. `zbus::fdo::Error` names tell what: `UnknownObject`: no such unit,
+    /// `InvalidArgs`: refused for its arguments, `FileExists`: a unit of that name exists, `Failed`: the rest.
+    pub type Error = zbus::Error;
+
+    /// Proxy of `org.axion.Init1`.
+    #[zbus::proxy(interface = "org.axion.Init1", default_path = "/org/axion/Init1")]
+    pub trait Init {
+        /// Every unit.
+        fn list_units(&self) -> zbus::Result<Vec<UnitStatus>>;
+        /// One unit.
+        fn get_unit(&self, name: &str) -> zbus::Result<UnitStatus>;
+        /// Starts a unit that is down.
+        fn start_unit(&self, name: &str) -> zbus::Result<()>;
+        /// Stops a unit: SIGTERM, then SIGKILL. Returns when the signal was sent.
+        fn stop_unit(&self, name: &str) -> zbus::Result<()>;
+        /// SIGKILL to every process of a unit.
+        fn kill_unit(&self, name: &str) -> zbus::Result<()>;
+        /// Stops a unit and starts it again.
+        fn restart_unit(&self, name: &str) -> zbus::Result<()>;
+        /// Makes and starts a transient unit.
+        fn start_transient_unit(&self, unit: &TransientUnit) -> zbus::Result<UnitStatus>;
+        /// Forgets a transient unit that is down and removes its run directory.
+        fn remove_unit(&self, name: &str) -> zbus::Result<()>;
+        /// How the node booted.
+        fn boot_status(&self) -> zbus::Result<BootStatus>;
+        /// Facts about the running node.
+        fn node_status(&self) -> zbus::Result<NodeStatus>;
+        /// Log lines after sequence number `after`, oldest first, at most `limit`; with `after` 0 the last `limit` ones.
+        fn logs(&self, after: u64, limit: u32) -> zbus::Result<Vec<LogEntry>>;
+        /// Stops everything in order and restarts the machine.
+        fn reboot(&self) -> zbus::Result<()>;
+        /// Stops everything in order and powers the machine off.
+        fn power_off(&self) -> zbus::Result<()>;
+        /// A unit changed state.
+        #[zbus(signal)]
+        fn unit_changed(&self, unit: UnitStatus) -> zbus::Result<()>;
+        /// A transient unit was removed.
+        #[zbus(signal)]
+        fn unit_removed(&self, name: String) -> zbus::Result<()>;
+        /// A boot phase ended.
+        #[zbus(signal)]
+        fn phase_finished(&self, phase: Phase) -> zbus::Result<()>;
+    }
+
+    /// Connects to init's socket at `path`.
+    ///
+    /// # Errors
+    /// The socket is not there or refuses the peer.
+    pub async fn connect(path: &str) -> zbus::Result<InitProxy<'static>> {
+        let stream = std::os::unix::net::UnixStream::connect(path)
+            .map_err(|e| zbus::Error::InputOutput(std::sync::Arc::new(e)))?;
+        let connection = zbus::connection::Builder::unix_stream(stream).p2p().build().await?;
+        InitProxy::new(&connection, super::PATH).await
+    }
+}

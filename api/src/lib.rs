@@ -1,0 +1,23 @@
+//! The wire contract of an Axion node.
+//!
+//! | module      | spoken between                                                             |
+//! |-------------|----------------------------------------------------------------------------|
+//! | [`host`]    | any client and the agent: what the node is, how it booted, what runs        |
+//! | [`vm`]      | any client and the agent: virtual machines                                  |
+//! | [`event`]   | the agent and any client: what changed, as server-sent events               |
+//! | [`problem`] | every error of the REST API (RFC 9457)                                      |
+//! | [`vmm`]     | the agent and one VMM process: its config file and its control socket       |
+//! | [`init`]    | the agent or the console and PID 1: units, phases, logs, power              |
+//! | `client`    | the typed client of the REST API (feature `client`)                         |
+
+#[cfg(feature = "client")]
+pub mod client;
+pub mod event;
+pub mod host;
+pub mod init;
+pub mod problem;
+pub mod vm;
+pub mod vmm;
+
+/// Port of the agent's HTTPS listener.
+pub const DEFAULT_PORT: u16 = 8443;

@@ -1,0 +1,31 @@
+//! The machine config: one TOML document, its sources, and where each effective value came from.
+//!
+//! ```text
+//! built-in defaults < AXION-CFG volume (axion.toml) < installed state < axion.config= on the command line
+//! ```
+//!
+//! A later source wins **per field**. Each document is checked on its own before anything is merged: one that has an
+//! error is rejected whole, with its line, and the node goes on with the others ([`Effective::rejected`]), so that a
+//! typing error never makes a node unreachable.
+
+mod merge;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, resolve};
+pub use schema::{
+    Api, Boot, Console, FailureAction, Interface, InterfaceMatch, Logging, MachineConfig, Network, Time, Watchdog,
+};
+
+/// A machine config document that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{source_name}{}: {message}", line.map(|n| format!(" line {n}")).unwrap_or_default())]
+pub struct ConfigError {
+    /// The document, as an operator would name it: a file, a URL, `axion.config= on the kernel command line`.
+    pub source_name: String,
+    /// Line in the document, from 1, where known.
+    pub line: Option<usize>,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}

@@ -1,0 +1,1 @@
+//! Which machine this is, the same at every boot.

@@ -1,0 +1,20 @@
+//! What the host is and what it should be.
+//!
+//! Everything here is pure: it reads through an injected root directory, decides, and changes nothing.
+//! The effects live in `axion-init` and `axion-agent`.
+//!
+//! | module       | question it answers                                                      |
+//! |--------------|--------------------------------------------------------------------------|
+//! | [`cmdline`]  | what does the kernel command line say, in order?                         |
+//! | [`config`]   | what did the operator ask for, and which source said so?                 |
+//! | [`identity`] | which machine is this, the same at every boot?                           |
+//! | [`topology`] | which CPUs, memory, NUMA nodes, PCI devices, disks and NICs are there?   |
+//! | [`quantity`] | how are byte sizes and durations written and read?                       |
+//! | [`paths`]    | where do the parts of a running node meet in the file system?            |
+
+pub mod cmdline;
+pub mod config;
+pub mod identity;
+pub mod paths;
+pub mod quantity;
+pub mod topology;

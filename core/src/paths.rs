@@ -1,0 +1,49 @@
+//! Where the parts of a running node meet in the file system.
+//!
+//! One place, so that init, agent, console, VMM and the tests cannot disagree.
+
+/// Volatile state of the node: sockets, facts about this boot.
+pub const RUN: &str = "/run/axion";
+/// Socket of `org.axion.Init1` (D-Bus peer-to-peer), mode 0660, group [`GROUP_AXION`].
+pub const INIT_SOCKET: &str = "/run/axion/init.sock";
+/// Local socket of the agent's REST API (no TLS, no token; peers by credentials), mode 0660, group [`GROUP_AXION`].
+pub const AGENT_SOCKET: &str = "/run/axion/agent/agent.sock";
+/// Directory of the agent's volatile files; owned by the agent, group [`GROUP_AXION`], mode 2770.
+pub const AGENT_RUN: &str = "/run/axion/agent";
+/// The bearer token that the agent made itself, until an operator has confirmed on the console that they noted it.
+pub const FIRST_TOKEN: &str = "/run/axion/agent/first-token";
+/// SHA-256 fingerprint of the node's CA certificate, as `sha256:` and lower-case hex.
+pub const FINGERPRINT: &str = "/run/axion/agent/fingerprint";
+/// Effective machine config (JSON of `config::Effective`) that init resolved; readable by everyone, holds no secret.
+pub const EFFECTIVE_CONFIG: &str = "/run/axion/config.json";
+/// One directory per VM: `config.json`, `api.sock`, `console.sock`.
+pub const VMS_RUN: &str = "/run/axion/vms";
+/// Persistent state: a ZFS dataset when a pool exists, else a tmpfs that init mounts.
+pub const STATE: &str = "/var/lib/axion";
+/// The agent's store and TLS keys; owned by the agent, mode 0700.
+pub const AGENT_STATE: &str = "/var/lib/axion/agent";
+/// Guest kernels and initial RAM disks that were uploaded, by SHA-256; owned by the agent, readable by VMMs.
+pub const IMAGES: &str = "/var/lib/axion/images";
+/// The guest kernel (ELF with a PVH note) that the image carries.
+pub const GUEST_KERNEL: &str = "/usr/share/axion/guest/vmlinux";
+/// The guest initramfs (Debian's busybox and a login shell on the console) that the image carries.
+pub const GUEST_INITRD: &str = "/usr/share/axion/guest/initrd";
+/// Our programs.
+pub const INIT: &str = "/usr/lib/axion/axion-init";
+/// The node agent.
+pub const AGENT: &str = "/usr/lib/axion/axion-agent";
+/// The TUI.
+pub const CONSOLE: &str = "/usr/lib/axion/axion-console";
+/// The virtual machine monitor.
+pub const VMM: &str = "/usr/lib/axion/axion-vmm";
+
+/// Group of the node's own services: may talk to init and to the agent's local socket.
+pub const GROUP_AXION: u32 = 900;
+/// User of the agent; its primary group is [`GROUP_AXION`].
+pub const UID_AGENT: u32 = 901;
+/// User of the console; its primary group is [`GROUP_AXION`].
+pub const UID_CONSOLE: u32 = 902;
+/// Group that may open `/dev/kvm`.
+pub const GROUP_KVM: u32 = 903;
+/// First user id given to VMM processes; each VM has one of its own.
+pub const UID_VM_BASE: u32 = 100_000;

@@ -1,0 +1,137 @@
+//! Processors: identity, place, caches, isolation.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Processor model, from `/proc/cpuinfo`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct CpuModel {
+    /// `AuthenticAMD`, `GenuineIntel`, …
+    pub vendor: String,
+    /// Marketing name.
+    pub name: String,
+    /// `vmx` or `svm` where the CPU can run guests.
+    pub virtualization: Option<String>,
+}
+
+/// One logical CPU.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Cpu {
+    /// Linux number.
+    pub id: u32,
+    /// Whether it takes work.
+    pub online: bool,
+    /// Physical package.
+    pub socket: u32,
+    /// Core within the socket.
+    pub core: u32,
+    /// NUMA node.
+    pub node: u32,
+    /// CPUs of the same core, itself included.
+    pub siblings: CpuSet,
+    /// CPUs that share the last-level cache, itself included.
+    pub llc: CpuSet,
+    /// Kept free of the scheduler's balancing (`/sys/devices/system/cpu/isolated`).
+    pub isolated: bool,
+}
+
+/// A set of CPUs, written as the kernel does: `0-3,8`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CpuSet(BTreeSet<u32>);
+
+/// Text that is no CPU list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a CPU list; allowed are numbers and ranges, as in `0-3,8`")]
+pub struct CpuSetError(pub String);
+
+impl CpuSet {
+    /// Whether `cpu` is in the set.
+    pub fn contains(&self, cpu: u32) -> bool {
+        self.0.contains(&cpu)
+    }
+
+    /// The CPUs in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<u32> for CpuSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(cpus: I) -> Self {
+        Self(cpus.into_iter().collect())
+    }
+}
+
+impl FromStr for CpuSet {
+    type Err = CpuSetError;
+
+    fn from_str(text: &str) -> Result<Self, CpuSetError> {
+        let bad = || CpuSetError(text.to_owned());
+        let number = |t: &str| t.parse::<u32>().ok().filter(|n| *n < 1 << 16).ok_or_else(bad);
+        let mut cpus = BTreeSet::new();
+        for part in text.trim().split(',').filter(|p| !p.is_empty()) {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (number(first)?, number(last)?);
+            if last < first {
+                return Err(bad());
+            }
+            cpus.extend(first..=last);
+        }
+        Ok(Self(cpus))
+    }
+}
+
+impl fmt::Display for CpuSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cpus = self.0.iter().copied().peekable();
+        let mut separator = "";
+        while let Some(first) = cpus.next() {
+            let mut last = first;
+            while cpus.next_if_eq(&(last + 1)).is_some() {
+                last += 1;
+            }
+            write!(f, "{separator}{first}")?;
+            if last > first {
+                write!(f, "-{last}")?;
+            }
+            separator = ",";
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for CpuSet {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CpuSet {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl utoipa::PartialSchema for CpuSet {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        <String as utoipa::PartialSchema>::schema()
+    }
+}
+#[cfg(feature = "schema")]
+impl utoipa::ToSchema for CpuSet {}

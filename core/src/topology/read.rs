@@ -1,0 +1,1 @@
+//! Small readers of one-value files.

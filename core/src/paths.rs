@@ -20,6 +20,8 @@ pub const EFFECTIVE_CONFIG: &str = "/run/axion/config.json";
 pub const VMS_RUN: &str = "/run/axion/vms";
 /// Persistent state: a ZFS dataset when a pool exists, else a tmpfs that init mounts.
 pub const STATE: &str = "/var/lib/axion";
+/// The machine id, 32 hex digits, of a node whose state persists.
+pub const MACHINE_ID: &str = "/var/lib/axion/machine-id";
 /// The agent's store and TLS keys; owned by the agent, mode 0700.
 pub const AGENT_STATE: &str = "/var/lib/axion/agent";
 /// Guest kernels and initial RAM disks that were uploaded, by SHA-256; owned by the agent, readable by VMMs.

@@ -28,26 +28,46 @@ pub struct Span(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
-const SPAN_UNITS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
-const SIZE_UNITS: [(&str, u64); 5] =
-    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const SPAN_UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("min", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+const SIZE_UNITS: [(&str, u64); 5] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
 
 fn parse(text: &str, units: &[(&str, u64)], form: &'static str) -> Result<u64, QuantityError> {
     let malformed = || QuantityError::Malformed(text.to_owned(), form);
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(malformed)?;
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim_start();
-    let factor = units.iter().find(|(name, _)| *name == unit).map(|(_, f)| *f).ok_or_else(malformed)?;
+    let factor = units
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .map(|(_, f)| *f)
+        .ok_or_else(malformed)?;
     if number.is_empty() {
         return Err(malformed());
     }
     let too_large = || QuantityError::TooLarge(text.to_owned());
-    number.parse::<u64>().map_err(|_| too_large())?.checked_mul(factor).ok_or_else(too_large)
+    number
+        .parse::<u64>()
+        .map_err(|_| too_large())?
+        .checked_mul(factor)
+        .ok_or_else(too_large)
 }
 
 fn format(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let fits = units.iter().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
+    let fits = units
+        .iter()
+        .find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
     match fits.or(units.last()) {
         Some((name, factor)) => write!(f, "{}{name}", value / factor),
         None => write!(f, "{value}"),
@@ -63,7 +83,11 @@ impl FromStr for Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        format(u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX), &SPAN_UNITS, f)
+        format(
+            u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX),
+            &SPAN_UNITS,
+            f,
+        )
     }
 }
 

@@ -88,12 +88,20 @@ pub struct Rejected {
 
 /// Checks each document, drops the ones with an error, and merges the others over the defaults, weakest source first.
 pub fn resolve(_documents: &[Document]) -> Effective {
-    Effective { config: MachineConfig::default(), provenance: BTreeMap::new(), rejected: Vec::new() }
+    Effective {
+        config: MachineConfig::default(),
+        provenance: BTreeMap::new(),
+        rejected: Vec::new(),
+    }
 }
 
 impl ConfigError {
     /// The same as a record of a refused document.
     pub fn rejected(self, source: Source) -> Rejected {
-        Rejected { source, line: self.line, message: self.message }
+        Rejected {
+            source,
+            line: self.line,
+            message: self.message,
+        }
     }
 }

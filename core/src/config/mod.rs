@@ -8,14 +8,17 @@
 //! error is rejected whole, with its line, and the node goes on with the others ([`Effective::rejected`]), so that a
 //! typing error never makes a node unreachable.
 
+mod check;
 mod merge;
 mod schema;
 #[cfg(test)]
 mod tests;
 
+pub use check::check;
 pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, resolve};
 pub use schema::{
-    Api, Boot, Console, FailureAction, Interface, InterfaceMatch, Logging, MachineConfig, Network, Time, Watchdog,
+    Api, Boot, Console, FailureAction, Interface, InterfaceMatch, Logging, MachineConfig, Network, Time,
+    Watchdog,
 };
 
 /// A machine config document that cannot be used.

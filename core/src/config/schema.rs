@@ -178,18 +178,27 @@ impl Default for Time {
 
 impl Default for Api {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([0, 0, 0, 0], 8443)), token_hashes: Vec::new() }
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            token_hashes: Vec::new(),
+        }
     }
 }
 
 impl Default for Boot {
     fn default() -> Self {
-        Self { on_failure: FailureAction::Reboot, countdown: Span(Duration::from_secs(30)) }
+        Self {
+            on_failure: FailureAction::Reboot,
+            countdown: Span(Duration::from_secs(30)),
+        }
     }
 }
 
 impl Default for Watchdog {
     fn default() -> Self {
-        Self { enabled: true, timeout: Span(Duration::from_secs(60)) }
+        Self {
+            enabled: true,
+            timeout: Span(Duration::from_secs(60)),
+        }
     }
 }

@@ -1,3 +1,92 @@
-//! To come.
+//! `cargo xtask`: builds, runs, tests and measures the appliance.
+//!
+//! | file            | task                                                                          |
+//! |-----------------|-------------------------------------------------------------------------------|
+//! | `setup.rs`      | what the host needs, and installing it                                        |
+//! | `debian.rs`     | Debian's packages for the image, from a private apt root                      |
+//! | `kernel.rs`     | the host's and the guest's kernel from the fragments in `kernel-config/`      |
+//! | `programs.rs`   | our programs, linked statically                                               |
+//! | `rootfs.rs`     | the root file system from `rootfs/`, as EROFS, and the guest's initramfs      |
+//! | `sbom.rs`       | the list of everything in the image with version and licence (SPDX)           |
+//! | `image.rs`      | kernel and initramfs, ready to boot, and how large each part is               |
+//! | `run.rs`        | boots the image in QEMU with its console in this terminal                     |
+//! | `test.rs`       | everything that must pass                                                     |
+//! | `bench.rs`      | measurements, compared within one run                                         |
+//! | `clean.rs`      | removes build products                                                        |
+//!
+//! A step whose inputs have not changed is not run again: `cache.rs` names each product by a hash of all its inputs,
+//! `step.rs` runs commands with a line of progress on the terminal and the whole output in a file.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 
-fn main() {}
+mod bench;
+mod cache;
+mod clean;
+mod debian;
+mod image;
+mod kernel;
+mod layout;
+mod programs;
+mod rootfs;
+mod run;
+mod sbom;
+mod setup;
+mod step;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs, tests and measures the Axion appliance.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, after_help = "The first `cargo xtask run` on a fresh Debian machine installs what \
+    the build needs (it asks first), builds everything and boots it. Products are in target/axion, expensive ones are \
+    kept in ~/.cache/axion (AXION_CACHE names another place).")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install the host packages that the build needs
+    Setup(setup::Options),
+    /// Say what is missing on this machine, changing nothing
+    Doctor,
+    /// Build the appliance's kernel
+    Kernel,
+    /// Build the kernel that microVMs boot by default
+    GuestKernel,
+    /// Build the root file system
+    Rootfs,
+    /// Build the bootable image: kernel and initramfs
+    Image,
+    /// Build what is missing and boot the image in QEMU, its console in this terminal
+    Run(run::Options),
+    /// Format, lints, unit, integration and end-to-end tests
+    Test(test::Options),
+    /// Measure, with comparisons taken in the same run
+    Bench(bench::Options),
+    /// Remove build products
+    Clean(clean::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Setup(options) => setup::install(&options),
+        Task::Doctor => setup::doctor(),
+        Task::Kernel => kernel::HOST.build().map(drop),
+        Task::GuestKernel => kernel::GUEST.build().map(drop),
+        Task::Rootfs => rootfs::build().map(drop),
+        Task::Image => image::build().map(drop),
+        Task::Run(options) => run::run(&options),
+        Task::Test(options) => test::test(&options),
+        Task::Bench(options) => bench::bench(&options),
+        Task::Clean(options) => clean::clean(&options),
+    }
+}

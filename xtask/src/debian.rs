@@ -1,0 +1,123 @@
+//! Debian's packages for the image, from a private apt root.
+//!
+//! The image is made from trixie whatever the build machine runs, so apt works on a directory of its own with its own
+//! lists and its own (empty) idea of what is installed; the host is left alone. The archive's address and keyring are
+//! those of the host's own configuration.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+
+use crate::layout;
+use crate::step::{Step, output};
+
+const SUITE: &str = "trixie";
+/// Lists older than this are fetched again: packages move, and a version that has gone cannot be downloaded.
+const LISTS_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A package that was downloaded.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 of the .deb file.
+    pub sha256: String,
+    /// The .deb file.
+    pub file: PathBuf,
+}
+
+impl Package {
+    /// Unpacks the package's files below `into`.
+    pub fn unpack(&self, step: &Step, into: &Path) -> Result<()> {
+        fs::create_dir_all(into)?;
+        step.run(Command::new("dpkg-deb").arg("-x").arg(&self.file).arg(into))
+    }
+}
+
+fn root() -> PathBuf {
+    layout::cache().join("apt").join(SUITE)
+}
+
+fn apt(program: &str) -> Command {
+    let root = root();
+    let mut command = Command::new(program);
+    command
+        .arg("-o")
+        .arg(format!("Dir={}", root.display()))
+        .arg("-o")
+        .arg(format!("Dir::State::status={}", root.join("var/lib/dpkg/status").display()))
+        .arg("-o")
+        .arg(format!("Dir::Cache={}", root.join("var/cache/apt").display()))
+        .args(["-o", "APT::Sandbox::User=root"])
+        .env("LC_ALL", "C");
+    command
+}
+
+/// Address and keyring of the Debian archive, from the host's deb822 sources or its one-line `sources.list`.
+pub fn host_archive() -> Result<(String, String)> {
+    const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let text = fs::read_to_string("/etc/apt/sources.list.d/debian.sources")
+        .or_else(|_| fs::read_to_string("/etc/apt/sources.list"))
+        .context("finding the Debian archive: neither /etc/apt/sources.list.d/debian.sources nor /etc/apt/sources.list can be read")?;
+    let uri = text
+        .lines()
+        .filter(|l| !l.trim_start().starts_with('#'))
+        .find_map(|l| match l.split_once(':') {
+            Some(("URIs", uri)) => uri.split_whitespace().next(),
+            _ => l.strip_prefix("deb ").and_then(|l| l.split_whitespace().find(|w| w.contains("://"))),
+        })
+        .context("the host's apt sources name no Debian archive")?;
+    Ok((uri.to_owned(), KEYRING.to_owned()))
+}
+
+fn prepare(step: &Step) -> Result<()> {
+    let root = root();
+    for dir in ["etc/apt/sources.list.d", "etc/apt/preferences.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/lib/dpkg"] {
+        fs::create_dir_all(root.join(dir))?;
+    }
+    let status = root.join("var/lib/dpkg/status");
+    if !status.exists() {
+        fs::write(&status, "")?;
+    }
+    let (uri, keyring) = host_archive()?;
+    let sources = format!(
+        "Types: deb\nURIs: {uri}\nSuites: {SUITE} {SUITE}-updates\nComponents: main contrib\nSigned-By: {keyring}\n"
+    );
+    let sources_file = root.join("etc/apt/sources.list.d/axion.sources");
+    let stamp = root.join("updated");
+    let fresh = fs::read_to_string(&sources_file).is_ok_and(|t| t == sources)
+        && fs::metadata(&stamp)
+            .and_then(|m| m.modified())
+            .is_ok_and(|t| SystemTime::now().duration_since(t).is_ok_and(|age| age < LISTS_MAX_AGE));
+    if !fresh {
+        fs::write(&sources_file, sources)?;
+        step.run(apt("apt-get").arg("update"))?;
+        fs::write(&stamp, "")?;
+    }
+    Ok(())
+}
+
+/// Downloads a package without its dependencies: the image takes the files that it names, not closures.
+pub fn fetch(step: &Step, name: &str) -> Result<Package> {
+    prepare(step)?;
+    let archives = root().join("var/cache/apt/archives");
+    let shown = output(apt("apt-cache").args(["show", "--no-all-versions", name]))?;
+    let field = |key: &str| {
+        shown
+            .lines()
+            .find_map(|l| l.strip_prefix(key)?.strip_prefix(": "))
+            .map(str::to_owned)
+            .with_context(|| format!("apt-cache show {name} gives no {key}"))
+    };
+    let (version, sha256, architecture) = (field("Version")?, field("SHA256")?, field("Architecture")?);
+    let file = archives.join(format!("{name}_{}_{architecture}.deb", version.replace(':', "%3a")));
+    if !file.exists() {
+        step.run(apt("apt-get").arg("download").arg(name).current_dir(&archives))?;
+    }
+    Ok(Package { name: name.to_owned(), version, sha256, file })
+}

@@ -1,0 +1,106 @@
+//! The bootable image: `vmlinuz` and `initramfs.cpio`, the same pair for every medium.
+//!
+//! The initramfs is an uncompressed cpio of two files: `/init` and the root as EROFS, which is compressed itself and is
+//! read where it lies, so that a boot decompresses only what it uses.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cpio::newc::Builder;
+use serde::Serialize;
+
+use crate::step::Step;
+use crate::{layout, programs, rootfs};
+
+/// Where the image is.
+pub struct Image {
+    /// Directory with `vmlinuz`, `initramfs.cpio`, `floor.cpio`, `guest/`.
+    pub dir: PathBuf,
+}
+
+/// Bytes of each part of the image.
+#[derive(Debug, Clone, Serialize)]
+struct Sizes {
+    vmlinuz: u64,
+    initramfs: u64,
+    root_erofs: u64,
+    init: u64,
+    agent: u64,
+    console: u64,
+    vmm: u64,
+    axctl: u64,
+    guest_kernel: u64,
+    guest_initrd: u64,
+}
+
+/// Builds the image, or finds that nothing has changed.
+pub fn build() -> Result<Image> {
+    let root = rootfs::build()?;
+    let step = Step::start("image")?;
+    let dir = layout::products();
+    let staging = dir.join("staging-initramfs");
+    drop(fs::remove_dir_all(&staging));
+    fs::create_dir_all(staging.join("axion"))?;
+    fs::copy(programs::path("axion-init"), staging.join("init"))?;
+    fs::hard_link(&root.erofs, staging.join("axion/root.erofs"))?;
+    fs::write(dir.join("initramfs.cpio"), cpio(&staging)?)?;
+    fs::remove_dir_all(&staging)?;
+    fs::create_dir_all(&staging)?;
+    fs::copy(programs::path("floor"), staging.join("init"))?;
+    fs::write(dir.join("floor.cpio"), cpio(&staging)?)?;
+    fs::remove_dir_all(&staging)?;
+    fs::copy(root.kernel.dir.join("vmlinuz"), dir.join("vmlinuz"))?;
+    step.done();
+
+    let size = |path: &Path| fs::metadata(path).map(|m| m.len()).with_context(|| path.display().to_string());
+    let sizes = Sizes {
+        vmlinuz: size(&dir.join("vmlinuz"))?,
+        initramfs: size(&dir.join("initramfs.cpio"))?,
+        root_erofs: size(&root.erofs)?,
+        init: size(&programs::path("axion-init"))?,
+        agent: size(&programs::path("axion-agent"))?,
+        console: size(&programs::path("axion-console"))?,
+        vmm: size(&programs::path("axion-vmm"))?,
+        axctl: size(&programs::path("axctl"))?,
+        guest_kernel: size(&root.guest_kernel.dir.join("vmlinux"))?,
+        guest_initrd: size(&root.guest_initrd)?,
+    };
+    fs::write(dir.join("sizes.json"), serde_json::to_string_pretty(&sizes)?)?;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    eprintln!(
+        "  image: {:.1} MiB (kernel {:.1}, initramfs {:.1}) in {}",
+        mib(sizes.vmlinuz + sizes.initramfs),
+        mib(sizes.vmlinuz),
+        mib(sizes.initramfs),
+        dir.display()
+    );
+    Ok(Image { dir })
+}
+
+/// A directory as a cpio archive in the kernel's "newc" format (Documentation/driver-api/early-userspace), owned by root,
+/// with one time stamp, sorted; directories and regular files.
+pub fn cpio(dir: &Path) -> Result<Vec<u8>> {
+    let mut archive = Vec::new();
+    for (inode, entry) in walkdir::WalkDir::new(dir).min_depth(1).sort_by_file_name().into_iter().enumerate() {
+        let entry = entry?;
+        let name = entry.path().strip_prefix(dir)?.to_string_lossy().into_owned();
+        let (mode, content) = if entry.file_type().is_dir() {
+            (0o40_755, Vec::new())
+        } else {
+            let mode = 0o100_000 | (entry.metadata()?.permissions().mode() & 0o755);
+            (mode, fs::read(entry.path()).with_context(|| entry.path().display().to_string())?)
+        };
+        let mut file = Builder::new(&name)
+            .ino(u32::try_from(inode)? + 1)
+            .mode(mode)
+            .mtime(layout::SOURCE_DATE_EPOCH)
+            .write(&mut archive, u32::try_from(content.len())?);
+        file.write_all(&content)?;
+        file.finish()?;
+    }
+    cpio::newc::trailer(&mut archive)?;
+    Ok(archive)
+}

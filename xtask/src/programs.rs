@@ -1,0 +1,45 @@
+//! Our programs, linked statically against glibc so that the image needs no loader and no libraries.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::layout;
+use crate::step::Step;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Packages whose programs go into the image or are used beside it.
+const PACKAGES: [&str; 6] = ["axion-init", "axion-agent", "axion-console", "axion-vmm", "axctl", "axion-lab"];
+
+/// Builds every program.
+pub fn build() -> Result<()> {
+    let step = Step::start("programs")?;
+    let cargo_home = std::env::var("CARGO_HOME")
+        .unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap_or_default()));
+    // Paths of this machine would make the image differ between machines.
+    let flags = [
+        "-Ctarget-feature=+crt-static".to_owned(),
+        format!("--remap-path-prefix={}=/axion", layout::root().display()),
+        format!("--remap-path-prefix={cargo_home}=/cargo"),
+    ];
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(layout::root())
+        .args(["build", "--release", "--locked", "--bins", "--target", TARGET])
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env("CARGO_TERM_COLOR", "never")
+        .env("SOURCE_DATE_EPOCH", layout::SOURCE_DATE_EPOCH.to_string());
+    for package in PACKAGES {
+        cargo.args(["-p", package]);
+    }
+    step.run(&mut cargo)?;
+    step.done();
+    Ok(())
+}
+
+/// Where a built program is.
+pub fn path(name: &str) -> PathBuf {
+    layout::target().join(TARGET).join("release").join(name)
+}

@@ -1,0 +1,204 @@
+//! The root file system: our programs, the kernel's modules, static files and what `rootfs/manifest.toml` names of
+//! Debian's packages; nothing else. Also the initramfs of the default guest, made the same way.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::cache::Key;
+use crate::debian::{self, Package};
+use crate::kernel::{self, Built};
+use crate::step::Step;
+use crate::{layout, programs, sbom};
+
+/// Grows when this file changes what comes out.
+const RECIPE: u32 = 1;
+
+/// Programs in the root, and where.
+const PROGRAMS: [(&str, &str); 5] = [
+    ("axion-init", "usr/lib/axion/axion-init"),
+    ("axion-agent", "usr/lib/axion/axion-agent"),
+    ("axion-console", "usr/lib/axion/axion-console"),
+    ("axion-vmm", "usr/lib/axion/axion-vmm"),
+    ("axctl", "usr/bin/axctl"),
+];
+
+/// Mount points and directories that the root has besides those of its files.
+const DIRECTORIES: [&str; 9] = ["dev", "newroot", "proc", "run", "sys", "tmp", "var", "usr/share/axion/guest", "usr/lib/modules"];
+
+const SYMLINKS: [(&str, &str); 5] = [
+    ("lib", "usr/lib"),
+    ("bin", "usr/bin"),
+    ("sbin", "usr/bin"),
+    ("etc/resolv.conf", "/run/axion/resolv.conf"),
+    ("etc/mtab", "/proc/self/mounts"),
+];
+
+/// Whether an entry of the manifest goes into the appliance or into its default guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Destination {
+    Root,
+    Guest,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    package: Vec<Entry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    /// For the reader of the manifest; it is refused without one.
+    why: String,
+    into: Destination,
+    files: BTreeMap<String, String>,
+}
+
+/// A root file system that was built.
+pub struct Root {
+    /// The EROFS image.
+    pub erofs: PathBuf,
+    /// The kernel it belongs to.
+    pub kernel: Built,
+    /// The guest's kernel.
+    pub guest_kernel: Built,
+    /// The guest's initramfs.
+    pub guest_initrd: PathBuf,
+}
+
+/// Builds the root file system, or finds that nothing has changed.
+pub fn build() -> Result<Root> {
+    let kernel = kernel::HOST.build()?;
+    let guest_kernel = kernel::GUEST.build()?;
+    programs::build()?;
+    let step = Step::start("root file system")?;
+    let sources = layout::root().join("rootfs");
+    let manifest = read_manifest(&sources.join("manifest.toml"))?;
+    let packages = manifest
+        .package
+        .iter()
+        .map(|entry| Ok((debian::fetch(&step, &entry.name)?, entry)))
+        .collect::<Result<Vec<_>>>()?;
+
+    let products = layout::products();
+    let (erofs, guest_initrd) = (products.join("root.erofs"), products.join("guest/initrd"));
+    let mut key = Key::new("rootfs", RECIPE).path(&sources)?.path(&kernel.dir)?.path(&guest_kernel.dir)?;
+    for (package, _) in &packages {
+        key = key.text(&package.name, &package.sha256);
+    }
+    for (program, _) in PROGRAMS {
+        key = key.path(&programs::path(program))?;
+    }
+    let hash = key.path(&layout::root().join("Cargo.lock"))?.finish();
+    let stamp = products.join("root.hash");
+    if erofs.exists() && guest_initrd.exists() && fs::read_to_string(&stamp).is_ok_and(|h| h == hash) {
+        step.done();
+        return Ok(Root { erofs, kernel, guest_kernel, guest_initrd });
+    }
+
+    let staging = products.join("staging");
+    drop(fs::remove_dir_all(&staging));
+    let (root, guest) = (staging.join("root"), staging.join("guest"));
+    for (package, entry) in &packages {
+        let unpacked = staging.join("packages").join(&package.name);
+        package.unpack(&step, &unpacked)?;
+        let into = if entry.into == Destination::Root { &root } else { &guest };
+        for (from, to) in &entry.files {
+            copy(&unpacked.join(from), &into.join(to))
+                .with_context(|| format!("package {} has no {from}; correct rootfs/manifest.toml", package.name))?;
+        }
+    }
+
+    copy(&sources.join("guest/init"), &guest.join("init"))?;
+    fs::create_dir_all(products.join("guest"))?;
+    fs::write(&guest_initrd, crate::image::cpio(&guest)?)?;
+    for name in ["vmlinux", "bzImage"] {
+        copy(&guest_kernel.dir.join(name), &products.join("guest").join(name))?;
+    }
+
+    for dir in DIRECTORIES {
+        fs::create_dir_all(root.join(dir))?;
+    }
+    copy_tree(&sources.join("root"), &root)?;
+    for (link, target) in SYMLINKS {
+        symlink(target, root.join(link)).with_context(|| format!("linking {link}"))?;
+    }
+    for (program, to) in PROGRAMS {
+        copy(&programs::path(program), &root.join(to))?;
+    }
+    copy(&guest_kernel.dir.join("vmlinux"), &root.join("usr/share/axion/guest/vmlinux"))?;
+    copy(&guest_initrd, &root.join("usr/share/axion/guest/initrd"))?;
+    copy_modules(&kernel.dir.join("modules/lib/modules"), &root.join("usr/lib/modules"))?;
+
+    let debs: Vec<&Package> = packages.iter().map(|(p, _)| p).collect();
+    let list = sbom::write(&debs, &kernel.source, &staging.join("packages"))?;
+    fs::write(products.join("sbom.spdx.json"), &list)?;
+    fs::write(root.join("usr/share/axion/sbom.spdx.json"), &list)?;
+
+    drop(fs::remove_file(&erofs));
+    step.run(
+        Command::new("mkfs.erofs")
+            .args(["-zlz4hc,12", "-C65536", "--all-root", "-Enoinline_data"])
+            .arg(format!("-T{}", layout::SOURCE_DATE_EPOCH))
+            // A fixed UUID: two builds of the same inputs give the same bytes.
+            .args(["-U", "6178696f-6e00-4000-8000-726f6f740000"])
+            .arg(&erofs)
+            .arg(&root),
+    )?;
+    fs::remove_dir_all(&staging)?;
+    fs::write(&stamp, hash)?;
+    step.done();
+    Ok(Root { erofs, kernel, guest_kernel, guest_initrd })
+}
+
+fn read_manifest(file: &Path) -> Result<Manifest> {
+    let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let manifest: Manifest = toml::from_str(&text).with_context(|| file.display().to_string())?;
+    for entry in &manifest.package {
+        ensure!(!entry.why.trim().is_empty(), "{}: package {} says not why it is there", file.display(), entry.name);
+    }
+    Ok(manifest)
+}
+
+/// Copies a file with mode 0644 or, where its owner may run it, 0755.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if let Some(dir) = to.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    let executable = fs::metadata(from)?.permissions().mode() & 0o100 != 0;
+    fs::set_permissions(to, fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
+    Ok(())
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    for entry in walkdir::WalkDir::new(from).sort_by_file_name() {
+        let entry = entry?;
+        if entry.file_type().is_file() {
+            copy(entry.path(), &to.join(entry.path().strip_prefix(from)?))?;
+        }
+    }
+    Ok(())
+}
+
+/// Modules and what `modprobe` reads of them; `build` and `source` point into the build machine and stay away.
+fn copy_modules(from: &Path, to: &Path) -> Result<()> {
+    for entry in walkdir::WalkDir::new(from).sort_by_file_name() {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy();
+        let wanted = name.ends_with(".ko") || matches!(name.as_ref(), "modules.dep" | "modules.alias" | "modules.builtin");
+        if entry.file_type().is_file() && wanted {
+            copy(entry.path(), &to.join(entry.path().strip_prefix(from)?))?;
+        }
+    }
+    Ok(())
+}

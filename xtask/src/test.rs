@@ -1,0 +1,72 @@
+//! Everything that must pass: format, lints, unit and integration tests, and the end-to-end tests on the booted image.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::step::Step;
+use crate::{image, layout, programs, setup};
+
+/// Options of `test`.
+#[derive(Args)]
+pub struct Options {
+    /// Install missing host packages without asking
+    #[arg(long, short)]
+    yes: bool,
+    /// Leave out what boots a machine
+    #[arg(long, conflicts_with = "e2e_only")]
+    no_e2e: bool,
+    /// Only what boots a machine
+    #[arg(long)]
+    e2e_only: bool,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+/// Runs the tests.
+pub fn test(options: &Options) -> Result<()> {
+    let started = Instant::now();
+    setup::install(&setup::Options { yes: options.yes })?;
+    if !options.e2e_only {
+        let step = Step::start("format")?;
+        step.run(&mut cargo(&["fmt", "--all", "--check"]))?;
+        step.done();
+        let step = Step::start("lints")?;
+        step.run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+        step.done();
+        run("unit and integration tests", options, &mut cargo(&["test", "--workspace", "--locked", "--exclude", "axion-e2e"]))?;
+    }
+    if !options.no_e2e {
+        let image = image::build()?;
+        run(
+            "end-to-end tests",
+            options,
+            cargo(&["test", "--package", "axion-e2e", "--locked", "--no-fail-fast"])
+                .env("AXION_IMAGE_DIR", &image.dir)
+                .env("AXION_AXCTL", programs::path("axctl")),
+        )?;
+    }
+    eprintln!("  all tests passed in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(layout::root()).args(arguments);
+    command
+}
+
+/// Runs a test command with its output on the terminal: the names of the tests are what a reader wants to see.
+fn run(name: &str, options: &Options, command: &mut Command) -> Result<()> {
+    eprintln!("  {name}");
+    if let Some(filter) = &options.filter {
+        command.arg("--").arg(filter);
+    }
+    let status = command.status().with_context(|| format!("starting {command:?}"))?;
+    if !status.success() {
+        bail!("{name} failed ({status})");
+    }
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! The typed client of a node's REST API.
+//!
+//! [`Client::tls`] speaks HTTPS with a bearer token, [`Client::unix`] plain HTTP over the node's own socket, where the
+//! kernel says who calls. Both are HTTP/1.1, one connection per request: a call has no state that could be stale, and a
+//! node that went away is noticed by the very next call.
+//!
+//! ```text
+//! a method of Client ── request ── connection ── TCP + TLS (trust) | Unix socket
+//!        │                 └────── success, or the node's Problem, or an Error of the way there
+//!        └─ JSON into a type of this crate | events (sse) | console (WebSocket)
+//! ```
+//!
+//! Every call has a deadline ([`Client::with_timeout`]), except what lasts as long as it lasts: an upload's body, an
+//! event stream and a console have one for being opened, and none afterwards.
+
+mod connection;
+mod console;
+mod error;
+mod events;
+mod image;
+mod request;
+mod sse;
+mod trust;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, header};
+use serde::de::DeserializeOwned;
+
+use crate::host::{BootReport, Host, HostConfig, LogEntry, PowerAction, PowerRequest, UnitStatus};
+use crate::vm::{Image, StopRequest, Vm, VmSpec};
+
+pub use connection::Address;
+pub use console::ConsoleStream;
+pub use error::Error;
+pub use events::EventStream;
+pub use image::ImageFile;
+pub use trust::{Fingerprint, FingerprintError, Trust, presented_ca};
+
+use connection::Target;
+use request::{Call, segment};
+
+/// Deadline of a call that is no stream.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A node over the network.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Where its API listens.
+    pub address: Address,
+    /// Bearer token.
+    pub token: String,
+    /// What proves that it is that node.
+    pub trust: Trust,
+}
+
+/// Which state of a VM a write may replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precondition {
+    /// Any: create or replace.
+    None,
+    /// There must be no such VM (`If-None-Match: *`).
+    Absent,
+    /// The VM must be at this revision (`If-Match`).
+    Revision(u64),
+}
+
+impl Precondition {
+    fn header(self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::None => None,
+            Self::Absent => Some((header::IF_NONE_MATCH, HeaderValue::from_static("*"))),
+            Self::Revision(revision) => HeaderValue::from_str(&format!("\"{revision}\""))
+                .ok()
+                .map(|value| (header::IF_MATCH, value)),
+        }
+    }
+}
+
+/// A client of one node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    target: Arc<Target>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// A client over HTTPS. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// The CA file cannot be used, or the token has bytes that a header may not carry.
+    pub fn tls(endpoint: &Endpoint) -> Result<Self, Error> {
+        Ok(Self {
+            target: Arc::new(Target::tls(endpoint)?),
+            timeout: TIMEOUT,
+        })
+    }
+
+    /// A client over the node's local socket.
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self {
+            target: Arc::new(Target::Unix(path.into())),
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// The same with another deadline for calls that are no streams.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// `GET /healthz`: the agent answers. Needs no token.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn health(&self) -> Result<(), Error> {
+        self.done(Call::new(Method::GET, "/healthz")).await
+    }
+
+    /// `GET /v1/host`: what the node is.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn host(&self) -> Result<Host, Error> {
+        self.get("/v1/host").await
+    }
+
+    /// `GET /v1/host/boot`: how it booted.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn boot(&self) -> Result<BootReport, Error> {
+        self.get("/v1/host/boot").await
+    }
+
+    /// `GET /v1/host/units`: what init runs.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
+        self.get("/v1/host/units").await
+    }
+
+    /// `POST /v1/host/units/{name}/restart`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn restart_unit(&self, name: &str) -> Result<(), Error> {
+        self.done(Call::new(
+            Method::POST,
+            format!("/v1/host/units/{}/restart", segment(name)),
+        ))
+        .await
+    }
+
+    /// `GET /v1/host/logs`: lines after sequence number `after`, oldest first, at most `limit`; with `after` 0 the last
+    /// `limit` ones.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn logs(&self, after: u64, limit: u32) -> Result<Vec<LogEntry>, Error> {
+        self.get(format!("/v1/host/logs?after={after}&limit={limit}"))
+            .await
+    }
+
+    /// `GET /v1/host/config`: the machine config in force and where each value came from.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn config(&self) -> Result<HostConfig, Error> {
+        self.get("/v1/host/config").await
+    }
+
+    /// `POST /v1/host/power`: restarts the node or powers it off.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn power(&self, action: PowerAction) -> Result<(), Error> {
+        self.done(Call::new(Method::POST, "/v1/host/power").json(&PowerRequest { action }))
+            .await
+    }
+
+    /// `GET /v1/vms`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn vms(&self) -> Result<Vec<Vm>, Error> {
+        self.get("/v1/vms").await
+    }
+
+    /// `GET /v1/vms/{name}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn vm(&self, name: &str) -> Result<Vm, Error> {
+        self.get(vm_path(name, "")).await
+    }
+
+    /// `PUT /v1/vms/{name}`: creates or replaces a VM; it is not started.
+    ///
+    /// # Errors
+    /// See [`Error`]; a failed precondition is a 412 [`Error::Problem`].
+    pub async fn put_vm(&self, name: &str, spec: &VmSpec, only_if: Precondition) -> Result<Vm, Error> {
+        let mut call = Call::new(Method::PUT, vm_path(name, "")).json(spec);
+        call.headers.extend(only_if.header());
+        self.json(call).await
+    }
+
+    /// `DELETE /v1/vms/{name}`; `force` deletes one that runs.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn delete_vm(&self, name: &str, force: bool) -> Result<(), Error> {
+        let query = if force { "?force=true" } else { "" };
+        self.done(Call::new(Method::DELETE, vm_path(name, query))).await
+    }
+
+    /// `POST /v1/vms/{name}/start`. The VM that is returned need not run yet.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn start_vm(&self, name: &str) -> Result<Vm, Error> {
+        self.json(Call::new(Method::POST, vm_path(name, "/start"))).await
+    }
+
+    /// `POST /v1/vms/{name}/stop`: presses the power button, or with `force` cuts the power.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn stop_vm(&self, name: &str, force: bool) -> Result<Vm, Error> {
+        self.json(Call::new(Method::POST, vm_path(name, "/stop")).json(&StopRequest { force }))
+            .await
+    }
+
+    /// `POST /v1/vms/{name}/reset`: the reset button.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn reset_vm(&self, name: &str) -> Result<Vm, Error> {
+        self.json(Call::new(Method::POST, vm_path(name, "/reset"))).await
+    }
+
+    /// `GET /v1/vms/{name}/console`: the VM's serial console, both ways.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn console(&self, name: &str) -> Result<ConsoleStream, Error> {
+        console::open(self, vm_path(name, "/console")).await
+    }
+
+    /// `GET /v1/images`: uploaded guest kernels and initial RAM disks.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn images(&self) -> Result<Vec<Image>, Error> {
+        self.get("/v1/images").await
+    }
+
+    /// `PUT /v1/images/{digest}`: uploads a file. `progress` is given the number of bytes of each part that was sent.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn put_image(
+        &self,
+        image: &ImageFile,
+        progress: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Result<Image, Error> {
+        let call = Call::new(Method::PUT, format!("/v1/images/{}", segment(image.digest())));
+        let name = call.name();
+        let body = request::upload(self, image.attach(call, progress).await?).await?;
+        request::parse(&name, &body)
+    }
+
+    /// `DELETE /v1/images/{digest}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn delete_image(&self, digest: &str) -> Result<(), Error> {
+        self.done(Call::new(
+            Method::DELETE,
+            format!("/v1/images/{}", segment(digest)),
+        ))
+        .await
+    }
+
+    /// `GET /v1/events`: what changes from now on, or after event `last_seen` as far as the node still knows.
+    /// The stream ends with its connection; open it again with the last sequence number seen.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn events(&self, last_seen: Option<u64>) -> Result<EventStream, Error> {
+        let mut call = Call::new(Method::GET, "/v1/events");
+        call.headers
+            .push((header::ACCEPT, HeaderValue::from_static("text/event-stream")));
+        if let Some(sequence) = last_seen {
+            call.headers.push((
+                HeaderName::from_static("last-event-id"),
+                HeaderValue::from(sequence),
+            ));
+        }
+        Ok(EventStream::new(request::open(self, call).await?))
+    }
+
+    /// `GET /openapi.json`: the API's description.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn openapi(&self) -> Result<serde_json::Value, Error> {
+        self.get("/openapi.json").await
+    }
+
+    /// `GET` of any path: its body as it came.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get_raw(&self, path: &str) -> Result<bytes::Bytes, Error> {
+        request::bytes(self, Call::new(Method::GET, path)).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: impl Into<String>) -> Result<T, Error> {
+        self.json(Call::new(Method::GET, path)).await
+    }
+
+    async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
+        let name = call.name();
+        let body = request::bytes(self, call).await?;
+        request::parse(&name, &body)
+    }
+
+    async fn done(&self, call: Call) -> Result<(), Error> {
+        request::bytes(self, call).await.map(drop)
+    }
+}
+
+fn vm_path(name: &str, rest: &str) -> String {
+    format!("/v1/vms/{}{rest}", segment(name))
+}

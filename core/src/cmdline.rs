@@ -142,7 +142,10 @@ impl CommandLine {
 
     /// The value of the last parameter named `key`, as most of the kernel's parsers have it; empty for one without `=`.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.params.iter().rfind(|p| p.is(key)).map(|p| p.value().unwrap_or_default())
+        self.params
+            .iter()
+            .rfind(|p| p.is(key))
+            .map(|p| p.value().unwrap_or_default())
     }
 
     /// The values of every parameter named `key`, in order; empty for one without `=`.

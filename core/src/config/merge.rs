@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, MachineConfig};
+use super::place::Place;
+use super::{ConfigError, MachineConfig, check};
 
 /// Where a document came from, weakest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,15 +88,127 @@ pub struct Rejected {
 }
 
 /// Checks each document, drops the ones with an error, and merges the others over the defaults, weakest source first.
-pub fn resolve(_documents: &[Document]) -> Effective {
-    Effective {
-        config: MachineConfig::default(),
-        provenance: BTreeMap::new(),
-        rejected: Vec::new(),
+///
+/// Tables are merged key by key, arrays are replaced whole. A key without a default that nobody gave (`console.log`) has
+/// no provenance.
+pub fn resolve(documents: &[Document]) -> Effective {
+    let mut ordered: Vec<&Document> = documents.iter().collect();
+    ordered.sort_by_key(|document| document.source.rank());
+
+    let mut rejected = Vec::new();
+    let mut merged = Merged::default();
+    // The defaults hold nothing that TOML cannot: the empty table is never taken.
+    merged.add(
+        toml::Table::try_from(MachineConfig::default()).unwrap_or_default(),
+        &Source::Default,
+    );
+    for document in ordered {
+        let name = document.source.to_string();
+        let parsed = check(&document.text, &name).and_then(|_| {
+            toml::from_str::<toml::Table>(&document.text)
+                .map_err(|e| ConfigError::without_line(&name, e.message()))
+        });
+        match parsed {
+            Ok(table) => merged.add(table, &document.source),
+            Err(error) => rejected.push(error.rejected(document.source.clone())),
+        }
+    }
+    match MachineConfig::deserialize(merged.table) {
+        Ok(config) => Effective {
+            config,
+            provenance: merged.provenance,
+            rejected,
+        },
+        // Valid documents merge to a valid one, as no rule spans documents; should one ever, the defaults hold.
+        Err(error) => {
+            let whole = ConfigError::without_line("the merged machine config", error.message());
+            rejected.extend(documents.iter().map(|d| whole.clone().rejected(d.source.clone())));
+            Effective {
+                rejected,
+                ..resolve(&[])
+            }
+        }
+    }
+}
+
+/// Documents merged so far.
+#[derive(Default)]
+struct Merged {
+    table: toml::Table,
+    provenance: BTreeMap<String, Provenance>,
+}
+
+impl Merged {
+    fn add(&mut self, table: toml::Table, source: &Source) {
+        record(&table, &Place::default(), source, &mut self.provenance);
+        merge(&mut self.table, table);
+    }
+}
+
+fn merge(base: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(table)) => merge(below, table),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+fn record(table: &toml::Table, above: &Place, source: &Source, into: &mut BTreeMap<String, Provenance>) {
+    for (key, value) in table {
+        let place = above.key(key);
+        match value {
+            toml::Value::Table(below) => record(below, &place, source, into),
+            leaf => {
+                let change = ChangeCost::of(&place);
+                let entry = Provenance {
+                    value: leaf.to_string(),
+                    source: source.clone(),
+                    change,
+                };
+                into.insert(place.to_string(), entry);
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Later wins.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::Volume(_) => 1,
+            Self::Installed(_) => 2,
+            Self::CommandLine(_) => 3,
+        }
+    }
+}
+
+impl ChangeCost {
+    /// What changing the value at `place` takes.
+    fn of(place: &Place) -> Self {
+        match place.section() {
+            // Certificates carry the host name; listeners and terminals are opened once.
+            "hostname" | "api" | "console" => Self::RestartService,
+            // A module that is no longer wanted cannot safely be unloaded, a kernel setting that is no longer given
+            // has no value to go back to.
+            "version" | "modules" | "sysctl" => Self::Reboot,
+            _ => Self::Live,
+        }
     }
 }
 
 impl ConfigError {
+    fn without_line(source_name: &str, message: &str) -> Self {
+        Self {
+            source_name: source_name.to_owned(),
+            line: None,
+            message: message.to_owned(),
+        }
+    }
+
     /// The same as a record of a refused document.
     pub fn rejected(self, source: Source) -> Rejected {
         Rejected {

@@ -10,9 +10,11 @@
 
 mod check;
 mod merge;
+mod place;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 pub use check::check;
 pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, resolve};
@@ -20,6 +22,7 @@ pub use schema::{
     Api, Boot, Console, FailureAction, Interface, InterfaceMatch, Logging, MachineConfig, Network, Time,
     Watchdog,
 };
+pub use validate::{Forward, parse_address, parse_forward, parse_token_hash};
 
 /// A machine config document that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

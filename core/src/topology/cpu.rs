@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{NumaNode, read};
 
 /// Processor model, from `/proc/cpuinfo`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +41,66 @@ pub struct Cpu {
     pub llc: CpuSet,
     /// Kept free of the scheduler's balancing (`/sys/devices/system/cpu/isolated`).
     pub isolated: bool,
+}
+
+impl CpuModel {
+    /// Reads `/proc/cpuinfo` below `root`: the first CPU stands for all.
+    pub(super) fn read(root: &Path) -> Self {
+        let text = read::text(root.join("proc/cpuinfo")).unwrap_or_default();
+        let field = |name: &str| {
+            let of_name = |line: &str| {
+                let (key, value) = line.split_once(':')?;
+                (key.trim() == name).then(|| value.trim().to_owned())
+            };
+            text.lines().find_map(of_name).unwrap_or_default()
+        };
+        let flags = field("flags");
+        let can_run_guests = flags
+            .split_whitespace()
+            .find(|flag| matches!(*flag, "vmx" | "svm"));
+        Self {
+            vendor: field("vendor_id"),
+            name: field("model name"),
+            virtualization: can_run_guests.map(str::to_owned),
+        }
+    }
+}
+
+impl Cpu {
+    /// Reads every CPU below `/sys/devices/system/cpu`.
+    pub(super) fn read_all(root: &Path, nodes: &[NumaNode]) -> Vec<Self> {
+        let directory = root.join("sys/devices/system/cpu");
+        let set = |name: &str| read::value::<CpuSet>(directory.join(name)).unwrap_or_default();
+        let (online, isolated) = (set("online"), set("isolated"));
+        let cpu = |(id, path): (u32, std::path::PathBuf)| {
+            let place = path.join("topology");
+            // A file that is missing (an offline CPU has none) leaves the CPU by itself.
+            let alone = || CpuSet::from_iter([id]);
+            Self {
+                id,
+                online: online.contains(id),
+                socket: read::value(place.join("physical_package_id")).unwrap_or_default(),
+                core: read::value(place.join("core_id")).unwrap_or_default(),
+                node: nodes
+                    .iter()
+                    .find(|n| n.cpus.contains(id))
+                    .map(|n| n.id)
+                    .unwrap_or_default(),
+                siblings: read::value(place.join("thread_siblings_list")).unwrap_or_else(alone),
+                llc: last_level_cache(&path).unwrap_or_else(alone),
+                isolated: isolated.contains(id),
+            }
+        };
+        read::numbered(&directory, "cpu").into_iter().map(cpu).collect()
+    }
+}
+
+fn last_level_cache(cpu: &Path) -> Option<CpuSet> {
+    read::numbered(cpu.join("cache"), "index")
+        .into_iter()
+        .filter_map(|(_, index)| Some((read::value::<u32>(index.join("level"))?, index)))
+        .max_by_key(|(level, _)| *level)
+        .and_then(|(_, index)| read::value(index.join("shared_cpu_list")))
 }
 
 /// A set of CPUs, written as the kernel does: `0-3,8`.

@@ -1,6 +1,10 @@
 //! PCI functions, disks and network interfaces.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
+
+use super::read;
 
 /// Address of a PCI function, `domain:bus:device.function` as in `0000:01:00.0`.
 pub type PciAddress = String;
@@ -105,4 +109,123 @@ pub struct Nic {
     pub pci: Option<PciAddress>,
     /// NUMA node.
     pub node: Option<u32>,
+}
+
+impl PciDevice {
+    /// Reads every function below `/sys/bus/pci/devices`.
+    pub(super) fn read_all(root: &Path) -> Vec<Self> {
+        let function = |(address, path): (String, PathBuf)| {
+            let id = |name: &str| u16::try_from(read::hex(path.join(name))?).ok();
+            let total = read::value(path.join("sriov_totalvfs"));
+            let enabled = read::value(path.join("sriov_numvfs")).unwrap_or_default();
+            Some(Self {
+                vendor: id("vendor")?,
+                device: id("device")?,
+                class: read::hex(path.join("class")).unwrap_or_default(),
+                driver: read::link_name(path.join("driver")),
+                // The firmware that says nothing is -1.
+                node: read::value(path.join("numa_node")),
+                iommu_group: read::link_name(path.join("iommu_group")).and_then(|group| group.parse().ok()),
+                sriov: total.filter(|vfs| *vfs > 0).map(|total| Sriov { total, enabled }),
+                address,
+            })
+        };
+        read::entries(root.join("sys/bus/pci/devices"))
+            .into_iter()
+            .filter_map(function)
+            .collect()
+    }
+}
+
+/// The PCI function that `device` hangs on, itself or the nearest one above it, and that function's node.
+fn behind(device: &Path, pci: &[PciDevice]) -> (Option<PciAddress>, Option<u32>) {
+    let Ok(path) = device.canonicalize() else {
+        return (None, None);
+    };
+    let function = path.components().rev().find_map(|part| {
+        let part = part.as_os_str().to_str()?;
+        pci.iter().find(|function| function.address == part)
+    });
+    (function.map(|f| f.address.clone()), function.and_then(|f| f.node))
+}
+
+impl Disk {
+    /// Reads every whole disk below `/sys/block`.
+    ///
+    /// What has no device behind it (loop, ram, zram, zvols, device mapper, md) is no disk; neither are optical drives,
+    /// eMMC boot areas, and the hidden paths of a multipath NVMe namespace.
+    pub(super) fn read_all(root: &Path, pci: &[PciDevice]) -> Vec<Self> {
+        let is_disk = |(name, path): &(String, PathBuf)| {
+            let other = name.starts_with("sr") || name.starts_with("fd");
+            let boot_area = name.starts_with("mmcblk") && name.contains("boot");
+            path.join("device").exists() && !other && !boot_area && !read::flag(path.join("hidden"))
+        };
+        let disks = read::entries(root.join("sys/block")).into_iter().filter(is_disk);
+        disks.map(|(name, path)| Self::read(name, &path, pci)).collect()
+    }
+
+    fn read(name: String, path: &Path, pci: &[PciDevice]) -> Self {
+        let device = path.join("device");
+        let kind = match name.as_str() {
+            n if n.starts_with("nvme") => DiskKind::Nvme,
+            n if n.starts_with("sd") => DiskKind::Scsi,
+            n if n.starts_with("vd") => DiskKind::Virtio,
+            _ => DiskKind::Other,
+        };
+        let (function, node) = behind(&device, pci);
+        let sectors: u64 = read::value(path.join("size")).unwrap_or_default();
+        let sector = |file: &str| read::value(path.join("queue").join(file)).unwrap_or(512);
+        Self {
+            kind,
+            wwid: read::text(path.join("wwid")).or_else(|| read::text(device.join("wwid"))),
+            serial: read::text(path.join("serial"))
+                .or_else(|| read::text(device.join("serial")))
+                .or_else(|| scsi_serial(&device)),
+            model: read::text(device.join("model")),
+            // sysfs counts 512-byte units whatever the disk's sector.
+            size: sectors.saturating_mul(512),
+            logical_sector: sector("logical_block_size"),
+            physical_sector: sector("physical_block_size"),
+            rotational: read::flag(path.join("queue/rotational")),
+            removable: read::flag(path.join("removable")),
+            read_only: read::flag(path.join("ro")),
+            pci: function,
+            node,
+            name,
+        }
+    }
+}
+
+/// The unit serial number page of a SCSI device (SPC-5 §7.7.13): a 4-byte header, then ASCII.
+fn scsi_serial(device: &Path) -> Option<String> {
+    let page = std::fs::read(device.join("vpd_pg80")).ok()?;
+    let serial = String::from_utf8_lossy(page.get(4..)?);
+    let serial = serial.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    (!serial.is_empty()).then(|| serial.to_owned())
+}
+
+impl Nic {
+    /// Reads every interface below `/sys/class/net` that has hardware (virtio included) behind it.
+    pub(super) fn read_all(root: &Path, pci: &[PciDevice]) -> Vec<Self> {
+        let interfaces = read::entries(root.join("sys/class/net")).into_iter();
+        let physical = interfaces.filter(|(_, path)| path.join("device").exists());
+        physical
+            .map(|(name, path)| {
+                let device = path.join("device");
+                let (function, node) = behind(&device, pci);
+                Self {
+                    name,
+                    mac: read::text(path.join("address")).unwrap_or_default(),
+                    driver: read::link_name(device.join("driver")),
+                    // Reading fails while the interface is down.
+                    carrier: read::value::<u8>(path.join("carrier")).map(|carrier| carrier == 1),
+                    // -1 where the driver does not know.
+                    speed_mbps: read::value(path.join("speed")),
+                    mtu: read::value(path.join("mtu")).unwrap_or_default(),
+                    pci: function,
+                    node,
+                }
+            })
+            .collect()
+    }
 }

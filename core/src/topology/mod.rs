@@ -36,7 +36,16 @@ pub struct Topology {
 
 impl Topology {
     /// Reads `/sys` and `/proc` below `root` (`/` on a running node).
-    pub fn read(_root: &std::path::Path) -> Self {
-        Self::default()
+    pub fn read(root: &std::path::Path) -> Self {
+        let nodes = NumaNode::read_all(root);
+        let pci = PciDevice::read_all(root);
+        Self {
+            cpu_model: CpuModel::read(root),
+            cpus: Cpu::read_all(root, &nodes),
+            disks: Disk::read_all(root, &pci),
+            nics: Nic::read_all(root, &pci),
+            nodes,
+            pci,
+        }
     }
 }

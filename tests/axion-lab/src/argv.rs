@@ -1,0 +1,154 @@
+//! A spec as arguments of `qemu-system-x86_64`; pure.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::spec::{Console, DiskBus, Display, Network, Spec, WatchdogDevice};
+
+/// What runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The computer's own virtualization.
+    Kvm,
+    /// Emulation, of an AMD processor with SVM and nested paging.
+    Tcg,
+}
+
+impl Accelerator {
+    /// The best one of this computer: KVM only where the processor has VT-x or SVM. A `/dev/kvm` alone says nothing: it may
+    /// interpret instructions one by one.
+    pub fn detect() -> Self {
+        Self::of_cpuinfo(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+    }
+
+    /// The best one by the text of `/proc/cpuinfo`.
+    pub fn of_cpuinfo(cpuinfo: &str) -> Self {
+        let flags = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+        if flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm") { Self::Kvm } else { Self::Tcg }
+    }
+
+    const fn arguments(self) -> [&'static str; 4] {
+        match self {
+            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt,+pdpe1gb"],
+        }
+    }
+}
+
+/// Files, sockets and ports of one start of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wiring {
+    /// bzImage.
+    pub kernel: PathBuf,
+    /// Initramfs.
+    pub initramfs: PathBuf,
+    /// Socket that QEMU connects ttyS0 to.
+    pub console: PathBuf,
+    /// Socket that QEMU connects ttyS1 to.
+    pub log: PathBuf,
+    /// Socket that QEMU connects its monitor to.
+    pub qmp: PathBuf,
+    /// Raw files of the disks, in the spec's order.
+    pub disks: Vec<PathBuf>,
+    /// Port of this computer that leads to the API.
+    pub port: Option<u16>,
+}
+
+/// Port of the agent's API on the machine.
+const API_PORT: u16 = axion_api::DEFAULT_PORT;
+
+/// Arguments of QEMU for `spec`.
+pub fn arguments(spec: &Spec, accelerator: Accelerator, wiring: &Wiring) -> Vec<OsString> {
+    let mut argv = Argv::default();
+    argv.flags(["-nodefaults", "-no-user-config", "-name", &spec.name]);
+    argv.flags(["-M", if spec.iommu { "q35,kernel-irqchip=split" } else { "q35" }]);
+    argv.flags(accelerator.arguments());
+    argv.processors(spec);
+    argv.file("-kernel", "", &wiring.kernel);
+    argv.file("-initrd", "", &wiring.initramfs);
+    argv.flags(["-append", &spec.kernel_command_line()]);
+    argv.serial_ports(spec.console, wiring);
+    argv.file("-chardev", "socket,id=qmp,path=", &wiring.qmp);
+    argv.flags(["-mon", "chardev=qmp,mode=control"]);
+    argv.devices(spec, wiring);
+    if spec.exit_on_reboot {
+        argv.flags(["-no-reboot"]);
+    }
+    argv.0
+}
+
+#[derive(Default)]
+struct Argv(Vec<OsString>);
+
+impl Argv {
+    fn flags<'a>(&mut self, flags: impl IntoIterator<Item = &'a str>) {
+        self.0.extend(flags.into_iter().map(OsString::from));
+    }
+
+    /// `flag` and `prefix` with a path behind it; QEMU reads a doubled comma as a comma of the path.
+    fn file(&mut self, flag: &str, prefix: &str, path: &Path) {
+        let text = path.to_string_lossy();
+        let path = if prefix.is_empty() { text.into_owned() } else { text.replace(',', ",,") };
+        self.flags([flag, &format!("{prefix}{path}")]);
+    }
+
+    fn processors(&mut self, spec: &Spec) {
+        let cores = spec.cpus.checked_div(spec.sockets).unwrap_or(spec.cpus);
+        self.flags(["-smp", &format!("{},sockets={},cores={cores},threads=1", spec.cpus, spec.sockets)]);
+        let nodes: u64 = spec.numa.iter().map(|node| node.memory_mib).sum();
+        let memory = if spec.numa.is_empty() { spec.memory_mib } else { nodes };
+        self.flags(["-m", &format!("{memory}M")]);
+        for (id, node) in spec.numa.iter().enumerate() {
+            self.flags(["-object", &format!("memory-backend-ram,id=mem{id},size={}M", node.memory_mib)]);
+            let cpus = format!("cpus={}-{}", node.first_cpu, node.last_cpu);
+            self.flags(["-numa", &format!("node,nodeid={id},{cpus},memdev=mem{id}")]);
+        }
+        if let Some(uuid) = &spec.uuid {
+            self.flags(["-uuid", uuid]);
+        }
+    }
+
+    fn serial_ports(&mut self, console: Console, wiring: &Wiring) {
+        match console {
+            Console::Screen => self.file("-chardev", "socket,id=ttyS0,path=", &wiring.console),
+            Console::Terminal => {
+                self.flags(["-chardev", "stdio,id=ttyS0,mux=on,signal=off"]);
+                self.flags(["-mon", "chardev=ttyS0,mode=readline"]);
+            }
+        }
+        self.file("-chardev", "socket,id=ttyS1,path=", &wiring.log);
+        self.flags(["-serial", "chardev:ttyS0", "-serial", "chardev:ttyS1"]);
+    }
+
+    fn devices(&mut self, spec: &Spec, wiring: &Wiring) {
+        if spec.iommu {
+            self.flags(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
+        }
+        self.flags(["-display", "none"]);
+        self.flags(match spec.display {
+            Display::None => ["-vga", "none"],
+            Display::Text => ["-vga", "cirrus"],
+            Display::Framebuffer => ["-vga", "std"],
+        });
+        match spec.watchdog {
+            WatchdogDevice::None => {}
+            WatchdogDevice::I6300esb => self.flags(["-device", "i6300esb", "-action", "watchdog=reset"]),
+        }
+        if let (Network::User { .. }, Some(port)) = (spec.network, wiring.port) {
+            let forward = format!("user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:{API_PORT}");
+            // An empty romfile spares the machine seconds in iPXE.
+            self.flags(["-netdev", &forward, "-device", "virtio-net-pci,netdev=net0,romfile="]);
+        }
+        for (n, (disk, file)) in spec.disks.iter().zip(&wiring.disks).enumerate() {
+            self.file("-drive", &format!("if=none,id=disk{n},format=raw,file="), file);
+            let device = match disk.bus {
+                DiskBus::Nvme => format!("nvme,drive=disk{n},serial=axion-{n}"),
+                DiskBus::Virtio => format!("virtio-blk-pci,drive=disk{n},serial=axion-{n}"),
+            };
+            self.flags(["-device", &device]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+use super::*;
+use crate::spec::DiskContent;
+
+fn wiring() -> Wiring {
+    Wiring {
+        kernel: "/image/vmlinuz".into(),
+        initramfs: "/image/initramfs.cpio".into(),
+        console: "/tmp/c".into(),
+        log: "/tmp/l".into(),
+        qmp: "/tmp/q".into(),
+        disks: vec!["/tmp/a,b.img".into()],
+        port: Some(18443),
+    }
+}
+
+fn line(spec: &Spec) -> String {
+    let argv = arguments(spec, Accelerator::Tcg, &wiring());
+    argv.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn kvm_only_with_hardware_behind_it() {
+    let cpuinfo = |flags: &str| format!("processor\t: 0\nflags\t\t: fpu {flags} sse2\nbugs\t\t: svm_not_a_flag\n");
+    assert_eq!(Accelerator::of_cpuinfo(&cpuinfo("vmx")), Accelerator::Kvm);
+    assert_eq!(Accelerator::of_cpuinfo(&cpuinfo("svm")), Accelerator::Kvm);
+    assert_eq!(Accelerator::of_cpuinfo(&cpuinfo("svm_lock")), Accelerator::Tcg);
+    assert_eq!(Accelerator::of_cpuinfo(""), Accelerator::Tcg);
+}
+
+#[test]
+fn the_plain_machine() {
+    let line = line(&Spec::new("m"));
+    for part in [
+        "-nodefaults -no-user-config -name m -M q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt",
+        "-smp 2,sockets=1,cores=2,threads=1 -m 2048M",
+        "-kernel /image/vmlinuz -initrd /image/initramfs.cpio -append console=ttyS1 axion.log=ttyS1",
+        "-chardev socket,id=ttyS0,path=/tmp/c",
+        "-serial chardev:ttyS0 -serial chardev:ttyS1",
+        "hostfwd=tcp:127.0.0.1:18443-:8443 -device virtio-net-pci,netdev=net0,romfile=",
+        "-display none -vga none",
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(!line.contains("-no-reboot") && !line.contains("-numa") && !line.contains("iommu"), "{line}");
+}
+
+#[test]
+fn the_big_machine() {
+    let spec = Spec::new("m")
+        .cpus(4, 2)
+        .numa_node(0, 1, 1024)
+        .numa_node(2, 3, 2048)
+        .iommu()
+        .watchdog(WatchdogDevice::I6300esb)
+        .display(Display::Text)
+        .uuid("6f1c7a6e-3c0d-4f4e-9a51-1d2f3a4b5c6d")
+        .disk(DiskBus::Nvme, DiskContent::Blank { mib: 64 })
+        .exit_on_reboot();
+    let line = line(&spec);
+    for part in [
+        "-M q35,kernel-irqchip=split",
+        "-smp 4,sockets=2,cores=2,threads=1 -m 3072M",
+        "-object memory-backend-ram,id=mem1,size=2048M -numa node,nodeid=1,cpus=2-3,memdev=mem1",
+        "-device intel-iommu,intremap=on",
+        "-vga cirrus",
+        "-device i6300esb -action watchdog=reset",
+        "-uuid 6f1c7a6e-3c0d-4f4e-9a51-1d2f3a4b5c6d",
+        "file=/tmp/a,,b.img -device nvme,drive=disk0,serial=axion-0",
+        "-no-reboot",
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}
+
+#[test]
+fn a_person_can_sit_at_the_console() {
+    let line = line(&Spec::new("run").console(Console::Terminal));
+    assert!(line.contains("-chardev stdio,id=ttyS0,mux=on,signal=off"), "{line}");
+    assert!(!line.contains("id=ttyS0,path="), "{line}");
+}
+
+#[test]
+fn no_network_means_no_nic() {
+    let line = line(&Spec::new("m").network(Network::None));
+    assert!(!line.contains("netdev"), "{line}");
+}

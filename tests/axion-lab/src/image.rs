@@ -1,0 +1,87 @@
+//! Where the appliance's boot files are.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// Environment variable that names the directory of the image.
+pub const IMAGE_DIR: &str = "AXION_IMAGE_DIR";
+
+/// What a machine boots: a directory with `vmlinuz` and `initramfs.cpio`.
+#[derive(Debug, Clone)]
+pub struct Image {
+    dir: PathBuf,
+}
+
+impl Image {
+    /// The image in the directory that `AXION_IMAGE_DIR` names.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when the variable is unset or a file is missing.
+    pub fn find() -> Result<Self> {
+        let dir = std::env::var_os(IMAGE_DIR)
+            .ok_or_else(|| Error::NoImage { problem: format!("{IMAGE_DIR} is not set"), variable: IMAGE_DIR })?;
+        Self::at(dir)
+    }
+
+    /// The image in `dir`.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when a file is missing.
+    pub fn at(dir: impl Into<PathBuf>) -> Result<Self> {
+        let image = Self { dir: dir.into() };
+        image.file("vmlinuz")?;
+        image.file("initramfs.cpio")?;
+        Ok(image)
+    }
+
+    /// The host's kernel, a bzImage.
+    pub fn kernel(&self) -> PathBuf {
+        self.dir.join("vmlinuz")
+    }
+
+    /// The initramfs, with the root file system in it.
+    pub fn initramfs(&self) -> PathBuf {
+        self.dir.join("initramfs.cpio")
+    }
+
+    /// An initramfs whose init prints one line and powers off: the least that any system needs to boot.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn floor(&self) -> Result<PathBuf> {
+        self.file("floor.cpio")
+    }
+
+    /// The guest's kernel, the same file that the image carries.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn guest_kernel(&self) -> Result<PathBuf> {
+        self.file("guest/vmlinux")
+    }
+
+    /// The guest's initrd, the same file that the image carries.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn guest_initrd(&self) -> Result<PathBuf> {
+        self.file("guest/initrd")
+    }
+
+    fn file(&self, name: &str) -> Result<PathBuf> {
+        existing(self.dir.join(name), IMAGE_DIR)
+    }
+}
+
+/// `path` when a file is there; else a message that names `variable`.
+pub(crate) fn existing(path: impl AsRef<Path>, variable: &'static str) -> Result<PathBuf> {
+    let path = path.as_ref();
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    Err(Error::NoImage { problem: format!("there is no file {}", path.display()), variable })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! What a lab machine is made of.
+//!
+//! A [`Spec`] is a value: it can be built, compared and turned into arguments without a QEMU in sight. What every lab machine
+//! has: a q35 board, two serial ports (ttyS0 for the operator, ttyS1 for the log), a QMP socket.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::node::Token;
+
+/// A machine to be started with [`Spec::start`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Name: of its directory and in messages; a-z, 0-9 and `-`.
+    pub name: String,
+    /// CPUs in all, a multiple of `sockets`.
+    pub cpus: u32,
+    /// CPU sockets.
+    pub sockets: u32,
+    /// Memory, MiB; with `numa` the sum of its nodes counts instead.
+    pub memory_mib: u64,
+    /// NUMA nodes; none: one node with everything.
+    pub numa: Vec<NumaNode>,
+    /// Disks, in order.
+    pub disks: Vec<Disk>,
+    /// Network.
+    pub network: Network,
+    /// An Intel IOMMU with interrupt remapping.
+    pub iommu: bool,
+    /// Hardware watchdog.
+    pub watchdog: WatchdogDevice,
+    /// Display adapter.
+    pub display: Display,
+    /// Who is at ttyS0.
+    pub console: Console,
+    /// SMBIOS UUID, in its text form.
+    pub uuid: Option<String>,
+    /// End instead of restarting when the system reboots.
+    pub exit_on_reboot: bool,
+    /// Kernel arguments behind those that the lab gives.
+    pub kernel_args: Vec<String>,
+    /// Machine config (TOML), given as `axion.config=inline:`.
+    pub config: Option<String>,
+    /// Token whose hash goes into `config` unless the test writes that itself.
+    pub token: Token,
+    /// Initramfs instead of the image's.
+    pub initramfs: Option<PathBuf>,
+    /// Waits until no other lab machine runs on this computer; only a person's own machine should not.
+    pub exclusive: bool,
+}
+
+/// One NUMA node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumaNode {
+    /// First CPU.
+    pub first_cpu: u32,
+    /// Last CPU.
+    pub last_cpu: u32,
+    /// Memory, MiB.
+    pub memory_mib: u64,
+}
+
+/// One disk; its file is made in the machine's directory when it is to be a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// How the machine sees it.
+    pub bus: DiskBus,
+    /// What is on it.
+    pub content: DiskContent,
+}
+
+/// How a disk is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskBus {
+    /// An NVMe controller with one name space.
+    Nvme,
+    /// virtio-blk.
+    Virtio,
+}
+
+/// What a disk holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskContent {
+    /// Nothing: a sparse file of so many MiB.
+    Blank {
+        /// Size, MiB.
+        mib: u64,
+    },
+    /// A FAT volume labelled `AXION-CFG`, without a partition table, with these files.
+    ConfigVolume(Vec<(String, Vec<u8>)>),
+    /// A raw file, used as it is and written to.
+    File(PathBuf),
+}
+
+/// How a machine reaches the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// A virtio NIC behind QEMU's user network (DHCP, 10.0.2.0/24; this computer is 10.0.2.2), the API forwarded from a port of
+    /// 127.0.0.1.
+    User {
+        /// Port on this computer; `None`: a free one.
+        port: Option<u16>,
+    },
+    /// No NIC.
+    None,
+}
+
+/// Watchdog hardware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchdogDevice {
+    /// None that is armed.
+    None,
+    /// Intel 6300ESB, which resets the machine.
+    I6300esb,
+}
+
+/// Display adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Display {
+    /// None.
+    None,
+    /// An adapter that the kernel leaves in VGA text mode; read it with [`crate::Machine::vga_text`].
+    Text,
+    /// An adapter with a frame buffer; look at it with [`crate::Machine::screendump`].
+    Framebuffer,
+}
+
+/// Who is at the operator's console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// A [`crate::screen::Screen`].
+    Screen,
+    /// The terminal that runs the lab; Ctrl-A X ends the machine.
+    Terminal,
+}
+
+impl Spec {
+    /// A machine of 2 CPUs and 2 GiB with a network.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            cpus: 2,
+            sockets: 1,
+            memory_mib: 2048,
+            numa: Vec::new(),
+            disks: Vec::new(),
+            network: Network::User { port: None },
+            iommu: false,
+            watchdog: WatchdogDevice::None,
+            display: Display::None,
+            console: Console::Screen,
+            uuid: None,
+            exit_on_reboot: false,
+            kernel_args: Vec::new(),
+            config: None,
+            token: Token::random(),
+            initramfs: None,
+            exclusive: true,
+        }
+    }
+
+    /// So many CPUs in so many sockets.
+    #[must_use]
+    pub fn cpus(self, cpus: u32, sockets: u32) -> Self {
+        Self { cpus, sockets, ..self }
+    }
+
+    /// So much memory, MiB.
+    #[must_use]
+    pub fn memory_mib(self, memory_mib: u64) -> Self {
+        Self { memory_mib, ..self }
+    }
+
+    /// One more NUMA node, with CPUs `first_cpu` to `last_cpu`.
+    #[must_use]
+    pub fn numa_node(mut self, first_cpu: u32, last_cpu: u32, memory_mib: u64) -> Self {
+        self.numa.push(NumaNode { first_cpu, last_cpu, memory_mib });
+        self
+    }
+
+    /// One more disk.
+    #[must_use]
+    pub fn disk(mut self, bus: DiskBus, content: DiskContent) -> Self {
+        self.disks.push(Disk { bus, content });
+        self
+    }
+
+    /// A volume `AXION-CFG` whose `axion.toml` is `config`.
+    #[must_use]
+    pub fn config_volume(self, config: &str) -> Self {
+        let files = vec![("axion.toml".to_owned(), config.as_bytes().to_vec())];
+        self.disk(DiskBus::Virtio, DiskContent::ConfigVolume(files))
+    }
+
+    /// That network.
+    #[must_use]
+    pub fn network(self, network: Network) -> Self {
+        Self { network, ..self }
+    }
+
+    /// With an IOMMU.
+    #[must_use]
+    pub fn iommu(self) -> Self {
+        Self { iommu: true, ..self }
+    }
+
+    /// With that watchdog.
+    #[must_use]
+    pub fn watchdog(self, watchdog: WatchdogDevice) -> Self {
+        Self { watchdog, ..self }
+    }
+
+    /// With that display adapter.
+    #[must_use]
+    pub fn display(self, display: Display) -> Self {
+        Self { display, ..self }
+    }
+
+    /// With the operator's console there.
+    #[must_use]
+    pub fn console(self, console: Console) -> Self {
+        Self { console, ..self }
+    }
+
+    /// With that SMBIOS UUID.
+    #[must_use]
+    pub fn uuid(self, uuid: impl Into<String>) -> Self {
+        Self { uuid: Some(uuid.into()), ..self }
+    }
+
+    /// QEMU ends when the system reboots.
+    #[must_use]
+    pub fn exit_on_reboot(self) -> Self {
+        Self { exit_on_reboot: true, ..self }
+    }
+
+    /// One more kernel argument.
+    #[must_use]
+    pub fn kernel_arg(mut self, argument: impl Into<String>) -> Self {
+        self.kernel_args.push(argument.into());
+        self
+    }
+
+    /// Exactly that machine config, token or not.
+    #[must_use]
+    pub fn config(self, toml: impl Into<String>) -> Self {
+        Self { config: Some(toml.into()), ..self }
+    }
+
+    /// A machine config that accepts the machine's token and says `toml` besides (any key or table but `api`).
+    #[must_use]
+    pub fn config_with_token(self, toml: &str) -> Self {
+        let config = format!("api.token_hashes = [\"{}\"]\n{toml}", self.token.hash());
+        self.config(config)
+    }
+
+    /// That token instead of a random one; call it before [`Spec::config_with_token`].
+    #[must_use]
+    pub fn token(self, token: Token) -> Self {
+        Self { token, ..self }
+    }
+
+    /// That initramfs instead of the image's.
+    #[must_use]
+    pub fn initramfs(self, path: impl AsRef<Path>) -> Self {
+        Self { initramfs: Some(path.as_ref().to_owned()), ..self }
+    }
+
+    /// Runs beside other lab machines.
+    #[must_use]
+    pub fn beside_others(self) -> Self {
+        Self { exclusive: false, ..self }
+    }
+
+    /// The kernel's whole command line.
+    pub fn kernel_command_line(&self) -> String {
+        let mut args = vec!["console=ttyS1".to_owned(), "axion.log=ttyS1".to_owned()];
+        if let Some(config) = &self.config {
+            args.push(format!("axion.config=inline:{}", BASE64_STANDARD.encode(config)));
+        }
+        args.extend(self.kernel_args.iter().cloned());
+        args.join(" ")
+    }
+
+    /// Why no machine can be made of this, if so.
+    pub fn problem(&self) -> Option<String> {
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.name.is_empty() || !self.name.chars().all(legal) {
+            return Some("its name must be of a-z, 0-9 and `-`".to_owned());
+        }
+        if self.sockets == 0 || self.cpus == 0 || !self.cpus.is_multiple_of(self.sockets) {
+            return Some(format!("{} CPUs cannot be spread over {} sockets", self.cpus, self.sockets));
+        }
+        let line = self.kernel_command_line().len();
+        (line >= COMMAND_LINE_SIZE)
+            .then(|| format!("its kernel command line has {line} bytes, of at most {}", COMMAND_LINE_SIZE - 1))
+    }
+}
+
+/// Size of the kernel's command line buffer on x86 (arch/x86/include/asm/setup.h).
+const COMMAND_LINE_SIZE: usize = 2048;
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@
 //! | `run.rs`        | boots the image in QEMU with its console in this terminal                     |
 //! | `test.rs`       | everything that must pass                                                     |
 //! | `bench.rs`      | measurements, compared within one run                                         |
+//! | `terminal.rs`   | the console of `run`                                                          |
 //! | `clean.rs`      | removes build products                                                        |
 //!
 //! A step whose inputs have not changed is not run again: `cache.rs` names each product by a hash of all its inputs,
@@ -38,6 +39,7 @@ mod run;
 mod sbom;
 mod setup;
 mod step;
+mod terminal;
 mod test;
 
 use clap::{Parser, Subcommand};

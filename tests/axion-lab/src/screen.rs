@@ -45,6 +45,7 @@ struct Shared {
 
 struct State {
     terminal: vt100::Parser,
+    mirror: Option<Box<dyn Write + Send>>,
     ended: bool,
 }
 
@@ -63,7 +64,7 @@ impl Screen {
         let copy = File::create(path).map_err(Error::io("create the console's record", path))?;
         let reader = port.try_clone().map_err(Error::io("share the console", path))?;
         let terminal = vt100::Parser::new(rows(), columns(), 0);
-        let state = Mutex::new(State { terminal, ended: false });
+        let state = Mutex::new(State { terminal, mirror: None, ended: false });
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
         let screen = Self { shared: Arc::clone(&shared), keyboard: port };
         std::thread::spawn(move || shared.read(reader, copy));
@@ -118,6 +119,19 @@ impl Screen {
         (&self.keyboard).write_all(keys.as_bytes()).map_err(Error::io("type into", "the serial console"))
     }
 
+    /// Writes to `mirror` too what comes from now on; one that cannot be written is given up.
+    pub fn mirror(&self, mirror: impl Write + Send + 'static) {
+        self.lock().mirror = Some(Box::new(mirror));
+    }
+
+    /// Waits until the machine has ended.
+    pub fn wait_end(&self) {
+        let mut state = self.lock();
+        while !state.ended {
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,7 +145,7 @@ impl Shared {
         {
             let bytes = buffer.get(..n).unwrap_or_default();
             let _ = copy.write_all(bytes);
-            self.change(|state| state.terminal.process(bytes));
+            self.change(|state| state.show(bytes));
         }
         self.change(|state| state.ended = true);
     }
@@ -139,6 +153,17 @@ impl Shared {
     fn change(&self, f: impl FnOnce(&mut State)) {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();
+    }
+}
+
+impl State {
+    fn show(&mut self, bytes: &[u8]) {
+        self.terminal.process(bytes);
+        if let Some(mirror) = &mut self.mirror
+            && mirror.write_all(bytes).and_then(|()| mirror.flush()).is_err()
+        {
+            self.mirror = None;
+        }
     }
 }
 

@@ -1,0 +1,92 @@
+//! Measurements, compared within one run: absolute times of an emulated machine mean nothing.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use axion_lab::bench::{self, BootTimes};
+use axion_lab::{Image, Spec};
+use clap::{Args, Subcommand};
+
+use crate::{image, layout, setup};
+
+/// Options of `bench`.
+#[derive(Args)]
+pub struct Options {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// From power-on to a node that answers, against the floor: the same kernel with an init that prints and powers off
+    Boot {
+        /// Boots of each, alternating
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Replace the section "Boot" of docs/benchmarks.md
+        #[arg(long)]
+        record: bool,
+    },
+}
+
+/// Runs a benchmark.
+pub fn bench(options: &Options) -> Result<()> {
+    setup::install(&setup::Options::default())?;
+    match options.bench {
+        Bench::Boot { rounds, record } => boot(rounds, record),
+    }
+}
+
+fn boot(rounds: usize, record: bool) -> Result<()> {
+    ensure!(rounds > 0, "--rounds must be at least 1");
+    let products = image::build()?;
+    let image = Image::at(&products.dir)?;
+    let times = bench::boot(&image, &Spec::new("bench-boot"), rounds, |what, time| {
+        eprintln!("    {what:<6} {:.2} s", time.as_secs_f64());
+    })?;
+    let sizes = fs::read_to_string(products.dir.join("sizes.json"))?;
+    let text = boot_report(&times, rounds, &serde_json::from_str(&sizes)?);
+    println!("{text}");
+    if record { replace_section("Boot", &text) } else { Ok(()) }
+}
+
+fn boot_report(times: &BootTimes, rounds: usize, sizes: &serde_json::Map<String, serde_json::Value>) -> String {
+    let mut text = format!(
+        "`cargo xtask bench boot --rounds {rounds}`: 2 CPUs and 2 GiB, emulated; medians of {rounds} boots each, alternating.\n\n"
+    );
+    let seconds = |d: Duration| format!("{:.2} s", d.as_secs_f64());
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let mut rows = vec![
+        ("floor: QEMU's start to the print of a bare init".to_owned(), seconds(times.floor_median())),
+        ("ready: QEMU's start to an API that answers".to_owned(), seconds(times.median(|b| b.ready_wall))),
+        ("**ratio of the two** (at most 1.6)".to_owned(), format!("**{:.2}**", times.ratio())),
+        ("kernel, by its own clock".to_owned(), seconds(times.median(|b| b.kernel))),
+        ("stage 1".to_owned(), seconds(times.median(|b| b.stage1))),
+        ("stage 2, to ready".to_owned(), seconds(times.median(|b| b.stage2))),
+        ("memory in use at ready, image excluded (at most 160 MiB)".to_owned(), mib(times.memory_in_use())),
+    ];
+    let size = |name: &str| sizes.get(name).and_then(serde_json::Value::as_u64).unwrap_or_default();
+    rows.push(("kernel + initramfs (at most 40 MiB)".to_owned(), mib(size("vmlinuz") + size("initramfs"))));
+    for name in sizes.keys() {
+        rows.push((format!("bytes of {name}"), mib(size(name))));
+    }
+    text.push_str("| | |\n|---|---:|\n");
+    for (name, value) in rows {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "| {name} | {value} |");
+    }
+    text
+}
+
+/// Replaces what is between the heading `## NAME` and the next one in docs/benchmarks.md.
+fn replace_section(name: &str, text: &str) -> Result<()> {
+    let file = layout::root().join("docs/benchmarks.md");
+    let old = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    let heading = format!("## {name}\n");
+    let start = old.find(&heading).with_context(|| format!("{} has no section {name}", file.display()))? + heading.len();
+    let end = old[start..].find("\n## ").map_or(old.len(), |n| start + n + 1);
+    let new = format!("{}\n{text}{}{}", &old[..start], if end < old.len() { "\n" } else { "" }, &old[end..]);
+    fs::write(&file, new).with_context(|| format!("writing {}", file.display()))
+}

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::spec::{Console, DiskBus, Display, Network, Spec, WatchdogDevice};
+use crate::spec::{DiskBus, Display, Network, Spec, WatchdogDevice};
 
 /// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub fn arguments(spec: &Spec, accelerator: Accelerator, wiring: &Wiring) -> Vec<
     argv.file("-kernel", "", &wiring.kernel);
     argv.file("-initrd", "", &wiring.initramfs);
     argv.flags(["-append", &spec.kernel_command_line()]);
-    argv.serial_ports(spec.console, wiring);
+    argv.serial_ports(wiring);
     argv.file("-chardev", "socket,id=qmp,path=", &wiring.qmp);
     argv.flags(["-mon", "chardev=qmp,mode=control"]);
     argv.devices(spec, wiring);
@@ -108,14 +108,8 @@ impl Argv {
         }
     }
 
-    fn serial_ports(&mut self, console: Console, wiring: &Wiring) {
-        match console {
-            Console::Screen => self.file("-chardev", "socket,id=ttyS0,path=", &wiring.console),
-            Console::Terminal => {
-                self.flags(["-chardev", "stdio,id=ttyS0,mux=on,signal=off"]);
-                self.flags(["-mon", "chardev=ttyS0,mode=readline"]);
-            }
-        }
+    fn serial_ports(&mut self, wiring: &Wiring) {
+        self.file("-chardev", "socket,id=ttyS0,path=", &wiring.console);
         self.file("-chardev", "socket,id=ttyS1,path=", &wiring.log);
         self.flags(["-serial", "chardev:ttyS0", "-serial", "chardev:ttyS1"]);
     }

@@ -51,4 +51,4 @@ pub use error::{Error, Result};
 pub use image::Image;
 pub use machine::Machine;
 pub use node::{Node, Token};
-pub use spec::{Console, Disk, Display, Network, NumaNode, Spec, WatchdogDevice};
+pub use spec::{Disk, Display, Network, NumaNode, Spec, WatchdogDevice};

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -22,7 +22,7 @@ use crate::deadline::{self, Poll};
 use crate::log::{Line, Log};
 use crate::qmp::Qmp;
 use crate::screen::Screen;
-use crate::spec::{Console, Network, Spec};
+use crate::spec::{Network, Spec};
 use crate::turn::Turn;
 use crate::{Error, Image, Node, Result, Token, media, vga};
 
@@ -46,7 +46,7 @@ pub struct Machine {
     child: Mutex<Child>,
     qmp: Mutex<Qmp>,
     log: Log,
-    screen: Option<Screen>,
+    screen: Screen,
     port: Option<u16>,
     _sockets: TempDir,
     _turn: Option<Turn>,
@@ -81,27 +81,19 @@ impl Spec {
 impl Machine {
     fn spawn(spec: Spec, dir: PathBuf, wiring: &Wiring, sockets: TempDir, turn: Option<Turn>) -> Result<Self> {
         let listen = |path: &Path| UnixListener::bind(path).map_err(Error::io("listen on", path));
-        let (log, qmp) = (listen(&wiring.log)?, listen(&wiring.qmp)?);
-        let console = match spec.console {
-            Console::Screen => Some(listen(&wiring.console)?),
-            Console::Terminal => None,
-        };
+        let (console, log, qmp) = (listen(&wiring.console)?, listen(&wiring.log)?, listen(&wiring.qmp)?);
         let errors = dir.join("qemu.err");
         let stderr = File::create(&errors).map_err(Error::io("create", &errors))?;
-        let terminal = |stdio: fn() -> Stdio| if console.is_some() { Stdio::null() } else { stdio() };
         let started = Instant::now();
         let child = Command::new("qemu-system-x86_64")
             .args(argv::arguments(&spec, Accelerator::detect(), wiring))
-            .stdin(terminal(Stdio::inherit))
-            .stdout(terminal(Stdio::inherit))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()
             .map_err(Error::io("start", "qemu-system-x86_64 (Debian package qemu-system-x86)"))?;
         let mut starting = Starting { machine: &spec.name, errors: &errors, child: Some(child) };
-        let screen = match &console {
-            Some(listener) => Some(Screen::attach(starting.accept(listener)?, &dir.join("console"))?),
-            None => None,
-        };
+        let screen = Screen::attach(starting.accept(&console)?, &dir.join("console"))?;
         let log = Log::follow(starting.accept(&log)?, &dir.join("log"), started)?;
         let qmp = Qmp::connect(starting.accept(&qmp)?)?;
         let child = starting.done()?;
@@ -136,14 +128,8 @@ impl Machine {
     }
 
     /// The operator's console (ttyS0).
-    ///
-    /// # Errors
-    /// It is the terminal of a person.
-    pub fn screen(&self) -> Result<&Screen> {
-        self.screen.as_ref().ok_or_else(|| Error::Spec {
-            machine: self.spec.name.clone(),
-            problem: "its console is a person's terminal; ask for Console::Screen".to_owned(),
-        })
+    pub const fn screen(&self) -> &Screen {
+        &self.screen
     }
 
     /// Waits until the node is ready; gives its API.
@@ -215,6 +201,15 @@ impl Machine {
         self.qmp().execute("quit", &json!({})).map(drop)
     }
 
+    /// Presses `keys` (QEMU's key codes) together on the machine's own keyboard: `["ret"]`, `["alt", "sysrq", "i"]`.
+    ///
+    /// # Errors
+    /// QEMU has ended, or there is no such key.
+    pub fn press_keys(&self, keys: &[&str]) -> Result<()> {
+        let keys: Vec<_> = keys.iter().map(|key| json!({"type": "qcode", "data": key})).collect();
+        self.qmp().execute("send-key", &json!({"keys": keys})).map(drop)
+    }
+
     /// Takes a picture of the display into `NAME.png` in the machine's directory.
     ///
     /// # Errors
@@ -255,7 +250,7 @@ impl Machine {
         })
     }
 
-    fn qmp(&self) -> std::sync::MutexGuard<'_, Qmp> {
+    fn qmp(&self) -> MutexGuard<'_, Qmp> {
         self.qmp.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -33,8 +33,6 @@ pub struct Spec {
     pub watchdog: WatchdogDevice,
     /// Display adapter.
     pub display: Display,
-    /// Who is at ttyS0.
-    pub console: Console,
     /// SMBIOS UUID, in its text form.
     pub uuid: Option<String>,
     /// End instead of restarting when the system reboots.
@@ -127,15 +125,6 @@ pub enum Display {
     Framebuffer,
 }
 
-/// Who is at the operator's console.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Console {
-    /// A [`crate::screen::Screen`].
-    Screen,
-    /// The terminal that runs the lab; Ctrl-A X ends the machine.
-    Terminal,
-}
-
 impl Spec {
     /// A machine of 2 CPUs and 2 GiB with a network.
     pub fn new(name: impl Into<String>) -> Self {
@@ -150,7 +139,6 @@ impl Spec {
             iommu: false,
             watchdog: WatchdogDevice::None,
             display: Display::None,
-            console: Console::Screen,
             uuid: None,
             exit_on_reboot: false,
             kernel_args: Vec::new(),
@@ -216,12 +204,6 @@ impl Spec {
     #[must_use]
     pub fn display(self, display: Display) -> Self {
         Self { display, ..self }
-    }
-
-    /// With the operator's console there.
-    #[must_use]
-    pub fn console(self, console: Console) -> Self {
-        Self { console, ..self }
     }
 
     /// With that SMBIOS UUID.

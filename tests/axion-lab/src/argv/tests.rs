@@ -73,13 +73,6 @@ fn the_big_machine() {
 }
 
 #[test]
-fn a_person_can_sit_at_the_console() {
-    let line = line(&Spec::new("run").console(Console::Terminal));
-    assert!(line.contains("-chardev stdio,id=ttyS0,mux=on,signal=off"), "{line}");
-    assert!(!line.contains("id=ttyS0,path="), "{line}");
-}
-
-#[test]
 fn no_network_means_no_nic() {
     let line = line(&Spec::new("m").network(Network::None));
     assert!(!line.contains("netdev"), "{line}");

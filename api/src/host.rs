@@ -83,6 +83,26 @@ pub struct HostConfig {
     pub rejected: Vec<String>,
 }
 
+/// A process of the node; kernel threads are left out (`GET /v1/host/processes`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Name of its program, at most 15 bytes.
+    pub name: String,
+    /// Its cgroup: `/axion.slice/agent`, `/vms.slice/vm-hello`.
+    pub cgroup: String,
+    /// State as proc_pid_stat(5) has it: `R` running, `S` sleeping, `D` waiting for a disk, `Z` ended but not reaped.
+    pub state: char,
+    /// Threads.
+    pub threads: u32,
+    /// Memory of its own and shared that is present, bytes.
+    pub resident_bytes: u64,
+    /// CPU time used, milliseconds.
+    pub cpu_ms: u64,
+}
+
 /// What `POST /v1/host/power` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

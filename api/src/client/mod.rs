@@ -29,7 +29,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
 
-use crate::host::{BootReport, Host, HostConfig, LogEntry, PowerAction, PowerRequest, UnitStatus};
+use crate::host::{BootReport, Host, HostConfig, LogEntry, PowerAction, PowerRequest, Process, UnitStatus};
 use crate::vm::{Image, StopRequest, Vm, VmSpec};
 
 pub use connection::Address;
@@ -143,6 +143,14 @@ impl Client {
     /// See [`Error`].
     pub async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
         self.get("/v1/host/units").await
+    }
+
+    /// `GET /v1/host/processes`: what runs in user space.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn processes(&self) -> Result<Vec<Process>, Error> {
+        self.get("/v1/host/processes").await
     }
 
     /// `POST /v1/host/units/{name}/restart`.

@@ -1,0 +1,66 @@
+//! The command line's shape.
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Format;
+use crate::{api, completion, config, context, host, image, login, node, token, vm};
+
+const EXAMPLES: &str = "\
+Examples:
+  axctl login https://10.0.0.5           log in; compare the fingerprint with the node's console
+  axctl host show                        what the node is
+  axctl vm run hello --console           run the built-in guest and attach to its console
+  axctl vm list -o json                  for programs
+  axctl host logs -f                     follow the node's log
+
+Which node: --context, else --server (with --fingerprint and a token), else the local socket when run
+on a node, else the context that `axctl login` or `axctl context use` chose last.
+
+Exit status:
+  0  done                          3  the node cannot be reached or does not know you
+  1  the request failed            4  no such thing
+  2  wrong usage                   5  conflict: it exists, or its state does not allow that";
+
+/// Runs an Axion node and the virtual machines on it.
+#[derive(Debug, Parser)]
+#[command(name = "axctl", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub node: node::NodeArgs,
+    /// What to print
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The node itself: inventory, boot, units, config, logs, power
+    #[command(subcommand)]
+    Host(host::Command),
+    /// Virtual machines
+    #[command(subcommand)]
+    Vm(vm::Command),
+    /// Guest kernels and initial RAM disks that were uploaded to the node
+    #[command(subcommand)]
+    Image(image::Command),
+    /// Follow what changes on the node, until interrupted
+    Events,
+    /// Save a node as a context: its address, the proof of its identity, a token
+    Login(login::Login),
+    /// Saved nodes
+    #[command(subcommand)]
+    Context(context::Command),
+    /// API tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Machine configs
+    #[command(subcommand)]
+    Config(config::Command),
+    /// The node's REST API as it is
+    #[command(subcommand)]
+    Api(api::Command),
+    /// Print a shell's completion script
+    Completion(completion::Completion),
+}

@@ -1,0 +1,150 @@
+//! What can go wrong, which exit status says so, and what the operator may do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use axion_api::client;
+use axion_core::config::ConfigError;
+
+/// A command that failed. Its cause is in `source`, never repeated in its own text.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The node refused, or could not be asked.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// The arguments fit the grammar but not each other or the situation.
+    #[error("{0}")]
+    Usage(String),
+    /// Nothing says which node is meant.
+    #[error("which node? None is given, none is saved, and this is no Axion node")]
+    NoNode,
+    /// No saved node of that name.
+    #[error("there is no context `{0}`")]
+    NoContext(String),
+    /// The file of saved nodes cannot be used.
+    #[error("{}: {detail}", path.display())]
+    Contexts {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A machine config document has a mistake.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A VM did not become what was waited for.
+    #[error("{name} is {state}{}", reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default())]
+    Vm {
+        /// Its name.
+        name: String,
+        /// What it is instead.
+        state: String,
+        /// Why, where the node knows.
+        reason: Option<String>,
+    },
+    /// A wait took too long.
+    #[error("{name} is still {state} after {seconds} s")]
+    Waited {
+        /// The VM.
+        name: String,
+        /// Its state.
+        state: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The operator said no.
+    #[error("not confirmed; nothing was done")]
+    NotConfirmed,
+    /// The operating system refused something.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Standard output cannot be written.
+    #[error("standard output")]
+    Output(#[source] io::Error),
+}
+
+impl Error {
+    /// An operating system error, with what was tried.
+    pub fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Io {
+            what: what.into(),
+            source,
+        }
+    }
+
+    /// Exit status; `axctl --help` lists them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::NoContext(_) | Self::Contexts { .. } => 2,
+            Self::NoNode => 3,
+            Self::Client(error) => client_exit_code(error),
+            _ => 1,
+        }
+    }
+
+    /// Whether the reader of standard output went away, which is its right (`axctl … | head`).
+    pub fn is_closed_output(&self) -> bool {
+        matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// What the operator may do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Client(error) => return error.hint().map(str::to_owned).or_else(|| status_hint(error)),
+            Self::NoNode => {
+                "`axctl login https://ADDRESS` saves a node; --server names one for a single command"
+            }
+            Self::NoContext(_) => "`axctl context list` shows the saved ones",
+            Self::Vm { name, .. } => {
+                return Some(format!(
+                    "`axctl vm show {name}` shows its state, `axctl host logs` the node's log"
+                ));
+            }
+            Self::Waited { name, .. } => {
+                return Some(format!(
+                    "`axctl vm show {name}` shows its state now, `axctl vm console {name}` what it prints"
+                ));
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn client_exit_code(error: &client::Error) -> u8 {
+    use client::Error as E;
+    match (error, error.status()) {
+        (_, Some(401 | 403)) => 3,
+        (_, Some(404)) => 4,
+        (_, Some(409 | 412)) => 5,
+        (E::Address(_) | E::Fingerprint(_), _) => 2,
+        (
+            E::Token
+            | E::CaFile { .. }
+            | E::TlsSetup(_)
+            | E::Resolve { .. }
+            | E::Connect { .. }
+            | E::Tls { .. }
+            | E::PinMismatch { .. }
+            | E::Timeout { .. },
+            _,
+        ) => 3,
+        _ => 1,
+    }
+}
+
+fn status_hint(error: &client::Error) -> Option<String> {
+    let hint = match error.status()? {
+        403 => "the token is known, but may not do that",
+        412 => "it was changed or created in the meantime; look at it and decide again",
+        503 => "a part of the node is down; `axctl host units` shows which",
+        507 => "`axctl host show` shows what the node has",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}

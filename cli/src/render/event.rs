@@ -1,0 +1,43 @@
+//! Events.
+
+use axion_api::event::{Event, What};
+
+use super::{Style, Tone, milliseconds, moment, plain};
+use crate::render::{host, vm};
+
+/// One line.
+pub fn line(event: &Event, style: &Style) -> String {
+    let text = match &event.what {
+        What::Vm(vm) => {
+            let reason = vm
+                .status
+                .exit
+                .as_ref()
+                .map(|exit| format!(" ({})", plain(exit)))
+                .unwrap_or_default();
+            let state = style.paint(&vm.status.state.to_string(), vm::tone(vm.status.state));
+            format!("vm {} {state}{reason}", plain(&vm.name))
+        }
+        What::VmDeleted { name } => format!("vm {} deleted", plain(name)),
+        What::Unit(unit) => {
+            let state = style.paint(&unit.state.to_string(), host::unit_tone(unit.state));
+            let exit = unit
+                .exit
+                .as_ref()
+                .map(|exit| format!(" ({})", plain(exit)))
+                .unwrap_or_default();
+            format!("unit {} {state}{exit}", plain(&unit.name))
+        }
+        What::Phase(phase) => {
+            let (outcome, tone) = host::outcome(phase.outcome);
+            let name = plain(&phase.name);
+            format!(
+                "phase {name} {} in {}",
+                style.paint(outcome, tone),
+                milliseconds(phase.duration_us)
+            )
+        }
+        What::Lost { count } => style.paint(&format!("{count} events were lost"), Tone::Warning),
+    };
+    format!("{} {text}", style.paint(&moment(event.unix_us), Tone::Faint))
+}

@@ -1,0 +1,272 @@
+//! The node itself.
+
+use axion_api::host::{BootReport, Host, HostConfig, Phase, UnitState, UnitStatus};
+use axion_api::init::Outcome;
+use axion_core::topology::Topology;
+
+use super::table::{Cell, Table, left, right, shrinking};
+use super::{Style, Tone, age, bytes, fields, milliseconds, or_dash};
+
+const GIB: u64 = 1 << 30;
+const TWO_MIB: u64 = 2 << 20;
+
+/// The node: identity, then hardware.
+pub fn show(host: &Host, style: &Style) -> String {
+    let clock = if host.time_synchronized {
+        "in step by NTP"
+    } else {
+        "as the RTC had it (no NTP yet)"
+    };
+    let state = if host.persistent_state {
+        "on disk"
+    } else {
+        "in memory: it is gone after a reboot"
+    };
+    let mut text = fields(
+        &[
+            ("Host", host.hostname.clone()),
+            ("Axion", format!("{} on Linux {}", host.version, host.kernel)),
+            ("Addresses", host.addresses.join(" ")),
+            ("CA", host.ca_fingerprint.clone()),
+            ("Machine", host.machine_id.clone()),
+            ("Boot", host.boot_id.clone()),
+            ("Up for", age(host.uptime_seconds.saturating_mul(1_000_000), 0)),
+            ("Clock", clock.to_owned()),
+            ("State", state.to_owned()),
+            (
+                "Memory",
+                format!(
+                    "{} available of {}",
+                    bytes(host.memory.available),
+                    bytes(host.memory.total)
+                ),
+            ),
+            ("CPU", processors(&host.topology)),
+            ("CPU use", format!("{:.0} %", host.cpu_usage * 100.0)),
+        ],
+        style,
+    );
+    for part in [
+        nodes(&host.topology, style),
+        disks(&host.topology, style),
+        nics(&host.topology, style),
+    ] {
+        text.push_str(&part);
+    }
+    text
+}
+
+fn processors(topology: &Topology) -> String {
+    let online = topology.cpus.iter().filter(|cpu| cpu.online).count();
+    let isolated = topology.cpus.iter().filter(|cpu| cpu.isolated).count();
+    let guests = match &topology.cpu_model.virtualization {
+        Some(flag) => flag.as_str(),
+        None => "no virtualization",
+    };
+    let name = &topology.cpu_model.name;
+    format!("{online} x {name} ({guests}), {isolated} isolated")
+}
+
+fn nodes(topology: &Topology, style: &Style) -> String {
+    let mut table = Table::new([
+        left("NODE"),
+        shrinking("CPUS"),
+        right("MEMORY"),
+        right("FREE"),
+        right("2 MiB PAGES"),
+        right("1 GiB PAGES"),
+    ]);
+    for node in &topology.nodes {
+        let pool = |size| {
+            let found = node.hugepages.iter().find(|pool| pool.page_size == size);
+            or_dash(found.map(|pool| format!("{}/{} free", pool.free, pool.total)))
+        };
+        table.row([
+            node.id.to_string().into(),
+            node.cpus.to_string().into(),
+            bytes(node.memory_total).into(),
+            bytes(node.memory_free).into(),
+            pool(TWO_MIB).into(),
+            pool(GIB).into(),
+        ]);
+    }
+    section(&table, topology.nodes.is_empty(), style)
+}
+
+fn disks(topology: &Topology, style: &Style) -> String {
+    let mut table = Table::new([
+        left("DISK"),
+        right("SIZE"),
+        shrinking("MODEL"),
+        shrinking("SERIAL"),
+        right("NODE"),
+    ]);
+    for disk in &topology.disks {
+        table.row([
+            (&disk.name).into(),
+            bytes(disk.size).into(),
+            or_dash(disk.model.as_ref()).into(),
+            or_dash(disk.serial.as_ref()).into(),
+            or_dash(disk.node).into(),
+        ]);
+    }
+    section(&table, topology.disks.is_empty(), style)
+}
+
+fn nics(topology: &Topology, style: &Style) -> String {
+    let mut table = Table::new([
+        left("NIC"),
+        left("MAC"),
+        left("LINK"),
+        right("Mbit/s"),
+        shrinking("DRIVER"),
+        left("PCI"),
+        right("NODE"),
+    ]);
+    for nic in &topology.nics {
+        let link = match nic.carrier {
+            Some(true) => Cell::new("up", Tone::Good),
+            Some(false) => Cell::new("no cable", Tone::Warning),
+            None => Cell::new("down", Tone::Faint),
+        };
+        table.row([
+            (&nic.name).into(),
+            (&nic.mac).into(),
+            link,
+            or_dash(nic.speed_mbps).into(),
+            or_dash(nic.driver.as_ref()).into(),
+            or_dash(nic.pci.as_ref()).into(),
+            or_dash(nic.node).into(),
+        ]);
+    }
+    section(&table, topology.nics.is_empty(), style)
+}
+
+fn section(table: &Table, empty: bool, style: &Style) -> String {
+    if empty {
+        String::new()
+    } else {
+        format!("\n{}", table.render(style))
+    }
+}
+
+/// What an outcome is called and means.
+pub const fn outcome(outcome: Outcome) -> (&'static str, Tone) {
+    match outcome {
+        Outcome::Ok => ("ok", Tone::Good),
+        Outcome::Degraded => ("degraded", Tone::Warning),
+        Outcome::Failed => ("failed", Tone::Bad),
+    }
+}
+
+/// How the node booted: the phases, and below each the tasks that failed.
+pub fn boot(report: &BootReport, style: &Style) -> String {
+    let ready = report
+        .ready_ms
+        .map_or_else(|| "not yet".to_owned(), |ms| format!("{ms} ms"));
+    let mut text = fields(
+        &[("Kernel", format!("{} ms", report.kernel_ms)), ("Ready", ready)],
+        style,
+    );
+    let mut table = Table::new([
+        left("STAGE"),
+        left("PHASE"),
+        right("START"),
+        right("TIME"),
+        left("OUTCOME"),
+    ]);
+    for phase in &report.phases {
+        let (name, tone) = outcome(phase.outcome);
+        table.row([
+            phase.stage.to_string().into(),
+            (&phase.name).into(),
+            milliseconds(phase.start_us).into(),
+            milliseconds(phase.duration_us).into(),
+            Cell::new(name, tone),
+        ]);
+    }
+    text.push_str(&section(&table, report.phases.is_empty(), style));
+    let failures: Vec<String> = report.phases.iter().flat_map(failures).collect();
+    if !failures.is_empty() {
+        text.push('\n');
+        failures
+            .iter()
+            .for_each(|failure| text.push_str(&format!("{}\n", style.paint(failure, Tone::Warning))));
+    }
+    text
+}
+
+fn failures(phase: &Phase) -> Vec<String> {
+    let failed = phase
+        .tasks
+        .iter()
+        .filter_map(|task| task.error.as_ref().map(|error| (&task.name, error)));
+    failed
+        .map(|(task, error)| super::plain(&format!("{}/{task}: {error}", phase.name)))
+        .collect()
+}
+
+/// What a unit's state means.
+pub const fn unit_tone(state: UnitState) -> Tone {
+    match state {
+        UnitState::Running => Tone::Good,
+        UnitState::Stopping | UnitState::BackOff => Tone::Warning,
+        UnitState::Failed => Tone::Bad,
+        UnitState::Inactive => Tone::Faint,
+    }
+}
+
+/// What init runs.
+pub fn units(units: &[UnitStatus], now_us: u64, style: &Style) -> String {
+    let mut table = Table::new([
+        left("UNIT"),
+        left("STATE"),
+        right("FOR"),
+        right("PID"),
+        right("RESTARTS"),
+        shrinking("DESCRIPTION"),
+        shrinking("LAST EXIT"),
+    ]);
+    for unit in units {
+        table.row([
+            (&unit.name).into(),
+            Cell::new(unit.state.to_string(), unit_tone(unit.state)),
+            age(now_us, unit.since_unix_us).into(),
+            or_dash(unit.pid).into(),
+            unit.restarts.to_string().into(),
+            (&unit.description).into(),
+            unit.exit.as_deref().unwrap_or_default().into(),
+        ]);
+    }
+    table.render(style)
+}
+
+/// The machine config in force; below it the documents that were refused.
+pub fn config(config: &HostConfig, style: &Style) -> String {
+    let mut table = Table::new([
+        shrinking("KEY"),
+        shrinking("VALUE"),
+        shrinking("SOURCE"),
+        left("CHANGE"),
+    ]);
+    for value in &config.values {
+        table.row([
+            (&value.key).into(),
+            (&value.value).into(),
+            (&value.source).into(),
+            (&value.change).into(),
+        ]);
+    }
+    let mut text = table.render(style);
+    for refused in &config.rejected {
+        text.push_str(&format!(
+            "\n{} {}",
+            style.paint("refused:", Tone::Bad),
+            super::plain(refused)
+        ));
+    }
+    if !config.rejected.is_empty() {
+        text.push('\n');
+    }
+    text
+}

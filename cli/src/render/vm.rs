@@ -1,0 +1,87 @@
+//! Virtual machines.
+
+use axion_api::vm::{DesiredState, HugepageSize, RestartPolicy, Vm, VmState};
+
+use super::table::{Cell, Table, left, right, shrinking};
+use super::{Style, Tone, age, fields, moment, or_dash};
+
+/// What a state means.
+pub const fn tone(state: VmState) -> Tone {
+    match state {
+        VmState::Running => Tone::Good,
+        VmState::Starting | VmState::Stopping => Tone::Warning,
+        VmState::Failed => Tone::Bad,
+        VmState::Stopped => Tone::Faint,
+    }
+}
+
+const fn hugepages(size: HugepageSize) -> &'static str {
+    match size {
+        HugepageSize::None => "none",
+        HugepageSize::TwoMiB => "2MiB",
+        HugepageSize::OneGiB => "1GiB",
+    }
+}
+
+/// All VMs, one a line.
+pub fn list(vms: &[Vm], now_us: u64, style: &Style) -> String {
+    if vms.is_empty() {
+        return "No VMs. `axctl vm run NAME` makes one.\n".to_owned();
+    }
+    let mut table = Table::new([
+        left("NAME"),
+        left("STATE"),
+        right("FOR"),
+        right("CPUS"),
+        right("MEMORY"),
+        left("HUGEPAGES"),
+        shrinking("LAST EXIT"),
+    ]);
+    for vm in vms {
+        table.row([
+            (&vm.name).into(),
+            Cell::new(vm.status.state.to_string(), tone(vm.status.state)),
+            age(now_us, vm.status.since_unix_us).into(),
+            vm.spec.cpus.to_string().into(),
+            vm.spec.memory.to_string().into(),
+            hugepages(vm.spec.hugepages).into(),
+            vm.status.exit.as_deref().unwrap_or_default().into(),
+        ]);
+    }
+    table.render(style)
+}
+
+/// One VM, a field a line.
+pub fn show(vm: &Vm, style: &Style) -> String {
+    let desired = match vm.desired {
+        DesiredState::Running => "running",
+        DesiredState::Stopped => "stopped",
+    };
+    let restart = match vm.spec.restart {
+        RestartPolicy::Never => "never",
+        RestartPolicy::OnFailure => "on-failure",
+    };
+    fields(
+        &[
+            ("Name", vm.name.clone()),
+            (
+                "State",
+                format!("{} since {}", vm.status.state, moment(vm.status.since_unix_us)),
+            ),
+            ("Wanted", desired.to_owned()),
+            ("Process", or_dash(vm.status.pid)),
+            ("Last exit", or_dash(vm.status.exit.as_ref())),
+            ("CPUs", vm.spec.cpus.to_string()),
+            (
+                "Memory",
+                format!("{}, hugepages {}", vm.spec.memory, hugepages(vm.spec.hugepages)),
+            ),
+            ("Kernel", vm.spec.boot.kernel.0.clone()),
+            ("Initrd", vm.spec.boot.initrd.0.clone()),
+            ("Arguments", vm.spec.boot.cmdline.clone()),
+            ("Restart", restart.to_owned()),
+            ("Revision", vm.revision.to_string()),
+        ],
+        style,
+    )
+}

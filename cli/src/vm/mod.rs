@@ -1,0 +1,114 @@
+//! `axctl vm`: virtual machines.
+
+mod console;
+mod create;
+mod wait;
+
+use std::time::Duration;
+
+use axion_core::quantity::Span;
+use clap::{Args, Subcommand};
+
+use crate::error::Error;
+use crate::node::NodeArgs;
+use crate::output::{Output, now_us};
+use crate::render;
+
+use wait::Goal;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a VM, start it and wait until it runs
+    Run(create::Run),
+    /// List the VMs
+    List,
+    /// What a VM is and what it is doing
+    Show {
+        /// Name of the VM
+        name: String,
+    },
+    /// Start a VM
+    Start {
+        /// Name of the VM
+        name: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Press a VM's power button
+    Stop {
+        /// Name of the VM
+        name: String,
+        /// Cut the power instead: the guest cannot write back what it has in memory
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Press a VM's reset button
+    Reset {
+        /// Name of the VM
+        name: String,
+    },
+    /// Delete a VM
+    Delete {
+        /// Name of the VM
+        name: String,
+        /// Even if it runs
+        #[arg(long)]
+        force: bool,
+    },
+    /// Attach to a VM's serial console; Ctrl-] then q leaves
+    Console(console::Console),
+}
+
+/// How long to wait for a VM.
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// Return only when it has happened
+    #[arg(long)]
+    wait: bool,
+    /// Give up waiting after this long
+    #[arg(long, default_value = "2min", value_name = "TIME")]
+    timeout: Span,
+}
+
+impl Wait {
+    fn limit(&self) -> Option<Duration> {
+        self.wait.then_some(self.timeout.0)
+    }
+}
+
+pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(), Error> {
+    let client = node.client()?;
+    match command {
+        Command::Run(run) => create::run(run, &client, output).await,
+        Command::List => {
+            let vms = client.vms().await?;
+            output.show(&vms, |style| render::vm::list(&vms, now_us(), style))
+        }
+        Command::Show { name } => {
+            let vm = client.vm(&name).await?;
+            output.show(&vm, |style| render::vm::show(&vm, style))
+        }
+        Command::Start { name, wait } => {
+            let before = client.vm(&name).await?;
+            let vm = client.start_vm(&name).await?;
+            wait::finish(&client, Goal::Running, &before, vm, wait.limit(), output).await
+        }
+        Command::Stop { name, force, wait } => {
+            let before = client.vm(&name).await?;
+            let vm = client.stop_vm(&name, force).await?;
+            wait::finish(&client, Goal::Stopped, &before, vm, wait.limit(), output).await
+        }
+        Command::Reset { name } => {
+            let vm = client.reset_vm(&name).await?;
+            output.show(&vm, |_| format!("{name} is being reset.\n"))
+        }
+        Command::Delete { name, force } => {
+            client.delete_vm(&name, force).await?;
+            output.note(format_args!("{name} is deleted."));
+            Ok(())
+        }
+        Command::Console(arguments) => console::run(&arguments, &client, output).await,
+    }
+}

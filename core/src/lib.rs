@@ -18,3 +18,6 @@ pub mod identity;
 pub mod paths;
 pub mod quantity;
 pub mod topology;
+
+#[cfg(test)]
+mod fixture;

@@ -1,1 +1,376 @@
-//! To come.
+//! Messages with their lines, merging with its provenance, and the documentation against the code.
+
+use super::*;
+use crate::quantity::Span;
+
+fn refused(text: &str) -> String {
+    check(text, "axion.toml").unwrap_err().to_string()
+}
+
+/// Document, then the whole message.
+const REFUSED: &[(&str, &str)] = &[
+    // Unknown fields
+    (
+        "version = 1\n[network]\ndsn = []\n",
+        "axion.toml line 3: unknown field `network.dsn`, expected one of `dns`, `search`, `interfaces`",
+    ),
+    (
+        "[[network.interfaces]]\nmatch = { nam = \"eth0\" }\n",
+        "axion.toml line 2: unknown field `network.interfaces[0].match.nam`, expected one of `name`, `mac`, `pci`",
+    ),
+    (
+        "\n[watch]\nenabled = true\n",
+        "axion.toml line 2: unknown field `watch`, expected one of `version`, `hostname`, `network`, `time`, `logging`, \
+         `api`, `console`, `boot`, `watchdog`, `modules`, `sysctl`",
+    ),
+    // Wrong types
+    (
+        "[watchdog]\nenabled = \"yes\"\n",
+        "axion.toml line 2: `watchdog.enabled`: expected a boolean, found string \"yes\"",
+    ),
+    (
+        "hostname = 7\n",
+        "axion.toml line 1: `hostname`: expected a string, found integer `7`",
+    ),
+    (
+        "modules = \"nvme\"\n",
+        "axion.toml line 1: `modules`: expected an array, found string \"nvme\"",
+    ),
+    (
+        "\ntime = 5\n",
+        "axion.toml line 2: `time`: expected a table, found integer `5`",
+    ),
+    (
+        "version = -1\n",
+        "axion.toml line 1: `version`: expected a whole number from 0 to 4294967295, found integer `-1`",
+    ),
+    (
+        "[network]\ndns = [\n  \"10.0.0.1\",\n  \"10.0.0\",\n]\n",
+        "axion.toml line 4: `network.dns[1]`: `10.0.0` is not an IP address, as in `10.0.0.1` or `2001:db8::1`",
+    ),
+    (
+        "[api]\nlisten = \"8443\"\n",
+        "axion.toml line 2: `api.listen`: `8443` is not an address and a port, as in `0.0.0.0:8443` or `[::]:8443`",
+    ),
+    (
+        "[boot]\non_failure = \"retry\"\n",
+        "axion.toml line 2: `boot.on_failure`: unknown variant `retry`, expected one of `reboot`, `power-off`, `halt`",
+    ),
+    // Wrong units
+    (
+        "[watchdog]\ntimeout = \"30\"\n",
+        "axion.toml line 2: `watchdog.timeout`: `30` is not a duration: a whole number and one of ms, s, min, h, d, as in \
+         `30s`",
+    ),
+    (
+        "[watchdog]\ntimeout = 30\n",
+        "axion.toml line 2: `watchdog.timeout`: expected a duration: a whole number and one of ms, s, min, h, d, as in \
+         `30s`, found integer `30`",
+    ),
+    (
+        "[time]\ninterval = \"2 weeks\"\n",
+        "axion.toml line 2: `time.interval`: `2 weeks` is not a duration: a whole number and one of ms, s, min, h, d, as \
+         in `30s`",
+    ),
+    // Syntax
+    (
+        "version = 1\nhostname = \n",
+        "axion.toml line 2: not TOML: string values must be quoted, expected literal string",
+    ),
+    (
+        "[network\n",
+        "axion.toml line 1: not TOML: unclosed table, expected `]`",
+    ),
+    (
+        "version = 1\nversion = 1\n",
+        "axion.toml line 2: not TOML: duplicate key",
+    ),
+    // Meaning
+    (
+        "version = 2\n",
+        "axion.toml line 1: `version`: version 2 is not known; this Axion reads version 1",
+    ),
+    (
+        "hostname = \"node_1\"\n",
+        "axion.toml line 1: `hostname`: `node_1` is not a host name (RFC 1123); allowed are up to 63 letters, digits and \
+         `-`, in parts joined by `.` that neither start nor end with `-`",
+    ),
+    (
+        "hostname = \"n-${hostname}\"\n",
+        "axion.toml line 1: `hostname`: a host name cannot be made of `${hostname}`; allowed are `${serial}`, `${uuid}`, \
+         `${mac}`",
+    ),
+    (
+        "hostname = \"n-${arch}\"\n",
+        "axion.toml line 1: `hostname`: `${arch}` is not known; allowed are `${serial}`, `${uuid}`, `${mac}` and, in URLs, \
+         `${hostname}`",
+    ),
+    (
+        "[[network.interfaces]]\ndhcp = true\n",
+        "axion.toml line 1: `network.interfaces[0].match`: names no interface; give at least one of `name`, `mac`, `pci`",
+    ),
+    (
+        "[[network.interfaces]]\nmatch.name = \"eth0\"\nmtu = 100\n",
+        "axion.toml line 3: `network.interfaces[0].mtu`: 100 is not allowed; allowed are 576 to 65535 bytes",
+    ),
+    (
+        "[[network.interfaces]]\nmatch.name = \"eth0\"\naddresses = [\"10.0.0.2/33\"]\n",
+        "axion.toml line 3: `network.interfaces[0].addresses[0]`: `10.0.0.2/33` is not an address with a prefix length, as \
+         in `10.0.0.2/24` or `2001:db8::2/64`",
+    ),
+    (
+        "[[network.interfaces]]\nmatch.mac = \"52:54:00\"\n",
+        "axion.toml line 2: `network.interfaces[0].match.mac`: `52:54:00` is not a MAC address, as in `52:54:00:12:34:56`",
+    ),
+    (
+        "[[network.interfaces]]\nmatch.pci = \"00:02.0\"\n",
+        "axion.toml line 2: `network.interfaces[0].match.pci`: `00:02.0` is not a PCI address, as in `0000:00:02.0`",
+    ),
+    (
+        "[[network.interfaces]]\nmatch.name = \"eth0\"\ngateways = [\"10.0.0.1\", \"::1\", \"10.0.0.3\"]\n",
+        "axion.toml line 3: `network.interfaces[0].gateways[2]`: `10.0.0.3` is a second gateway of its family; allowed is \
+         one of IPv4 and one of IPv6",
+    ),
+    (
+        "[time]\nntp = [\"ntp.example.org\", \"10.0.0.256\"]\n",
+        "axion.toml line 2: `time.ntp[1]`: `10.0.0.256` is neither a host name nor an IP address, as in \
+         `ntp.example.org` or `10.0.0.1`",
+    ),
+    (
+        "[logging]\nforward = [\"http://log:514\"]\n",
+        "axion.toml line 2: `logging.forward[0]`: `http://log:514` is not a receiver; allowed are `udp://HOST:PORT` and \
+         `tcp://HOST:PORT`",
+    ),
+    (
+        "[api]\ntoken_hashes = [\"hunter2\"]\n",
+        "axion.toml line 2: `api.token_hashes[0]`: not a token hash; allowed is `sha256:` and 64 hex digits, as `axctl \
+         token generate` prints",
+    ),
+    (
+        "[console]\nlines = [\"/dev/tty1\"]\n",
+        "axion.toml line 2: `console.lines[0]`: `/dev/tty1` is not a terminal's name, as in `tty1` or `ttyS0` (without \
+         `/dev/`)",
+    ),
+    (
+        "[console]\nlines = [\"ttyS1\"]\nlog = \"ttyS1\"\n",
+        "axion.toml line 3: `console.log`: `ttyS1` is in `console.lines` too; a line carries the log or the TUI, not both",
+    ),
+    (
+        "[watchdog]\ntimeout = \"5s\"\n",
+        "axion.toml line 2: `watchdog.timeout`: `5s` is not allowed; allowed are whole seconds from 10s to 10min",
+    ),
+    (
+        "modules = [\"../evil\"]\n",
+        "axion.toml line 1: `modules[0]`: `../evil` is not a kernel module's name; allowed are letters, digits, `_` and \
+         `-`, as in `nvme_tcp`",
+    ),
+    (
+        "[sysctl]\n\"vm.swappiness\" = \"1\"\n\"../kernel.core\" = \"1\"\n",
+        "axion.toml line 3: `sysctl.\"../kernel.core\"`: not a kernel setting; allowed are names below /proc/sys with \
+         dots, as in `\"vm.max_map_count\"`",
+    ),
+];
+
+#[test]
+fn every_refusal_says_what_where_and_what_is_allowed() {
+    for (text, message) in REFUSED {
+        assert_eq!(&refused(text), message, "for\n{text}");
+    }
+}
+
+#[test]
+fn the_first_of_several_mistakes_is_reported() {
+    let message = refused("[watchdog]\ntimeout = \"1s\"\n[time]\ninterval = \"1s\"\n");
+    assert!(
+        message.starts_with("axion.toml line 2: `watchdog.timeout`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_empty_document_is_the_defaults() {
+    assert_eq!(check("", "x").unwrap(), MachineConfig::default());
+}
+
+fn document(source: Source, text: &str) -> Document {
+    Document {
+        source,
+        text: text.to_owned(),
+    }
+}
+
+#[test]
+fn the_stronger_source_wins_each_field() {
+    let volume = Source::Volume("/dev/sda1".to_owned());
+    let line = Source::CommandLine("inline".to_owned());
+    let effective = resolve(&[
+        document(
+            line.clone(),
+            "[watchdog]\ntimeout = \"20s\"\n[sysctl]\n\"vm.a\" = \"1\"\n",
+        ),
+        document(
+            volume.clone(),
+            "hostname = \"n1\"\n[watchdog]\ntimeout = \"30s\"\nenabled = false\n[time]\nntp = [\"a.example\"]\n\
+             [sysctl]\n\"vm.a\" = \"0\"\n\"vm.b\" = \"2\"\n",
+        ),
+    ]);
+    let config = &effective.config;
+    assert_eq!(config.hostname, "n1");
+    assert!(!config.watchdog.enabled);
+    assert_eq!(config.watchdog.timeout, "20s".parse::<Span>().unwrap());
+    assert_eq!(config.time.ntp, ["a.example"]);
+    assert_eq!(
+        config
+            .sysctl
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect::<Vec<_>>(),
+        ["vm.a=1", "vm.b=2"]
+    );
+
+    let origin = |key: &str| {
+        effective
+            .provenance
+            .get(key)
+            .map(|p| (p.value.as_str(), p.source.clone(), p.change))
+    };
+    assert_eq!(
+        origin("watchdog.timeout"),
+        Some(("\"20s\"", line.clone(), ChangeCost::Live))
+    );
+    assert_eq!(
+        origin("watchdog.enabled"),
+        Some(("false", volume.clone(), ChangeCost::Live))
+    );
+    assert_eq!(
+        origin("time.ntp"),
+        Some(("[\"a.example\"]", volume.clone(), ChangeCost::Live))
+    );
+    assert_eq!(
+        origin("hostname"),
+        Some(("\"n1\"", volume.clone(), ChangeCost::RestartService))
+    );
+    assert_eq!(
+        origin("api.listen"),
+        Some(("\"0.0.0.0:8443\"", Source::Default, ChangeCost::RestartService))
+    );
+    assert_eq!(
+        origin("sysctl.\"vm.a\""),
+        Some(("\"1\"", line, ChangeCost::Reboot))
+    );
+    assert_eq!(
+        origin("sysctl.\"vm.b\""),
+        Some(("\"2\"", volume, ChangeCost::Reboot))
+    );
+    assert!(effective.rejected.is_empty());
+}
+
+#[test]
+fn a_bad_document_is_dropped_whole_and_the_others_hold() {
+    let effective = resolve(&[
+        document(Source::Volume("/dev/sda1".to_owned()), "hostname = \"n1\"\n"),
+        document(
+            Source::CommandLine("inline".to_owned()),
+            "hostname = \"n2\"\n[network]\nmtu = 9000\n",
+        ),
+    ]);
+    assert_eq!(effective.config.hostname, "n1");
+    let [rejected] = effective.rejected.as_slice() else {
+        panic!("{:?}", effective.rejected)
+    };
+    assert_eq!(rejected.source, Source::CommandLine("inline".to_owned()));
+    assert_eq!(rejected.line, Some(3));
+    assert_eq!(
+        rejected.message,
+        "unknown field `network.mtu`, expected one of `dns`, `search`, `interfaces`"
+    );
+}
+
+#[test]
+fn the_effective_config_survives_json() {
+    let effective = resolve(&[document(
+        Source::CommandLine("inline".to_owned()),
+        "console.log = \"ttyS1\"\n",
+    )]);
+    let text = serde_json::to_string(&effective).unwrap();
+    assert_eq!(serde_json::from_str::<Effective>(&text).unwrap(), effective);
+}
+
+#[test]
+fn receivers_and_addresses_are_read() {
+    let forward = |url| parse_forward(url).map(|f| (f.tcp, f.host, f.port));
+    assert_eq!(
+        forward("udp://10.0.0.1:514"),
+        Some((false, "10.0.0.1".to_owned(), 514))
+    );
+    assert_eq!(
+        forward("tcp://[2001:db8::1]:601"),
+        Some((true, "2001:db8::1".to_owned(), 601))
+    );
+    for bad in [
+        "udp://10.0.0.1",
+        "udp://:514",
+        "udp://a:0",
+        "tcp://2001:db8::1:601",
+        "tcp://[a]:1",
+        "a:1",
+    ] {
+        assert_eq!(forward(bad), None, "{bad}");
+    }
+    assert_eq!(
+        parse_address("10.0.0.2/24"),
+        Some(("10.0.0.2".parse().unwrap(), 24))
+    );
+    for bad in [
+        "10.0.0.2",
+        "10.0.0.2/0",
+        "0.0.0.0/8",
+        "::/64",
+        "224.0.0.1/4",
+        "::1/129",
+    ] {
+        assert_eq!(parse_address(bad), None, "{bad}");
+    }
+    let digest = parse_token_hash(&format!("sha256:{}", "0aFf".repeat(16))).unwrap();
+    assert_eq!(digest[..2], [0x0a, 0xff]);
+    assert_eq!(parse_token_hash(&format!("sha256:{}", "+1".repeat(32))), None);
+}
+
+const DOCS: &str = include_str!("../../../docs/config.md");
+
+fn examples() -> impl Iterator<Item = &'static str> {
+    DOCS.split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+}
+
+#[test]
+fn the_documentations_examples_are_valid() {
+    for example in examples() {
+        check(example, "example").unwrap();
+    }
+    let whole = check(examples().next().unwrap(), "example").unwrap();
+    let interface = &whole.network.interfaces[0];
+    assert!(interface.mtu.is_some() && whole.console.log.is_some() && !whole.sysctl.is_empty());
+}
+
+#[test]
+fn the_documentation_has_every_key_with_its_default_and_cost() {
+    for (key, provenance) in resolve(&[]).provenance {
+        let change = match provenance.change {
+            ChangeCost::Live => "live",
+            ChangeCost::RestartService => "service restart",
+            ChangeCost::Reboot => "reboot",
+        };
+        let row = DOCS
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{key}` |")));
+        let row = row.unwrap_or_else(|| panic!("no row for `{key}`"));
+        assert!(
+            row.contains(&format!("| `{}` |", provenance.value)),
+            "{row}: default {}",
+            provenance.value
+        );
+        assert!(row.contains(&format!("| {change} |")), "{row}: change {change}");
+    }
+}

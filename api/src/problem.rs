@@ -44,6 +44,8 @@ pub enum Kind {
     PreconditionFailed,
     /// The body is larger than allowed (413).
     TooLarge,
+    /// Too many failed attempts to log in from one address (429).
+    TooManyRequests,
     /// The node has not enough of something (507).
     InsufficientCapacity,
     /// A part of the node that is needed did not answer (503).
@@ -65,6 +67,7 @@ impl Kind {
             Self::Conflict => ("conflict", 409, "Conflict"),
             Self::PreconditionFailed => ("precondition-failed", 412, "Changed in the meantime"),
             Self::TooLarge => ("too-large", 413, "Too large"),
+            Self::TooManyRequests => ("too-many-requests", 429, "Too many requests"),
             Self::InsufficientCapacity => ("insufficient-capacity", 507, "Not enough capacity"),
             Self::Unavailable => ("unavailable", 503, "Unavailable"),
             Self::Internal => ("internal", 500, "Internal error"),

@@ -1,0 +1,148 @@
+//! What the routes share, and where on the node it is kept.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axion_core::config::{Effective, resolve};
+use axion_core::paths;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::audit::Audit;
+use crate::auth::limit::Limiter;
+use crate::auth::{TokenError, Tokens};
+use crate::events::Events;
+use crate::files::{FileError, ensure_directory};
+use crate::host::Inventory;
+use crate::images::Images;
+use crate::init::Init;
+use crate::store::{RedbStore, Store, StoreError};
+use crate::vm::Vms;
+
+/// Where the agent's parts are kept.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Persistent state.
+    pub state: PathBuf,
+    /// Volatile files.
+    pub run: PathBuf,
+    /// Uploaded images.
+    pub images: PathBuf,
+    /// The first token, for the console.
+    pub first_token: PathBuf,
+    /// Run directories of VMs.
+    pub vms_run: PathBuf,
+    /// Init's socket.
+    pub init_socket: PathBuf,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            state: paths::AGENT_STATE.into(),
+            run: paths::AGENT_RUN.into(),
+            images: paths::IMAGES.into(),
+            first_token: paths::FIRST_TOKEN.into(),
+            vms_run: paths::VMS_RUN.into(),
+            init_socket: paths::INIT_SOCKET.into(),
+        }
+    }
+}
+
+/// Why the agent cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A file or directory.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The tokens.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
+/// What the routes share.
+pub struct App {
+    /// The machine config in force.
+    pub config: Effective,
+    /// Fingerprint of the node's CA.
+    pub fingerprint: String,
+    /// Desired state.
+    pub store: Arc<dyn Store>,
+    /// The line to PID 1.
+    pub init: Arc<Init>,
+    /// What changed.
+    pub events: Arc<Events>,
+    /// Uploaded images.
+    pub images: Arc<Images>,
+    /// What the node is.
+    pub inventory: Arc<Inventory>,
+    /// Virtual machines.
+    pub vms: Arc<Vms>,
+    /// Accepted tokens.
+    pub tokens: Tokens,
+    /// Failed attempts to guess one.
+    pub limiter: Limiter,
+    /// Who changed what.
+    pub audit: Audit,
+    /// Cancelled when the agent ends.
+    pub closing: CancellationToken,
+    /// Connections.
+    pub tasks: TaskTracker,
+}
+
+impl App {
+    /// Opens what is kept at `places`.
+    pub fn open(places: &Places, config: Effective, fingerprint: String) -> Result<Self, SetupError> {
+        ensure_directory(&places.run, 0o2770)?;
+        ensure_directory(&places.state, 0o700)?;
+        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&places.state.join("store.redb"))?);
+        let events = Arc::new(Events::new());
+        let init = Arc::new(Init::new(places.init_socket.clone(), events.clone()));
+        let images = Arc::new(Images::open(places.images.clone())?);
+        let inventory = Arc::new(Inventory::new("/".into()));
+        let vms = Vms::new(
+            store.clone(),
+            init.clone(),
+            images.clone(),
+            events.clone(),
+            inventory.clone(),
+            places.vms_run.clone(),
+        );
+        let tokens = Tokens::load(
+            &config.config.api.token_hashes,
+            &places.state,
+            &places.first_token,
+        )?;
+        Ok(Self {
+            config,
+            fingerprint,
+            store,
+            init,
+            events,
+            images,
+            inventory,
+            vms: Arc::new(vms),
+            tokens,
+            limiter: Limiter::default(),
+            audit: Audit::open(&places.state.join("audit.log"))?,
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+}
+
+/// The machine config that init resolved. Without one the agent goes on with the defaults: a node that cannot be reached
+/// cannot be mended.
+pub fn read_config(path: &Path) -> Effective {
+    let text = std::fs::read(path).map_err(|error| error.to_string());
+    match text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string())) {
+        Ok(effective) => effective,
+        Err(error) => {
+            tracing::error!("cannot read {}, going on with defaults: {error}", path.display());
+            resolve(&[])
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Who is asking.
+//!
+//! Over TLS a bearer token says so; over the local socket the kernel does (`SO_PEERCRED`). The node keeps only SHA-256
+//! digests of tokens; a token is 256 random bits, so its digest needs no salt and no stretching. A guess costs its
+//! peer a place in a queue ([`limit`]), never anybody else.
+
+pub mod limit;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use axion_core::paths;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::files::{FileError, read_optional, replace};
+
+/// File of the digest of the token that the agent made itself, in its state directory.
+const OWN_TOKEN: &str = "token.sha256";
+/// What tokens of the agent's making start with.
+const PREFIX: &str = "axion_";
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// The local socket, from a process of this user.
+    Local {
+        /// User id.
+        uid: u32,
+    },
+    /// The network.
+    Remote(SocketAddr),
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local { uid } => write!(f, "local uid {uid}"),
+            Self::Remote(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+/// Who is asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// Root, or the node's own console, on the local socket.
+    Local {
+        /// User id.
+        uid: u32,
+    },
+    /// The holder of a token; the start of its digest.
+    Token(String),
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local { uid } => write!(f, "local uid {uid}"),
+            Self::Token(id) => write!(f, "token {id}"),
+        }
+    }
+}
+
+impl Peer {
+    /// Who the peer is by the kernel's word, where that is enough.
+    pub fn identity(self) -> Option<Identity> {
+        match self {
+            Self::Local {
+                uid: uid @ (0 | paths::UID_CONSOLE),
+            } => Some(Identity::Local { uid }),
+            _ => None,
+        }
+    }
+}
+
+/// Why the tokens cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// No randomness.
+    #[error("the kernel gives no random bytes")]
+    Random(#[source] getrandom::Error),
+}
+
+/// The tokens that are accepted.
+pub struct Tokens(Vec<[u8; 32]>);
+
+impl Tokens {
+    /// The tokens of the machine config; where it has none, the one that the agent made itself. At first it makes it, and
+    /// leaves it at `first_token` for the console to show.
+    pub fn load(configured: &[String], state: &Path, first_token: &Path) -> Result<Self, TokenError> {
+        let hashes: Vec<[u8; 32]> = configured.iter().filter_map(|text| read_hash(text)).collect();
+        if hashes.len() < configured.len() {
+            tracing::warn!(
+                "{} of api.token_hashes are not `sha256:` and 64 hex digits and are left out",
+                configured.len() - hashes.len()
+            );
+        }
+        if !hashes.is_empty() {
+            return Ok(Self(hashes));
+        }
+        let kept = state.join(OWN_TOKEN);
+        if let Some(hash) = read_optional(&kept)?
+            .as_deref()
+            .and_then(|text| read_hash(text.trim()))
+        {
+            return Ok(Self(vec![hash]));
+        }
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(TokenError::Random)?;
+        let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+        let hash = hash(&token);
+        // In this order: a token that nobody can read any more must not be the one that is accepted.
+        replace(first_token, token.as_bytes(), 0o640)?;
+        replace(&kept, format!("sha256:{}\n", hex::encode(hash)).as_bytes(), 0o600)?;
+        tracing::info!("made a first API token; the local console shows it");
+        Ok(Self(vec![hash]))
+    }
+
+    /// Who holds `token`; takes the same time whatever the token is.
+    pub fn check(&self, token: &str) -> Option<Identity> {
+        let hash = hash(token);
+        let known = self
+            .0
+            .iter()
+            .fold(Choice::from(0), |known, accepted| known | accepted.ct_eq(&hash));
+        let id: String = hex::encode(hash).chars().take(8).collect();
+        bool::from(known).then_some(Identity::Token(id))
+    }
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn read_hash(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    hex::decode_to_slice(text.strip_prefix("sha256:")?, &mut hash).ok()?;
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests;

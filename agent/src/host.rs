@@ -1,0 +1,147 @@
+//! What the node is: hardware, memory, addresses, identity of this boot.
+//!
+//! Reading the topology takes thousands of small files, so it is kept for a moment; what is asked for before a VM is
+//! started is read anew.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axion_api::host::{Host, Memory};
+use axion_api::init::NodeStatus;
+use axion_core::topology::Topology;
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+use sysinfo::{MemoryRefreshKind, System};
+
+use crate::vm::validate::Limits;
+
+/// How long a topology is good for clients.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Reads and keeps what the node is.
+pub struct Inventory {
+    root: PathBuf,
+    topology: Mutex<Option<(Instant, Arc<Topology>)>>,
+    system: Mutex<Option<System>>,
+}
+
+impl Inventory {
+    /// The node whose `/sys` and `/proc` are below `root`.
+    pub fn new(root: PathBuf) -> Self {
+        Self {
+            root,
+            topology: Mutex::default(),
+            system: Mutex::new(System::new().ok()),
+        }
+    }
+
+    async fn topology(&self, max_age: Duration) -> Arc<Topology> {
+        let kept = self
+            .topology
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some((read, topology)) = kept
+            && read.elapsed() < max_age
+        {
+            return topology;
+        }
+        let root = self.root.clone();
+        let read = tokio::task::spawn_blocking(move || Topology::read(&root)).await;
+        let topology = Arc::new(read.unwrap_or_default());
+        *self.topology.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), topology.clone()));
+        topology
+    }
+
+    /// What `ask` reads from the kernel's counters; nothing where they cannot be had.
+    fn counters<T: Default>(&self, ask: impl FnOnce(&mut System) -> T) -> T {
+        let mut system = self.system.lock().unwrap_or_else(PoisonError::into_inner);
+        system.as_mut().map(ask).unwrap_or_default()
+    }
+
+    fn memory(&self) -> Memory {
+        self.counters(|system| {
+            system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+            Memory {
+                total: system.total_memory(),
+                available: system.available_memory(),
+            }
+        })
+    }
+
+    fn cpu_usage(&self) -> f32 {
+        self.counters(|system| {
+            system.refresh_cpu_usage();
+            (system.global_cpu_usage() / 100.0).clamp(0.0, 1.0)
+        })
+    }
+
+    /// What the host has for VMs in all.
+    pub async fn limits(&self) -> Limits {
+        Limits::total(&*self.topology(FRESH).await, self.memory().total)
+    }
+
+    /// What the host has left for VMs now.
+    pub async fn free(&self) -> Limits {
+        Limits::free(&*self.topology(Duration::ZERO).await, self.memory().available)
+    }
+
+    /// The node for clients.
+    pub async fn host(&self, node: NodeStatus, ca_fingerprint: String) -> Host {
+        let topology = self.topology(FRESH).await;
+        let line = |path: &str| {
+            fs::read_to_string(path)
+                .map(|text| text.trim().to_owned())
+                .unwrap_or_default()
+        };
+        Host {
+            hostname: node.hostname,
+            machine_id: node.machine_id,
+            boot_id: line("/proc/sys/kernel/random/boot_id"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: line("/proc/sys/kernel/osrelease"),
+            uptime_seconds: System::uptime().unwrap_or_default(),
+            persistent_state: node.persistent_state,
+            time_synchronized: node.time_synchronized,
+            addresses: addresses()
+                .into_iter()
+                .map(|(ip, prefix)| format!("{ip}/{prefix}"))
+                .collect(),
+            ca_fingerprint,
+            memory: self.memory(),
+            cpu_usage: self.cpu_usage(),
+            topology: Topology::clone(&topology),
+        }
+    }
+}
+
+/// Addresses of the host with their prefix length, loopback and link-local ones left out.
+pub fn addresses() -> Vec<(IpAddr, u8)> {
+    let Ok(interfaces) = getifaddrs() else {
+        return Vec::new();
+    };
+    let up = interfaces.filter(|i| !i.flags.contains(InterfaceFlags::IFF_LOOPBACK));
+    let mut addresses: Vec<(IpAddr, u8)> = up
+        .filter_map(|interface| {
+            let (address, mask) = (interface.address?, interface.netmask?);
+            let (ip, prefix) = match (address.as_sockaddr_in(), mask.as_sockaddr_in()) {
+                (Some(address), Some(mask)) => (IpAddr::V4(address.ip()), mask.ip().to_bits().count_ones()),
+                _ => {
+                    let (address, mask) = (address.as_sockaddr_in6()?, mask.as_sockaddr_in6()?);
+                    (IpAddr::V6(address.ip()), mask.ip().to_bits().count_ones())
+                }
+            };
+            Some((ip, u8::try_from(prefix).ok()?))
+        })
+        .filter(|(ip, _)| match ip {
+            IpAddr::V4(ip) => !ip.is_link_local(),
+            IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+        })
+        .collect();
+    addresses.sort_unstable();
+    addresses
+}

@@ -1,0 +1,257 @@
+//! The agent's line to PID 1.
+//!
+//! One task ([`Init::run`]) keeps the connection, with back-off when it is lost, and a picture of init's units. Signals
+//! are forwarded as events and otherwise only say that the picture is old; it is always replaced whole by what
+//! `ListUnits` answers, so neither a lost nor a late signal can bend it. While there is no connection there is no
+//! picture: who needs one is told so ([`InitError::Disconnected`]) instead of being shown an old one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axion_api::event::What;
+use axion_api::init::{INTERFACE, InitProxy, Phase, UnitState, UnitStatus, connect};
+use futures_util::StreamExt;
+use tokio::sync::{Notify, watch};
+use zbus::{MatchRule, Message, MessageStream, message};
+
+use crate::events::Events;
+
+/// How long init may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Pauses between attempts to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Signals that may wait to be read.
+const QUEUE: NonZeroUsize = match NonZeroUsize::new(256) {
+    Some(queue) => queue,
+    None => NonZeroUsize::MIN,
+};
+
+/// Why init did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// There is no connection.
+    #[error("init cannot be reached at the moment")]
+    Disconnected,
+    /// It took too long.
+    #[error("init did not answer within {} s", ANSWER.as_secs())]
+    Timeout,
+    /// No such unit.
+    #[error("there is no unit `{0}`")]
+    NoSuchUnit(String),
+    /// A unit of that name exists.
+    #[error("init: {0}")]
+    Exists(String),
+    /// It refused the arguments.
+    #[error("init refused: {0}")]
+    Refused(String),
+    /// It failed.
+    #[error("init failed: {0}")]
+    Failed(String),
+}
+
+impl From<zbus::Error> for InitError {
+    fn from(error: zbus::Error) -> Self {
+        match error {
+            zbus::Error::FDO(error) => match *error {
+                zbus::fdo::Error::UnknownObject(text) => Self::NoSuchUnit(text),
+                zbus::fdo::Error::FileExists(text) => Self::Exists(text),
+                zbus::fdo::Error::InvalidArgs(text) => Self::Refused(text),
+                zbus::fdo::Error::Failed(text) => Self::Failed(text),
+                other => Self::Failed(other.to_string()),
+            },
+            zbus::Error::InputOutput(_) => Self::Disconnected,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+/// Waits for init's answer to a call.
+pub async fn answer<T>(call: impl Future<Output = zbus::Result<T>>) -> Result<T, InitError> {
+    tokio::time::timeout(ANSWER, call)
+        .await
+        .map_err(|_| InitError::Timeout)?
+        .map_err(InitError::from)
+}
+
+/// A unit of init as the agent last saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// What init says.
+    pub status: UnitStatus,
+    /// It ended because it was asked to, rather than by itself.
+    pub was_stopped: bool,
+}
+
+/// Init's units by name.
+pub type Units = BTreeMap<String, Unit>;
+
+/// The agent's line to PID 1.
+pub struct Init {
+    socket: PathBuf,
+    events: Arc<Events>,
+    link: Mutex<Link>,
+    /// Orders the replacements of the picture.
+    refreshing: tokio::sync::Mutex<()>,
+    outdated: Notify,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Link {
+    proxy: Option<InitProxy<'static>>,
+    units: Option<Arc<Units>>,
+    /// Units that were seen on their way down and have not run since.
+    stopping: BTreeSet<String>,
+}
+
+impl Init {
+    /// A line to the init that listens at `socket`; [`Self::run`] brings it up.
+    pub fn new(socket: PathBuf, events: Arc<Events>) -> Self {
+        Self {
+            socket,
+            events,
+            link: Mutex::default(),
+            refreshing: tokio::sync::Mutex::default(),
+            outdated: Notify::new(),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Init's units.
+    pub fn units(&self) -> Result<Arc<Units>, InitError> {
+        self.link().units.clone().ok_or(InitError::Disconnected)
+    }
+
+    /// Wakes when the picture of the units was replaced, or lost.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Init's methods; to be called through [`answer`].
+    pub fn proxy(&self) -> Result<InitProxy<'static>, InitError> {
+        self.link().proxy.clone().ok_or(InitError::Disconnected)
+    }
+
+    /// Replaces the picture of the units by the present one.
+    pub async fn refresh(&self) -> Result<(), InitError> {
+        let _order = self.refreshing.lock().await;
+        let listed = answer(self.proxy()?.list_units()).await?;
+        let mut link = self.link();
+        if link.proxy.is_none() {
+            return Err(InitError::Disconnected);
+        }
+        for unit in &listed {
+            link.observe(unit);
+        }
+        let units: Units = listed
+            .into_iter()
+            .map(|status| {
+                let was_stopped = link.stopping.contains(&status.name);
+                (status.name.clone(), Unit { status, was_stopped })
+            })
+            .collect();
+        link.stopping.retain(|name| units.contains_key(name));
+        link.units = Some(Arc::new(units));
+        drop(link);
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    /// Keeps the connection and the picture; never ends.
+    pub async fn run(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.session().await {
+                Ok(()) => {
+                    tracing::warn!("the connection to init was lost");
+                    pause = FIRST_PAUSE;
+                }
+                Err(error) if pause == FIRST_PAUSE => {
+                    tracing::warn!("cannot connect to init at {}: {error}", self.socket.display());
+                }
+                Err(_) => {}
+            }
+            *self.link() = Link::default();
+            self.changed.send_replace(());
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One connection, until it is lost.
+    async fn session(&self) -> zbus::Result<()> {
+        let proxy = connect(&self.socket.to_string_lossy()).await?;
+        let signals = MatchRule::builder()
+            .msg_type(message::Type::Signal)
+            .interface(INTERFACE)
+            .build()?;
+        let signals = MessageStream::for_match_rule(signals, proxy.inner().connection(), Some(QUEUE)).await?;
+        self.link().proxy = Some(proxy);
+        self.outdated.notify_one();
+        tokio::select! {
+            () = self.listen(signals) => {}
+            () = self.stay_current() => {}
+        }
+        Ok(())
+    }
+
+    async fn listen(&self, mut signals: MessageStream) {
+        while let Some(Ok(signal)) = signals.next().await {
+            if let Err(error) = self.heard(&signal) {
+                tracing::warn!("init sent a signal that cannot be read: {error}");
+            }
+        }
+    }
+
+    fn heard(&self, signal: &Message) -> zbus::Result<()> {
+        let header = signal.header();
+        match header.member().map(|member| member.as_str()) {
+            Some("UnitChanged") => {
+                let unit: UnitStatus = signal.body().deserialize()?;
+                self.link().observe(&unit);
+                self.events.publish(What::Unit(unit));
+                self.outdated.notify_one();
+            }
+            Some("UnitRemoved") => self.outdated.notify_one(),
+            Some("PhaseFinished") => {
+                let phase: Phase = signal.body().deserialize()?;
+                self.events.publish(What::Phase(phase));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Refreshes whenever a signal said so; ends when init cannot be asked.
+    async fn stay_current(&self) {
+        loop {
+            self.outdated.notified().await;
+            if let Err(error) = self.refresh().await {
+                tracing::warn!("cannot list units: {error}");
+                return;
+            }
+        }
+    }
+}
+
+impl Link {
+    fn observe(&mut self, unit: &UnitStatus) {
+        match unit.state {
+            UnitState::Stopping => {
+                self.stopping.insert(unit.name.clone());
+            }
+            UnitState::Running | UnitState::BackOff => {
+                self.stopping.remove(&unit.name);
+            }
+            UnitState::Inactive | UnitState::Failed => {}
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What runs in user space, from `/proc`.
+//!
+//! A process may end between two reads; it is then left out, as it would have been a moment later.
+
+use std::fs;
+use std::path::Path;
+
+use axion_api::host::Process;
+use nix::unistd::{SysconfVar, sysconf};
+
+/// Parent of every kernel thread (Documentation/core-api/kthread.rst: `kthreadd`), which is its own parent's only other child.
+const KTHREADD: u32 = 2;
+
+/// Every process below `proc` but kernel threads, by process id.
+pub fn read(proc: &Path) -> Vec<Process> {
+    let unit = |var, usual: u64| {
+        sysconf(var)
+            .ok()
+            .flatten()
+            .and_then(|n| u64::try_from(n).ok())
+            .unwrap_or(usual)
+    };
+    let (page, tick) = (unit(SysconfVar::PAGE_SIZE, 4096), unit(SysconfVar::CLK_TCK, 100));
+    let Ok(entries) = fs::read_dir(proc) else {
+        return Vec::new();
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut processes: Vec<Process> = pids.filter_map(|pid| one(proc, pid, page, tick)).collect();
+    processes.sort_unstable_by_key(|process| process.pid);
+    processes
+}
+
+fn one(proc: &Path, pid: u32, page: u64, tick: u64) -> Option<Process> {
+    let dir = proc.join(pid.to_string());
+    let stat = fs::read_to_string(dir.join("stat")).ok()?;
+    let cgroup = fs::read_to_string(dir.join("cgroup")).unwrap_or_default();
+    parse(pid, &stat, &cgroup, page, tick)
+}
+
+/// A process by its `stat` (proc_pid_stat(5)) and `cgroup` (cgroups(7)); `None` for a kernel thread.
+fn parse(pid: u32, stat: &str, cgroup: &str, page: u64, tick: u64) -> Option<Process> {
+    // The name is in parentheses and may hold anything, parentheses too; field 3 follows the last one.
+    let (start, rest) = stat.rsplit_once(')')?;
+    let (_, name) = start.split_once('(')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let field = |n: usize| fields.get(n.checked_sub(3)?).copied();
+    let number = |n: usize| field(n)?.parse::<u64>().ok();
+    let parent = number(4)?;
+    if pid == KTHREADD || parent == u64::from(KTHREADD) {
+        return None;
+    }
+    let ticks = number(14)?.saturating_add(number(15)?);
+    Some(Process {
+        pid,
+        name: name.to_owned(),
+        cgroup: cgroup
+            .lines()
+            .find_map(|line| line.strip_prefix("0::"))
+            .unwrap_or("/")
+            .to_owned(),
+        state: field(3)?.chars().next()?,
+        threads: u32::try_from(number(20)?).ok()?,
+        resident_bytes: number(24)?.saturating_mul(page),
+        cpu_ms: ticks.saturating_mul(1000).checked_div(tick)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

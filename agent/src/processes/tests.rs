@@ -1,0 +1,38 @@
+use super::*;
+
+const STAT: &str =
+    "7 (a (b) c) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 3 0 90 10000000 2048 18446744073709551615 1";
+
+#[test]
+fn fields_are_counted_behind_the_name_whatever_it_holds() {
+    let process = parse(7, STAT, "0::/axion.slice/agent\n", 4096, 100).unwrap();
+    assert_eq!(
+        process,
+        Process {
+            pid: 7,
+            name: "a (b) c".to_owned(),
+            cgroup: "/axion.slice/agent".to_owned(),
+            state: 'S',
+            threads: 3,
+            resident_bytes: 2048 * 4096,
+            cpu_ms: 2000,
+        }
+    );
+}
+
+#[test]
+fn kernel_threads_and_rubbish_are_left_out() {
+    assert_eq!(parse(2, &STAT.replace("S 1", "S 0"), "", 4096, 100), None);
+    assert_eq!(parse(9, &STAT.replace("S 1", "I 2"), "", 4096, 100), None);
+    assert_eq!(parse(9, "9 (short) S 1", "", 4096, 100), None);
+}
+
+#[test]
+fn this_process_is_among_those_of_this_computer() {
+    let processes = read(Path::new("/proc"));
+    let own = processes
+        .iter()
+        .find(|process| process.pid == std::process::id())
+        .unwrap();
+    assert!(own.threads >= 1 && own.resident_bytes > 0);
+}

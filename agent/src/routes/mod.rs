@@ -1,0 +1,70 @@
+//! The REST API, one file for each kind of thing.
+//!
+//! ```text
+//! connection (server) -> problem: every error becomes problem+json -> guard: who, and audit -> route
+//! ```
+
+mod console;
+mod events;
+mod extract;
+mod guard;
+mod host;
+mod images;
+pub mod openapi;
+mod problem;
+mod vms;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post, put};
+use serde::Serialize;
+
+use self::problem::Fault;
+use crate::app::App;
+
+/// What a handler answers.
+type Answer<T> = Result<T, Fault>;
+
+/// State of the agent itself (`GET /healthz`).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Health {
+    /// `ok`.
+    pub status: &'static str,
+}
+
+/// Every route.
+pub fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/openapi.json", get(openapi::document))
+        .route("/v1/host", get(host::get))
+        .route("/v1/host/boot", get(host::boot))
+        .route("/v1/host/config", get(host::config))
+        .route("/v1/host/logs", get(host::logs))
+        .route("/v1/host/power", post(host::power))
+        .route("/v1/host/processes", get(host::processes))
+        .route("/v1/host/units", get(host::units))
+        .route("/v1/host/units/{name}/restart", post(host::restart_unit))
+        .route("/v1/vms", get(vms::list))
+        .route("/v1/vms/{name}", get(vms::get).put(vms::put).delete(vms::delete))
+        .route("/v1/vms/{name}/start", post(vms::start))
+        .route("/v1/vms/{name}/stop", post(vms::stop))
+        .route("/v1/vms/{name}/reset", post(vms::reset))
+        .route("/v1/vms/{name}/console", get(console::attach))
+        .route("/v1/images", get(images::list))
+        .route("/v1/images/{digest}", put(images::put).delete(images::delete))
+        .route("/v1/events", get(events::stream))
+        .layer(from_fn_with_state(app.clone(), guard::guard))
+        .layer(from_fn(problem::as_problem))
+        .with_state(app.clone())
+}
+
+/// Whether the API is up and its store can be read. Needs no token.
+#[utoipa::path(get, path = "/healthz", tag = "agent", security(()), responses((status = 200, body = Health)))]
+async fn healthz(State(app): State<Arc<App>>) -> Answer<axum::Json<Health>> {
+    app.store.get("healthz").await?;
+    Ok(axum::Json(Health { status: "ok" }))
+}

@@ -1,0 +1,94 @@
+//! One call to a VMM's control socket (`axion_api::vmm`).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+
+/// How long a VMM may take to answer.
+const ANSWER: Duration = Duration::from_secs(3);
+/// Longest error body that is read, bytes.
+const LONGEST: usize = 4096;
+
+/// What a VMM can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Press the ACPI power button.
+    PowerButton,
+    /// Start the machine anew.
+    Reset,
+}
+
+/// Why a VMM did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Nobody listens.
+    #[error("cannot connect to the VMM at {}", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No answer in time.
+    #[error("the VMM did not answer within {} s", ANSWER.as_secs())]
+    Timeout,
+    /// The connection broke.
+    #[error("the VMM broke the connection")]
+    Protocol(#[from] hyper::Error),
+    /// It refused.
+    #[error("the VMM answered {status}: {body}")]
+    Refused {
+        /// HTTP status.
+        status: StatusCode,
+        /// What it said.
+        body: String,
+    },
+}
+
+/// Sends `command` to the VMM whose control socket is at `path`.
+pub async fn send(path: PathBuf, command: Command) -> Result<(), ControlError> {
+    tokio::time::timeout(ANSWER, exchange(path, command))
+        .await
+        .map_err(|_| ControlError::Timeout)?
+}
+
+async fn exchange(path: PathBuf, command: Command) -> Result<(), ControlError> {
+    let stream = UnixStream::connect(&path).await;
+    let stream = stream.map_err(|source| ControlError::Connect { path, source })?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.method_mut() = Method::PUT;
+    *request.uri_mut() = hyper::Uri::from_static(match command {
+        Command::PowerButton => "/v1/vm/power-button",
+        Command::Reset => "/v1/vm/reset",
+    });
+    request
+        .headers_mut()
+        .insert(header::HOST, header::HeaderValue::from_static("vmm"));
+    let call = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let body = Limited::new(response.into_body(), LONGEST).collect().await;
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        Err(ControlError::Refused {
+            status,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        })
+    };
+    tokio::pin!(call);
+    tokio::select! {
+        // The call cannot go on without the connection; when that ends first, the call says why.
+        biased;
+        answer = &mut call => answer,
+        _ = connection => call.await,
+    }
+}

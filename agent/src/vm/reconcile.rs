@@ -1,0 +1,365 @@
+//! Brings each VM where its record says, by init's hand.
+//!
+//! One task reads records and units, asks [`plan`] what is to be done, and does it; different VMs side by side, one thing
+//! at a time for each. It wakes when a record or a unit changed, an action ended, or a pause is over. It holds nothing
+//! that is not in the store or at init but the pauses between attempts, so the agent may be killed and started at will.
+//! Units that look like VMs and have no record are left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::{Discriminant, discriminant};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axion_api::event::What;
+use axion_api::init::{TransientUnit, UnitState};
+use axion_api::vm::{RestartPolicy, Vm};
+use axion_api::vmm::{API_SOCKET, BootConfig, CONFIG_FILE, MemoryConfig, VmmConfig};
+use axion_core::paths;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::control::{self, Command};
+use super::plan::{Action, plan};
+use super::record::{End, Goal, Record, Stored, unit_name};
+use super::{Vms, VmsError};
+use crate::init::{InitError, Units, answer};
+use crate::log::chain;
+
+/// Between two presses of the power button; a guest that is still booting does not hear the first.
+const PRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// Presses, after which the guest is left to itself until it is asked to stop again.
+const PRESSES: u32 = 6;
+/// Pauses after something failed.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// What init waits between SIGTERM (the power button) and SIGKILL when the node goes down.
+const STOP_TIMEOUT_MS: u32 = 30_000;
+/// Kernel arguments of every guest: its console; and a guest that is reset or that panics ends or restarts at once.
+const CMDLINE: &str = "console=ttyS0 reboot=t panic=-1";
+
+/// The task's own memory.
+#[derive(Default)]
+struct Memory {
+    /// Attempts at the present action of a VM.
+    attempts: BTreeMap<String, Attempts>,
+    /// VMs with an action under way.
+    busy: BTreeSet<String>,
+    /// What clients were last told.
+    told: BTreeMap<String, Vm>,
+    /// Units without a record that were reported.
+    strays: BTreeSet<String>,
+    /// The store or init failed at the last pass.
+    failing: bool,
+}
+
+/// Attempts at one action for one revision of the record; another one begins anew.
+struct Attempts {
+    revision: u64,
+    action: Discriminant<Action>,
+    count: u32,
+    /// `None`: there is no further one.
+    not_before: Option<Instant>,
+}
+
+struct Done {
+    name: String,
+    revision: u64,
+    action: Action,
+    result: Result<(), VmsError>,
+}
+
+/// Reconciles for ever.
+pub async fn run(vms: Arc<Vms>) {
+    let mut memory = Memory::default();
+    let mut actions: JoinSet<Done> = JoinSet::new();
+    let (mut records, mut units) = (vms.store.watch(), vms.init.watch());
+    loop {
+        records.borrow_and_update();
+        units.borrow_and_update();
+        match memory.pass(&vms, &mut actions).await {
+            Ok(()) => memory.failing = false,
+            Err(error) if !memory.failing => {
+                memory.failing = true;
+                tracing::warn!("cannot reconcile VMs: {}", chain(&error));
+            }
+            Err(_) => {}
+        }
+        let wake = memory.next_attempt();
+        tokio::select! {
+            _ = records.changed() => {}
+            _ = units.changed() => {}
+            Some(done) = actions.join_next(), if !actions.is_empty() => match done {
+                Ok(done) => memory.finish(&vms, done),
+                Err(error) => tracing::error!("an action on a VM was lost: {error}"),
+            },
+            () = async { tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)).await }, if wake.is_some() => {}
+        }
+    }
+}
+
+impl Memory {
+    async fn pass(&mut self, vms: &Arc<Vms>, actions: &mut JoinSet<Done>) -> Result<(), VmsError> {
+        let units = vms.init.units()?;
+        let records = vms.records().await?;
+        self.report_strays(&records, &units);
+        self.attempts.retain(|name, attempts| {
+            records
+                .iter()
+                .any(|stored| stored.name == *name && stored.revision == attempts.revision)
+        });
+        self.tell(vms, &records, &units);
+        for stored in records {
+            let unit = units.get(&unit_name(&stored.name));
+            let action = plan(&stored.record, unit);
+            if action == Action::Rest
+                || self.busy.contains(&stored.name)
+                || self.must_wait(&stored.name, &action)
+            {
+                continue;
+            }
+            self.busy.insert(stored.name.clone());
+            actions.spawn(act(vms.clone(), stored, action));
+        }
+        Ok(())
+    }
+
+    fn must_wait(&self, name: &str, action: &Action) -> bool {
+        let attempts = self
+            .attempts
+            .get(name)
+            .filter(|attempts| attempts.action == discriminant(action));
+        attempts.is_some_and(|attempts| attempts.not_before.is_none_or(|time| Instant::now() < time))
+    }
+
+    fn next_attempt(&self) -> Option<Instant> {
+        let idle = self
+            .attempts
+            .iter()
+            .filter(|(name, _)| !self.busy.contains(*name));
+        idle.filter_map(|(_, attempts)| attempts.not_before)
+            .filter(|time| *time > Instant::now())
+            .min()
+    }
+
+    /// Notes how an action ended and when it may be tried again.
+    fn finish(&mut self, vms: &Vms, done: Done) {
+        let Done {
+            name,
+            revision,
+            action,
+            result,
+        } = done;
+        self.busy.remove(&name);
+        let kind = discriminant(&action);
+        let same = |attempts: &Attempts| attempts.revision == revision && attempts.action == kind;
+        let before = self
+            .attempts
+            .remove(&name)
+            .filter(same)
+            .map_or(0, |attempts| attempts.count);
+        let count = before.saturating_add(1);
+        let pause = match (&action, &result) {
+            (Action::PressPower, Ok(())) if count >= PRESSES => {
+                tracing::warn!("VM {name} did not power off; stop it with force to cut its power");
+                None
+            }
+            (Action::PressPower | Action::CutPower, Ok(())) => Some(PRESS_INTERVAL),
+            (_, Ok(())) => {
+                vms.set_start_error(&name, None);
+                return;
+            }
+            (_, Err(error)) => {
+                tracing::warn!("VM {name}: {}", chain(error));
+                let doublings = before.min(10);
+                Some((FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE))
+            }
+        };
+        if let (Action::Start, Err(error)) = (&action, &result) {
+            vms.set_start_error(&name, Some(format!("cannot be started: {}", chain(error))));
+        }
+        let not_before = pause.map(|pause| Instant::now() + pause);
+        self.attempts.insert(
+            name,
+            Attempts {
+                revision,
+                action: kind,
+                count,
+                not_before,
+            },
+        );
+    }
+
+    /// Publishes what changed for clients.
+    fn tell(&mut self, vms: &Vms, records: &[Stored], units: &Units) {
+        let mut present = BTreeMap::new();
+        for stored in records {
+            let vm = vms.view(stored, units);
+            if self.told.get(&vm.name) != Some(&vm) {
+                vms.events.publish(What::Vm(vm.clone()));
+            }
+            present.insert(vm.name.clone(), vm);
+        }
+        for name in self.told.keys().filter(|name| !present.contains_key(*name)) {
+            vms.set_start_error(name, None);
+            vms.events.publish(What::VmDeleted { name: name.clone() });
+        }
+        self.told = present;
+    }
+
+    fn report_strays(&mut self, records: &[Stored], units: &Units) {
+        let known: BTreeSet<String> = records.iter().map(|stored| unit_name(&stored.name)).collect();
+        let strays: BTreeSet<String> = units
+            .keys()
+            .filter(|name| name.starts_with("vm-") && !known.contains(*name))
+            .cloned()
+            .collect();
+        for name in strays.difference(&self.strays) {
+            tracing::warn!("unit {name} looks like a VM and has no record; it is left alone");
+        }
+        self.strays = strays;
+    }
+}
+
+async fn act(vms: Arc<Vms>, stored: Stored, action: Action) -> Done {
+    let name = stored.name.clone();
+    let revision = stored.revision;
+    let result = match &action {
+        Action::Rest => Ok(()),
+        Action::Start => start(&vms, &stored).await,
+        Action::PressPower => press_power(&vms, &name).await,
+        Action::CutPower => cut_power(&vms, &name).await,
+        Action::Record(end) => record_end(&vms, stored, end.clone()).await,
+        Action::Forget => remove(&vms, &name).await,
+    };
+    Done {
+        name,
+        revision,
+        action,
+        result,
+    }
+}
+
+async fn start(vms: &Vms, stored: &Stored) -> Result<(), VmsError> {
+    let unit = unit(vms, stored)?;
+    match answer(vms.init.proxy()?.start_transient_unit(&unit)).await {
+        Ok(status) => tracing::info!("VM {} starts as process {}", stored.name, status.pid.unwrap_or(0)),
+        // It was started before, and the answer was lost.
+        Err(InitError::Exists(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(vms.init.refresh().await?)
+}
+
+/// The transient unit that runs a VM.
+fn unit(vms: &Vms, stored: &Stored) -> Result<TransientUnit, VmsError> {
+    let Stored { name, record, .. } = stored;
+    let uid = paths::UID_VM_BASE.saturating_add(record.slot);
+    let config = serde_json::to_vec_pretty(&config(vms, name, record)).map_err(VmsError::Config)?;
+    let directory = vms.run_directory(name);
+    Ok(TransientUnit {
+        name: unit_name(name),
+        description: format!("VM {name}"),
+        argv: vec![
+            paths::VMM.to_owned(),
+            "--run-dir".to_owned(),
+            directory.to_string_lossy().into_owned(),
+        ],
+        env: Vec::new(),
+        uid,
+        gid: uid,
+        groups: vec![paths::GROUP_KVM],
+        run_directory: format!("vms/{name}"),
+        files: vec![(CONFIG_FILE.to_owned(), config)],
+        max_restarts: match record.spec.restart {
+            RestartPolicy::Never => 0,
+            RestartPolicy::OnFailure => u32::MAX,
+        },
+        stop_timeout_ms: STOP_TIMEOUT_MS,
+    })
+}
+
+fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
+    let spec = &record.spec;
+    let image = |image: &axion_api::vm::ImageRef, builtin: &str| match image.0.parse() {
+        Ok(digest) => vms.images.path(digest).to_string_lossy().into_owned(),
+        Err(_) => builtin.to_owned(),
+    };
+    VmmConfig {
+        name: name.to_owned(),
+        cpus: spec.cpus,
+        memory: MemoryConfig {
+            size: spec.memory.0,
+            hugepages: spec.hugepages,
+        },
+        boot: BootConfig {
+            kernel: image(&spec.boot.kernel, paths::GUEST_KERNEL),
+            initrd: (spec.boot.initrd.0 != "none").then(|| image(&spec.boot.initrd, paths::GUEST_INITRD)),
+            cmdline: format!("{CMDLINE} {}", spec.boot.cmdline).trim_end().to_owned(),
+        },
+    }
+}
+
+async fn press_power(vms: &Vms, name: &str) -> Result<(), VmsError> {
+    let socket = vms.run_directory(name).join(API_SOCKET);
+    let pressed = control::send(socket, Command::PowerButton).await;
+    if let Err(error) = pressed {
+        // A VMM whose control socket is dead may still hear SIGTERM, and is ended by init where not.
+        tracing::warn!("VM {name}: {}; asking init to stop it", chain(&error));
+        answer(vms.init.proxy()?.stop_unit(&unit_name(name))).await?;
+        vms.init.refresh().await?;
+    }
+    Ok(())
+}
+
+async fn cut_power(vms: &Vms, name: &str) -> Result<(), VmsError> {
+    let unit = unit_name(name);
+    // First, so that init does not take the kill for a failure and start the VM again.
+    answer(vms.init.proxy()?.stop_unit(&unit)).await?;
+    match answer(vms.init.proxy()?.kill_unit(&unit)).await {
+        // It ended in between.
+        Ok(()) | Err(InitError::NoSuchUnit(_)) => {}
+        Err(error) => {
+            let down = answer(vms.init.proxy()?.get_unit(&unit)).await?;
+            if matches!(
+                down.state,
+                UnitState::Running | UnitState::Stopping | UnitState::BackOff
+            ) {
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(vms.init.refresh().await?)
+}
+
+async fn record_end(vms: &Vms, mut stored: Stored, mut end: End) -> Result<(), VmsError> {
+    if end.failed
+        && let Some(cause) = last_error(vms, &stored.name).await
+    {
+        end.why = format!("{}: {cause}", end.why);
+    }
+    tracing::info!("VM {} ended: {}", stored.name, end.why);
+    stored.record.end = Some(end);
+    if stored.record.goal == Goal::Run {
+        stored.record.goal = Goal::PowerOff;
+    }
+    vms.write(&stored).await?;
+    remove(vms, &stored.name).await
+}
+
+/// The last error that the VMM logged.
+async fn last_error(vms: &Vms, name: &str) -> Option<String> {
+    let lines = answer(vms.init.proxy().ok()?.logs(0, 200)).await.ok()?;
+    let unit = unit_name(name);
+    lines
+        .into_iter()
+        .rev()
+        .find(|line| line.source == unit && line.severity <= 3)
+        .map(|line| line.message)
+}
+
+async fn remove(vms: &Vms, name: &str) -> Result<(), VmsError> {
+    match answer(vms.init.proxy()?.remove_unit(&unit_name(name))).await {
+        Ok(()) | Err(InitError::NoSuchUnit(_)) => Ok(vms.init.refresh().await?),
+        Err(error) => Err(error.into()),
+    }
+}

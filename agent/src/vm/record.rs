@@ -1,0 +1,158 @@
+//! What the store keeps of a VM, and what clients are shown of it.
+
+use axion_api::init::UnitState;
+use axion_api::vm::{DesiredState, Vm, VmSpec, VmState, VmStatus};
+use serde::{Deserialize, Serialize};
+
+use crate::init::Unit;
+use crate::store::Entry;
+
+/// Keys of VM records start with this.
+pub const PREFIX: &str = "vms/";
+
+/// A VM as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What was asked for.
+    pub spec: VmSpec,
+    /// Where the VM is to be brought.
+    pub goal: Goal,
+    /// The VMM's user is `UID_VM_BASE` + slot; no two VMs share one.
+    pub slot: u32,
+    /// How the last run ended.
+    pub end: Option<End>,
+    /// When the record was written, microseconds since 1970.
+    pub written_unix_us: u64,
+}
+
+/// Where a VM is to be brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Goal {
+    /// It runs.
+    Run,
+    /// It is off, by its power button.
+    PowerOff,
+    /// It is off, by cutting its power.
+    Cut,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// For people: `guest powered off`.
+    pub why: String,
+    /// The VMM ended with an error.
+    pub failed: bool,
+    /// Microseconds since 1970.
+    pub unix_us: u64,
+}
+
+/// A record that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the record `{key}` in the store cannot be read")]
+pub struct RecordError {
+    key: String,
+    source: serde_json::Error,
+}
+
+/// A VM's record and where it is in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Name of the VM.
+    pub name: String,
+    /// Revision of the record.
+    pub revision: u64,
+    /// The record.
+    pub record: Record,
+}
+
+/// Key of a VM's record.
+pub fn key(name: &str) -> String {
+    format!("{PREFIX}{name}")
+}
+
+/// Name of the unit that a VM runs as.
+pub fn unit_name(name: &str) -> String {
+    format!("vm-{name}")
+}
+
+impl TryFrom<Entry> for Stored {
+    type Error = RecordError;
+
+    fn try_from(entry: Entry) -> Result<Self, RecordError> {
+        let name = entry.key.strip_prefix(PREFIX).unwrap_or(&entry.key).to_owned();
+        let record = serde_json::from_slice(&entry.value);
+        let record = record.map_err(|source| RecordError {
+            key: entry.key,
+            source,
+        })?;
+        Ok(Self {
+            name,
+            revision: entry.revision,
+            record,
+        })
+    }
+}
+
+impl Stored {
+    /// The VM for clients: its record, its unit, and why it could not be started, where it could not.
+    pub fn view(&self, unit: Option<&Unit>, start_error: Option<&str>) -> Vm {
+        let desired = match self.record.goal {
+            Goal::Run => DesiredState::Running,
+            Goal::PowerOff | Goal::Cut => DesiredState::Stopped,
+        };
+        Vm {
+            name: self.name.clone(),
+            revision: self.revision,
+            spec: self.record.spec.clone(),
+            desired,
+            status: self.record.status(unit, start_error),
+        }
+    }
+}
+
+impl Record {
+    fn status(&self, unit: Option<&Unit>, start_error: Option<&str>) -> VmStatus {
+        let Some(Unit { status: unit, .. }) = unit else {
+            return self.status_without_unit(start_error);
+        };
+        let state = match (unit.state, self.goal) {
+            (UnitState::Running, Goal::Run) => VmState::Running,
+            (UnitState::Running, _) | (UnitState::Stopping, _) => VmState::Stopping,
+            (UnitState::BackOff | UnitState::Failed, _) => VmState::Failed,
+            (UnitState::Inactive, _) => VmState::Stopped,
+        };
+        let exit = unit
+            .exit
+            .clone()
+            .or_else(|| self.end.as_ref().map(|end| end.why.clone()));
+        let exit = exit.filter(|_| state != VmState::Running);
+        VmStatus {
+            state,
+            pid: unit.pid,
+            since_unix_us: unit.since_unix_us,
+            exit,
+        }
+    }
+
+    fn status_without_unit(&self, start_error: Option<&str>) -> VmStatus {
+        let ended = self.end.as_ref();
+        let (state, exit) = match (self.goal, start_error) {
+            (Goal::Run, Some(error)) => (VmState::Failed, Some(error.to_owned())),
+            (Goal::Run, None) => (VmState::Starting, None),
+            _ if ended.is_some_and(|end| end.failed) => (VmState::Failed, ended.map(|end| end.why.clone())),
+            _ => (VmState::Stopped, ended.map(|end| end.why.clone())),
+        };
+        let since_unix_us = match ended {
+            Some(end) if self.goal != Goal::Run => end.unix_us,
+            _ => self.written_unix_us,
+        };
+        VmStatus {
+            state,
+            pid: None,
+            since_unix_us,
+            exit,
+        }
+    }
+}

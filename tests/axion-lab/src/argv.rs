@@ -23,8 +23,18 @@ impl Accelerator {
 
     /// The best one by the text of `/proc/cpuinfo`.
     pub fn of_cpuinfo(cpuinfo: &str) -> Self {
-        let flags = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
-        if flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm") { Self::Kvm } else { Self::Tcg }
+        let flags = cpuinfo
+            .lines()
+            .find(|line| line.starts_with("flags"))
+            .unwrap_or_default();
+        if flags
+            .split_whitespace()
+            .any(|flag| flag == "vmx" || flag == "svm")
+        {
+            Self::Kvm
+        } else {
+            Self::Tcg
+        }
     }
 
     const fn arguments(self) -> [&'static str; 4] {
@@ -61,7 +71,14 @@ const API_PORT: u16 = axion_api::DEFAULT_PORT;
 pub fn arguments(spec: &Spec, accelerator: Accelerator, wiring: &Wiring) -> Vec<OsString> {
     let mut argv = Argv::default();
     argv.flags(["-nodefaults", "-no-user-config", "-name", &spec.name]);
-    argv.flags(["-M", if spec.iommu { "q35,kernel-irqchip=split" } else { "q35" }]);
+    argv.flags([
+        "-M",
+        if spec.iommu {
+            "q35,kernel-irqchip=split"
+        } else {
+            "q35"
+        },
+    ]);
     argv.flags(accelerator.arguments());
     argv.processors(spec);
     argv.file("-kernel", "", &wiring.kernel);
@@ -88,18 +105,32 @@ impl Argv {
     /// `flag` and `prefix` with a path behind it; QEMU reads a doubled comma as a comma of the path.
     fn file(&mut self, flag: &str, prefix: &str, path: &Path) {
         let text = path.to_string_lossy();
-        let path = if prefix.is_empty() { text.into_owned() } else { text.replace(',', ",,") };
+        let path = if prefix.is_empty() {
+            text.into_owned()
+        } else {
+            text.replace(',', ",,")
+        };
         self.flags([flag, &format!("{prefix}{path}")]);
     }
 
     fn processors(&mut self, spec: &Spec) {
         let cores = spec.cpus.checked_div(spec.sockets).unwrap_or(spec.cpus);
-        self.flags(["-smp", &format!("{},sockets={},cores={cores},threads=1", spec.cpus, spec.sockets)]);
+        self.flags([
+            "-smp",
+            &format!("{},sockets={},cores={cores},threads=1", spec.cpus, spec.sockets),
+        ]);
         let nodes: u64 = spec.numa.iter().map(|node| node.memory_mib).sum();
-        let memory = if spec.numa.is_empty() { spec.memory_mib } else { nodes };
+        let memory = if spec.numa.is_empty() {
+            spec.memory_mib
+        } else {
+            nodes
+        };
         self.flags(["-m", &format!("{memory}M")]);
         for (id, node) in spec.numa.iter().enumerate() {
-            self.flags(["-object", &format!("memory-backend-ram,id=mem{id},size={}M", node.memory_mib)]);
+            self.flags([
+                "-object",
+                &format!("memory-backend-ram,id=mem{id},size={}M", node.memory_mib),
+            ]);
             let cpus = format!("cpus={}-{}", node.first_cpu, node.last_cpu);
             self.flags(["-numa", &format!("node,nodeid={id},{cpus},memdev=mem{id}")]);
         }
@@ -131,7 +162,12 @@ impl Argv {
         if let (Network::User { .. }, Some(port)) = (spec.network, wiring.port) {
             let forward = format!("user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:{API_PORT}");
             // An empty romfile spares the machine seconds in iPXE.
-            self.flags(["-netdev", &forward, "-device", "virtio-net-pci,netdev=net0,romfile="]);
+            self.flags([
+                "-netdev",
+                &forward,
+                "-device",
+                "virtio-net-pci,netdev=net0,romfile=",
+            ]);
         }
         for (n, (disk, file)) in spec.disks.iter().zip(&wiring.disks).enumerate() {
             self.file("-drive", &format!("if=none,id=disk{n},format=raw,file="), file);

@@ -89,7 +89,11 @@ pub fn boot(
 }
 
 fn boot_floor(image: &Image, spec: &Spec) -> Result<Duration> {
-    let spec = Spec { name: format!("{}-floor", spec.name), config: None, ..spec.clone() };
+    let spec = Spec {
+        name: format!("{}-floor", spec.name),
+        config: None,
+        ..spec.clone()
+    };
     let machine = spec.initramfs(image.floor()?).start(image)?;
     Ok(machine.log().wait_for(FLOOR_LINE, FLOOR_BOOT)?.at)
 }
@@ -105,8 +109,10 @@ fn boot_image(image: &Image, spec: &Spec) -> Result<ImageBoot> {
     let host = node.call(node.client().host())?;
     let report = node.call(node.client().boot())?;
     let memory_in_use = host.memory.total.saturating_sub(host.memory.available);
-    image_boot(ready_wall, memory_in_use, report)
-        .ok_or_else(|| Error::Unexpected { machine: spec.name.clone(), problem: "its boot report is not complete".to_owned() })
+    image_boot(ready_wall, memory_in_use, report).ok_or_else(|| Error::Unexpected {
+        machine: spec.name.clone(),
+        problem: "its boot report is not complete".to_owned(),
+    })
 }
 
 /// `None` when the report is not that of a boot that has ended.
@@ -117,7 +123,15 @@ fn image_boot(ready_wall: Duration, memory_in_use: u64, report: BootReport) -> O
     let switch = Duration::from_micros(second.start_us);
     let stage1 = switch.saturating_sub(kernel);
     let stage2 = ready.saturating_sub(switch);
-    Some(ImageBoot { ready_wall, kernel, stage1, stage2, ready, memory_in_use, phases: report.phases })
+    Some(ImageBoot {
+        ready_wall,
+        kernel,
+        stage1,
+        stage2,
+        ready,
+        memory_in_use,
+        phases: report.phases,
+    })
 }
 
 /// The middle value, the lower one of two; the type's zero when there is none.

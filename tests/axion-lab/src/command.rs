@@ -28,20 +28,32 @@ pub fn run(command: &mut Command, within: Duration) -> Result<Output> {
     let what = text(command);
     let within = deadline::scaled(within);
     let end = Instant::now() + within;
-    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let command = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(Error::io("start", &what))?;
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
     let mut receive = |part: &mpsc::Receiver<String>| {
-        part.recv_timeout(end.saturating_duration_since(Instant::now())).map_err(|_| {
-            let _ = child.kill();
-            let _ = child.wait();
-            Error::Timeout { what: format!("the end of `{what}`"), within, last: None }
-        })
+        part.recv_timeout(end.saturating_duration_since(Instant::now()))
+            .map_err(|_| {
+                let _ = child.kill();
+                let _ = child.wait();
+                Error::Timeout {
+                    what: format!("the end of `{what}`"),
+                    within,
+                    last: None,
+                }
+            })
     };
     let (stdout, stderr) = (receive(&stdout)?, receive(&stderr)?);
     let status = child.wait().map_err(Error::io("wait for", &what))?;
-    Ok(Output { status, stdout, stderr })
+    Ok(Output {
+        status,
+        stdout,
+        stderr,
+    })
 }
 
 /// Runs `command` to its end; gives its standard output when it succeeded.
@@ -53,8 +65,17 @@ pub fn succeed(command: &mut Command, within: Duration) -> Result<String> {
     if output.status.success() {
         return Ok(output.stdout);
     }
-    let Output { status, stdout, stderr } = output;
-    Err(Error::Command { command: text(command), status: format!("ended with {status}"), stdout, stderr })
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output;
+    Err(Error::Command {
+        command: text(command),
+        status: format!("ended with {status}"),
+        stdout,
+        stderr,
+    })
 }
 
 /// A program that goes on while the test does something else; killed when dropped.
@@ -71,7 +92,10 @@ impl Program {
     /// It cannot be started, or the file cannot be made.
     pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
         let what = text(command);
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let command = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut child = command.spawn().map_err(Error::io("start", &what))?;
         let output: Box<dyn Read + Send> = match child.stdout.take() {
             Some(pipe) => Box::new(pipe),
@@ -92,7 +116,9 @@ impl Program {
     /// It has closed its input.
     pub fn input(&mut self, text: &str) -> Result<()> {
         match &mut self.child.stdin {
-            Some(stdin) => stdin.write_all(text.as_bytes()).map_err(Error::io("write to", "standard input")),
+            Some(stdin) => stdin
+                .write_all(text.as_bytes())
+                .map_err(Error::io("write to", "standard input")),
             None => Ok(()),
         }
     }
@@ -108,7 +134,10 @@ impl Drop for Program {
 /// Program and arguments, for messages; the environment, which may hold a token, is left out.
 fn text(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {

@@ -20,7 +20,9 @@ pub fn scaled(within: Duration) -> Duration {
 
 /// The factor that `AXION_LAB_SLOW` asks for: 0.1 to 100, else 1.
 fn factor(text: Option<&str>) -> f64 {
-    text.and_then(|t| t.parse().ok()).filter(|f| (0.1..=100.0).contains(f)).unwrap_or(1.0)
+    text.and_then(|t| t.parse().ok())
+        .filter(|f| (0.1..=100.0).contains(f))
+        .unwrap_or(1.0)
 }
 
 /// Asks `probe` every `interval` until it gives a value. `what` completes "… did not happen".
@@ -44,7 +46,11 @@ pub fn poll<T>(
             Poll::Pending(seen) => seen,
         };
         if Instant::now() >= end {
-            return Err(Error::Timeout { what: what.to_owned(), within, last: Some(last) });
+            return Err(Error::Timeout {
+                what: what.to_owned(),
+                within,
+                last: Some(last),
+            });
         }
         std::thread::sleep(interval);
     }

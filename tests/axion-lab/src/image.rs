@@ -19,8 +19,10 @@ impl Image {
     /// # Errors
     /// [`Error::NoImage`] when the variable is unset or a file is missing.
     pub fn find() -> Result<Self> {
-        let dir = std::env::var_os(IMAGE_DIR)
-            .ok_or_else(|| Error::NoImage { problem: format!("{IMAGE_DIR} is not set"), variable: IMAGE_DIR })?;
+        let dir = std::env::var_os(IMAGE_DIR).ok_or_else(|| Error::NoImage {
+            problem: format!("{IMAGE_DIR} is not set"),
+            variable: IMAGE_DIR,
+        })?;
         Self::at(dir)
     }
 
@@ -80,7 +82,10 @@ pub(crate) fn existing(path: impl AsRef<Path>, variable: &'static str) -> Result
     if path.is_file() {
         return Ok(path.to_owned());
     }
-    Err(Error::NoImage { problem: format!("there is no file {}", path.display()), variable })
+    Err(Error::NoImage {
+        problem: format!("there is no file {}", path.display()),
+        variable,
+    })
 }
 
 #[cfg(test)]

@@ -54,7 +54,10 @@ impl Log {
     pub fn follow(stream: impl Read + Send + 'static, path: &Path, epoch: Instant) -> Result<Self> {
         let copy = File::create(path).map_err(Error::io("create the log", path))?;
         let shared = Arc::new(Shared::default());
-        let log = Self { shared: Arc::clone(&shared), path: path.to_owned() };
+        let log = Self {
+            shared: Arc::clone(&shared),
+            path: path.to_owned(),
+        };
         std::thread::spawn(move || shared.read(stream, copy, epoch));
         Ok(log)
     }
@@ -94,12 +97,20 @@ impl Log {
         if state.ended {
             return Ok(());
         }
-        Err(Error::Timeout { what: "the end of the log".to_owned(), within, last: Some(state.tail()) })
+        Err(Error::Timeout {
+            what: "the end of the log".to_owned(),
+            within,
+            last: Some(state.tail()),
+        })
     }
 
     /// The first line that contains `text`, of those that are there.
     pub fn find(&self, text: &str) -> Option<Line> {
-        self.lock().lines.iter().find(|line| line.text.contains(text)).cloned()
+        self.lock()
+            .lines
+            .iter()
+            .find(|line| line.text.contains(text))
+            .cloned()
     }
 
     /// The last line so far.
@@ -126,7 +137,12 @@ impl Log {
         let end = Instant::now() + within;
         let mut state = self.lock();
         loop {
-            if let Some(line) = state.lines.iter().skip(from).find(|line| line.text.contains(text)) {
+            if let Some(line) = state
+                .lines
+                .iter()
+                .skip(from)
+                .find(|line| line.text.contains(text))
+            {
                 return Ok(line.clone());
             }
             from = from.max(state.lines.len());
@@ -138,9 +154,18 @@ impl Log {
                     format!("within {} s", within.as_secs())
                 };
                 let (wanted, log) = (text.to_owned(), self.path.clone());
-                return Err(Error::LineMissing { wanted, why, log, tail: state.tail() });
+                return Err(Error::LineMissing {
+                    wanted,
+                    why,
+                    log,
+                    tail: state.tail(),
+                });
             }
-            (state, _) = self.shared.grown.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            (state, _) = self
+                .shared
+                .grown
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -186,7 +211,11 @@ impl State {
     fn finish_line(&mut self, at: Duration) {
         let bytes = std::mem::take(&mut self.partial);
         let text = String::from_utf8_lossy(&bytes).trim_end_matches('\r').to_owned();
-        self.lines.push(Line { number: self.lines.len(), at, text });
+        self.lines.push(Line {
+            number: self.lines.len(),
+            at,
+            text,
+        });
     }
 
     fn tail(&self) -> String {
@@ -195,7 +224,12 @@ impl State {
 
     fn last_lines(&self, count: usize) -> String {
         let skip = self.lines.len().saturating_sub(count);
-        let mut text: String = self.lines.iter().skip(skip).map(|line| format!("{}\n", line.text)).collect();
+        let mut text: String = self
+            .lines
+            .iter()
+            .skip(skip)
+            .map(|line| format!("{}\n", line.text))
+            .collect();
         text.push_str(&String::from_utf8_lossy(&self.partial));
         text
     }

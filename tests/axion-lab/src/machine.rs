@@ -59,12 +59,19 @@ impl Spec {
     /// The spec is impossible, a file cannot be made, or QEMU does not start.
     pub fn start(self, image: &Image) -> Result<Machine> {
         if let Some(problem) = self.problem() {
-            return Err(Error::Spec { machine: self.name, problem });
+            return Err(Error::Spec {
+                machine: self.name,
+                problem,
+            });
         }
         let turn = if self.exclusive { Some(Turn::wait()?) } else { None };
         let dir = fresh_directory(&self.name)?;
         let sockets = tempfile::tempdir().map_err(Error::io("make", "a directory for sockets"))?;
-        let disks = self.disks.iter().enumerate().map(|(n, disk)| media::disk_file(&dir, n, &disk.content));
+        let disks = self
+            .disks
+            .iter()
+            .enumerate()
+            .map(|(n, disk)| media::disk_file(&dir, n, &disk.content));
         let wiring = Wiring {
             kernel: image.kernel(),
             initramfs: self.initramfs.clone().unwrap_or_else(|| image.initramfs()),
@@ -79,9 +86,19 @@ impl Spec {
 }
 
 impl Machine {
-    fn spawn(spec: Spec, dir: PathBuf, wiring: &Wiring, sockets: TempDir, turn: Option<Turn>) -> Result<Self> {
+    fn spawn(
+        spec: Spec,
+        dir: PathBuf,
+        wiring: &Wiring,
+        sockets: TempDir,
+        turn: Option<Turn>,
+    ) -> Result<Self> {
         let listen = |path: &Path| UnixListener::bind(path).map_err(Error::io("listen on", path));
-        let (console, log, qmp) = (listen(&wiring.console)?, listen(&wiring.log)?, listen(&wiring.qmp)?);
+        let (console, log, qmp) = (
+            listen(&wiring.console)?,
+            listen(&wiring.log)?,
+            listen(&wiring.qmp)?,
+        );
         let errors = dir.join("qemu.err");
         let stderr = File::create(&errors).map_err(Error::io("create", &errors))?;
         let started = Instant::now();
@@ -91,15 +108,33 @@ impl Machine {
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()
-            .map_err(Error::io("start", "qemu-system-x86_64 (Debian package qemu-system-x86)"))?;
-        let mut starting = Starting { machine: &spec.name, errors: &errors, child: Some(child) };
+            .map_err(Error::io(
+                "start",
+                "qemu-system-x86_64 (Debian package qemu-system-x86)",
+            ))?;
+        let mut starting = Starting {
+            machine: &spec.name,
+            errors: &errors,
+            child: Some(child),
+        };
         let screen = Screen::attach(starting.accept(&console)?, &dir.join("console"))?;
         let log = Log::follow(starting.accept(&log)?, &dir.join("log"), started)?;
         let qmp = Qmp::connect(starting.accept(&qmp)?)?;
         let child = starting.done()?;
         let (child, qmp) = (Mutex::new(child), Mutex::new(qmp));
         let port = wiring.port;
-        Ok(Self { spec, dir, started, child, qmp, log, screen, port, _sockets: sockets, _turn: turn })
+        Ok(Self {
+            spec,
+            dir,
+            started,
+            child,
+            qmp,
+            log,
+            screen,
+            port,
+            _sockets: sockets,
+            _turn: turn,
+        })
     }
 
     /// What it is made of.
@@ -206,7 +241,10 @@ impl Machine {
     /// # Errors
     /// QEMU has ended, or there is no such key.
     pub fn press_keys(&self, keys: &[&str]) -> Result<()> {
-        let keys: Vec<_> = keys.iter().map(|key| json!({"type": "qcode", "data": key})).collect();
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|key| json!({"type": "qcode", "data": key}))
+            .collect();
         self.qmp().execute("send-key", &json!({"keys": keys})).map(drop)
     }
 
@@ -216,7 +254,8 @@ impl Machine {
     /// The machine has no display.
     pub fn screendump(&self, name: &str) -> Result<PathBuf> {
         let path = self.dir.join(format!("{name}.png"));
-        self.qmp().execute("screendump", &json!({"filename": path, "format": "png"}))?;
+        self.qmp()
+            .execute("screendump", &json!({"filename": path, "format": "png"}))?;
         Ok(path)
     }
 
@@ -246,7 +285,11 @@ impl Machine {
     pub fn wait_vga(&self, text: &str, within: Duration) -> Result<String> {
         deadline::poll(&format!("`{text}` on the VGA screen"), within, GLANCE, || {
             let shown = self.vga_text()?;
-            Ok(if shown.contains(text) { Poll::Ready(shown) } else { Poll::Pending(shown) })
+            Ok(if shown.contains(text) {
+                Poll::Ready(shown)
+            } else {
+                Poll::Pending(shown)
+            })
         })
     }
 
@@ -275,9 +318,15 @@ impl Starting<'_> {
         let end = Instant::now() + deadline::scaled(QEMU_START);
         while Instant::now() < end {
             if readable(listener) {
-                return listener.accept().map(|(s, _)| s).map_err(Error::io("accept", "QEMU's connection"));
+                return listener
+                    .accept()
+                    .map(|(s, _)| s)
+                    .map_err(Error::io("accept", "QEMU's connection"));
             }
-            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            let ended = self
+                .child
+                .as_mut()
+                .and_then(|child| child.try_wait().ok().flatten());
             if let Some(status) = ended {
                 return Err(self.failed(format!("ended with {status}")));
             }
@@ -286,12 +335,18 @@ impl Starting<'_> {
     }
 
     fn done(mut self) -> Result<Child> {
-        self.child.take().ok_or_else(|| self.failed("was not started".to_owned()))
+        self.child
+            .take()
+            .ok_or_else(|| self.failed("was not started".to_owned()))
     }
 
     fn failed(&self, problem: String) -> Error {
         let stderr = std::fs::read_to_string(self.errors).unwrap_or_default();
-        Error::Qemu { machine: self.machine.to_owned(), problem, stderr }
+        Error::Qemu {
+            machine: self.machine.to_owned(),
+            problem,
+            stderr,
+        }
     }
 }
 
@@ -328,7 +383,10 @@ fn port_in(qmp: &mut Qmp, port: u16) -> Result<u8> {
     let digits = answer.rsplit_once("0x").map(|(_, digits)| digits.trim());
     digits
         .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-        .ok_or_else(|| Error::Qmp { command: format!("i /b {port:#x}"), problem: answer })
+        .ok_or_else(|| Error::Qmp {
+            command: format!("i /b {port:#x}"),
+            problem: answer,
+        })
 }
 
 fn api_port(network: Network) -> Result<Option<u16>> {
@@ -337,7 +395,9 @@ fn api_port(network: Network) -> Result<Option<u16>> {
         Network::User { port: Some(port) } => Ok(Some(port)),
         Network::User { port: None } => {
             let listener = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr());
-            listener.map(|address| Some(address.port())).map_err(Error::io("find a free port of", "127.0.0.1"))
+            listener
+                .map(|address| Some(address.port()))
+                .map_err(Error::io("find a free port of", "127.0.0.1"))
         }
     }
 }
@@ -351,7 +411,9 @@ fn fresh_directory(name: &str) -> Result<PathBuf> {
     let lab = lab.canonicalize().map_err(Error::io("find", &lab))?;
     let dir = lab.join(name);
     match std::fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("empty", &dir)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io("empty", &dir)(error));
+        }
         _ => std::fs::create_dir(&dir).map_err(Error::io("make", &dir))?,
     }
     Ok(dir)

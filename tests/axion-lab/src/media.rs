@@ -41,8 +41,12 @@ pub fn config_volume(path: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
     fatfs::format_volume(&disk, options).map_err(fail("format the config volume"))?;
     let volume = FileSystem::new(&disk, FsOptions::new()).map_err(fail("open the config volume"))?;
     for (name, contents) in files {
-        let mut file = volume.root_dir().create_file(name).map_err(fail("make a file on the config volume"))?;
-        file.write_all(contents).map_err(fail("write the config volume"))?;
+        let mut file = volume
+            .root_dir()
+            .create_file(name)
+            .map_err(fail("make a file on the config volume"))?;
+        file.write_all(contents)
+            .map_err(fail("write the config volume"))?;
     }
     volume.unmount().map_err(fail("finish the config volume"))
 }
@@ -70,7 +74,9 @@ pub fn overlay(base: &Path, path: &Path, files: &[(&str, &[u8])]) -> Result<()> 
 pub fn truncated(base: &Path, path: &Path, keep: u64) -> Result<()> {
     let mut out = File::create(path).map_err(Error::io("create the initramfs", path))?;
     let input = File::open(base).map_err(Error::io("read the initramfs", base))?;
-    std::io::copy(&mut input.take(keep), &mut out).map_err(Error::io("copy the initramfs to", path)).map(|_| ())
+    std::io::copy(&mut input.take(keep), &mut out)
+        .map_err(Error::io("copy the initramfs to", path))
+        .map(|_| ())
 }
 
 fn archive(mut out: &mut File, files: &[(&str, &[u8])]) -> std::io::Result<()> {
@@ -84,7 +90,12 @@ fn archive(mut out: &mut File, files: &[(&str, &[u8])]) -> std::io::Result<()> {
 }
 
 fn sparse(path: &Path, bytes: u64) -> Result<File> {
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path);
     let file = file.map_err(Error::io("create the disk", path))?;
     file.set_len(bytes).map_err(Error::io("size the disk", path))?;
     Ok(file)

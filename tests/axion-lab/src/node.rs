@@ -75,21 +75,41 @@ impl Node {
     /// # Errors
     /// No agent answers there.
     pub fn connect(machine: &str, dir: PathBuf, port: u16, token: &Token) -> Result<Self> {
-        let api = |source| Error::Api { machine: machine.to_owned(), source };
+        let api = |source| Error::Api {
+            machine: machine.to_owned(),
+            source,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Error::io("start", "the asynchronous runtime"))?;
         let address: Address = format!("https://127.0.0.1:{port}").parse().map_err(api)?;
         // The forwarding accepts before the agent listens; the handshake then ends at once.
-        let fingerprint = deadline::poll("a TLS handshake with the agent", CALL, Duration::from_millis(50), || {
-            Ok(match runtime.block_on(presented_ca(&address)) {
-                Ok(fingerprint) => Poll::Ready(fingerprint),
-                Err(error) => Poll::Pending(error.to_string()),
-            })
-        })?;
-        let endpoint =
-            Endpoint { address, token: token.as_str().to_owned(), trust: Trust::Pin(fingerprint) };
-        let client = Client::tls(&endpoint).map_err(api)?.with_timeout(deadline::scaled(CALL));
-        Ok(Self { machine: machine.to_owned(), dir, endpoint, fingerprint, client, runtime })
+        let fingerprint = deadline::poll(
+            "a TLS handshake with the agent",
+            CALL,
+            Duration::from_millis(50),
+            || {
+                Ok(match runtime.block_on(presented_ca(&address)) {
+                    Ok(fingerprint) => Poll::Ready(fingerprint),
+                    Err(error) => Poll::Pending(error.to_string()),
+                })
+            },
+        )?;
+        let endpoint = Endpoint {
+            address,
+            token: token.as_str().to_owned(),
+            trust: Trust::Pin(fingerprint),
+        };
+        let client = Client::tls(&endpoint)
+            .map_err(api)?
+            .with_timeout(deadline::scaled(CALL));
+        Ok(Self {
+            machine: machine.to_owned(),
+            dir,
+            endpoint,
+            fingerprint,
+            client,
+            runtime,
+        })
     }
 
     /// Where it is, the token, what is trusted: for clients that differ in one of them.
@@ -112,7 +132,10 @@ impl Node {
     /// # Errors
     /// [`Error::Api`] with the client's error.
     pub fn call<T>(&self, call: impl Future<Output = Result<T, axion_api::client::Error>>) -> Result<T> {
-        self.attempt(call).map_err(|source| Error::Api { machine: self.machine.clone(), source })
+        self.attempt(call).map_err(|source| Error::Api {
+            machine: self.machine.clone(),
+            source,
+        })
     }
 
     /// The same, for a test that wants to look at the refusal.
@@ -166,8 +189,14 @@ impl Node {
     }
 
     fn axctl_command(&self, args: &[&str]) -> Result<Command> {
-        let unset = || Error::NoImage { problem: format!("{AXCTL} is not set"), variable: AXCTL };
-        let program = existing(std::env::var_os(AXCTL).map(PathBuf::from).ok_or_else(unset)?, AXCTL)?;
+        let unset = || Error::NoImage {
+            problem: format!("{AXCTL} is not set"),
+            variable: AXCTL,
+        };
+        let program = existing(
+            std::env::var_os(AXCTL).map(PathBuf::from).ok_or_else(unset)?,
+            AXCTL,
+        )?;
         let mut command = Command::new(program);
         command
             .args(args)

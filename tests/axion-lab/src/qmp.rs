@@ -23,8 +23,12 @@ impl Qmp {
     /// # Errors
     /// [`Error::Qmp`] when it does not answer as QEMU does.
     pub fn connect(stream: UnixStream) -> Result<Self> {
-        stream.set_read_timeout(Some(deadline::scaled(ANSWER))).map_err(|e| refused("(greeting)", e))?;
-        let mut qmp = Self { reader: BufReader::new(stream) };
+        stream
+            .set_read_timeout(Some(deadline::scaled(ANSWER)))
+            .map_err(|e| refused("(greeting)", e))?;
+        let mut qmp = Self {
+            reader: BufReader::new(stream),
+        };
         let greeting = qmp.read("(greeting)")?;
         if greeting.get("QMP").is_none() {
             return Err(refused("(greeting)", greeting));
@@ -40,14 +44,23 @@ impl Qmp {
     pub fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         let mut request = json!({"execute": command, "arguments": arguments}).to_string();
         request.push('\n');
-        self.reader.get_mut().write_all(request.as_bytes()).map_err(|e| refused(command, e))?;
+        self.reader
+            .get_mut()
+            .write_all(request.as_bytes())
+            .map_err(|e| refused(command, e))?;
         loop {
             let answer = self.read(command)?;
             if let Some(value) = answer.get("return") {
                 return Ok(value.clone());
             }
             if let Some(error) = answer.get("error") {
-                return Err(refused(command, error.get("desc").and_then(Value::as_str).unwrap_or("unknown error")));
+                return Err(refused(
+                    command,
+                    error
+                        .get("desc")
+                        .and_then(Value::as_str)
+                        .unwrap_or("unknown error"),
+                ));
             }
         }
     }
@@ -63,7 +76,10 @@ impl Qmp {
 
     fn read(&mut self, command: &str) -> Result<Value> {
         let mut line = String::new();
-        let read = self.reader.read_line(&mut line).map_err(|e| refused(command, e))?;
+        let read = self
+            .reader
+            .read_line(&mut line)
+            .map_err(|e| refused(command, e))?;
         if read == 0 {
             return Err(refused(command, "QEMU has ended"));
         }
@@ -72,7 +88,10 @@ impl Qmp {
 }
 
 fn refused(command: &str, problem: impl std::fmt::Display) -> Error {
-    Error::Qmp { command: command.to_owned(), problem: problem.to_string() }
+    Error::Qmp {
+        command: command.to_owned(),
+        problem: problem.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -64,9 +64,19 @@ impl Screen {
         let copy = File::create(path).map_err(Error::io("create the console's record", path))?;
         let reader = port.try_clone().map_err(Error::io("share the console", path))?;
         let terminal = vt100::Parser::new(rows(), columns(), 0);
-        let state = Mutex::new(State { terminal, mirror: None, ended: false });
-        let shared = Arc::new(Shared { state, changed: Condvar::new() });
-        let screen = Self { shared: Arc::clone(&shared), keyboard: port };
+        let state = Mutex::new(State {
+            terminal,
+            mirror: None,
+            ended: false,
+        });
+        let shared = Arc::new(Shared {
+            state,
+            changed: Condvar::new(),
+        });
+        let screen = Self {
+            shared: Arc::clone(&shared),
+            keyboard: port,
+        };
         std::thread::spawn(move || shared.read(reader, copy));
         Ok(screen)
     }
@@ -105,9 +115,18 @@ impl Screen {
                     format!("within {} s", within.as_secs())
                 };
                 let wanted = what.to_owned();
-                return Err(Error::ScreenMissing { screen: "serial console", wanted, why, contents });
+                return Err(Error::ScreenMissing {
+                    screen: "serial console",
+                    wanted,
+                    why,
+                    contents,
+                });
             }
-            (state, _) = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            (state, _) = self
+                .shared
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -116,7 +135,9 @@ impl Screen {
     /// # Errors
     /// The machine has ended.
     pub fn press(&self, keys: &str) -> Result<()> {
-        (&self.keyboard).write_all(keys.as_bytes()).map_err(Error::io("type into", "the serial console"))
+        (&self.keyboard)
+            .write_all(keys.as_bytes())
+            .map_err(Error::io("type into", "the serial console"))
     }
 
     /// Writes to `mirror` too what comes from now on; one that cannot be written is given up.
@@ -128,7 +149,11 @@ impl Screen {
     pub fn wait_end(&self) {
         let mut state = self.lock();
         while !state.ended {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .shared
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -152,7 +152,11 @@ impl Spec {
     /// So many CPUs in so many sockets.
     #[must_use]
     pub fn cpus(self, cpus: u32, sockets: u32) -> Self {
-        Self { cpus, sockets, ..self }
+        Self {
+            cpus,
+            sockets,
+            ..self
+        }
     }
 
     /// So much memory, MiB.
@@ -164,7 +168,11 @@ impl Spec {
     /// One more NUMA node, with CPUs `first_cpu` to `last_cpu`.
     #[must_use]
     pub fn numa_node(mut self, first_cpu: u32, last_cpu: u32, memory_mib: u64) -> Self {
-        self.numa.push(NumaNode { first_cpu, last_cpu, memory_mib });
+        self.numa.push(NumaNode {
+            first_cpu,
+            last_cpu,
+            memory_mib,
+        });
         self
     }
 
@@ -209,13 +217,19 @@ impl Spec {
     /// With that SMBIOS UUID.
     #[must_use]
     pub fn uuid(self, uuid: impl Into<String>) -> Self {
-        Self { uuid: Some(uuid.into()), ..self }
+        Self {
+            uuid: Some(uuid.into()),
+            ..self
+        }
     }
 
     /// QEMU ends when the system reboots.
     #[must_use]
     pub fn exit_on_reboot(self) -> Self {
-        Self { exit_on_reboot: true, ..self }
+        Self {
+            exit_on_reboot: true,
+            ..self
+        }
     }
 
     /// One more kernel argument.
@@ -228,7 +242,10 @@ impl Spec {
     /// Exactly that machine config, token or not.
     #[must_use]
     pub fn config(self, toml: impl Into<String>) -> Self {
-        Self { config: Some(toml.into()), ..self }
+        Self {
+            config: Some(toml.into()),
+            ..self
+        }
     }
 
     /// A machine config that accepts the machine's token and says `toml` besides (any key or table but `api`).
@@ -247,13 +264,19 @@ impl Spec {
     /// That initramfs instead of the image's.
     #[must_use]
     pub fn initramfs(self, path: impl AsRef<Path>) -> Self {
-        Self { initramfs: Some(path.as_ref().to_owned()), ..self }
+        Self {
+            initramfs: Some(path.as_ref().to_owned()),
+            ..self
+        }
     }
 
     /// Runs beside other lab machines.
     #[must_use]
     pub fn beside_others(self) -> Self {
-        Self { exclusive: false, ..self }
+        Self {
+            exclusive: false,
+            ..self
+        }
     }
 
     /// The kernel's whole command line.
@@ -273,11 +296,18 @@ impl Spec {
             return Some("its name must be of a-z, 0-9 and `-`".to_owned());
         }
         if self.sockets == 0 || self.cpus == 0 || !self.cpus.is_multiple_of(self.sockets) {
-            return Some(format!("{} CPUs cannot be spread over {} sockets", self.cpus, self.sockets));
+            return Some(format!(
+                "{} CPUs cannot be spread over {} sockets",
+                self.cpus, self.sockets
+            ));
         }
         let line = self.kernel_command_line().len();
-        (line >= COMMAND_LINE_SIZE)
-            .then(|| format!("its kernel command line has {line} bytes, of at most {}", COMMAND_LINE_SIZE - 1))
+        (line >= COMMAND_LINE_SIZE).then(|| {
+            format!(
+                "its kernel command line has {line} bytes, of at most {}",
+                COMMAND_LINE_SIZE - 1
+            )
+        })
     }
 }
 

@@ -15,9 +15,21 @@ pub const ROWS: usize = 25;
 
 /// What the screen shows, when `memory` is the text memory and the display starts at cell `start`; trailing blanks are cut.
 pub fn text(memory: &[u8], start: u16) -> String {
-    let cells: Vec<char> = memory.chunks_exact(2).filter_map(<[u8]>::first).map(|&c| character(c)).collect();
-    let shown: Vec<char> = cells.iter().cycle().skip(usize::from(start)).take(COLUMNS * ROWS).copied().collect();
-    let rows = shown.chunks(COLUMNS).map(|row| row.iter().collect::<String>().trim_end().to_owned());
+    let cells: Vec<char> = memory
+        .chunks_exact(2)
+        .filter_map(<[u8]>::first)
+        .map(|&c| character(c))
+        .collect();
+    let shown: Vec<char> = cells
+        .iter()
+        .cycle()
+        .skip(usize::from(start))
+        .take(COLUMNS * ROWS)
+        .copied()
+        .collect();
+    let rows = shown
+        .chunks(COLUMNS)
+        .map(|row| row.iter().collect::<String>().trim_end().to_owned());
     rows.collect::<Vec<_>>().join("\n")
 }
 

@@ -1,1 +1,130 @@
-//! To come.
+//! What the end-to-end tests share: a booted node, a guest that runs on it, a bare HTTPS request.
+//!
+//! Each file below `tests/` is one machine (or a few), named after what a user notices. A boot costs some ten seconds, so
+//! checks that do not disturb each other share one; each check is a function whose name says what is promised.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axion_api::vm::{Vm, VmState};
+use axion_lab::command::Program;
+use axion_lab::deadline::Poll;
+use axion_lab::{Image, Machine, Node, Spec};
+use serde_json::Value;
+
+/// A guest in emulated hardware virtualization, from its VMM's start to its shell.
+pub const GUEST_BOOT: Duration = Duration::from_secs(180);
+/// What the built-in guest prints once its shell is there.
+pub const GUEST_READY: &str = "Axion guest ready";
+/// Something that a node does within a moment.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Boots the image on `spec` to ready.
+///
+/// # Errors
+/// There is no image, or the node does not come up.
+pub fn boot(spec: Spec) -> Result<(Machine, Node)> {
+    let machine = spec.start(&Image::find()?)?;
+    let node = machine.wait_ready()?;
+    Ok((machine, node))
+}
+
+/// The console of a VM by `axctl`, which a person would type into; what it prints is kept as `NAME.console`.
+///
+/// # Errors
+/// `axctl` is missing.
+pub fn console(node: &Node, vm: &str) -> Result<Program> {
+    Ok(node.start_axctl(&["vm", "console", vm], &format!("{vm}.console"))?)
+}
+
+/// Waits until a VM is in `state`.
+///
+/// # Errors
+/// It is not in time; the error says in which state it is instead.
+pub fn wait_vm(node: &Node, name: &str, state: VmState, within: Duration) -> Result<Vm> {
+    let what = format!("VM {name} {state}");
+    Ok(node.poll(&what, within, |node| {
+        let vm = node.call(node.client().vm(name))?;
+        Ok(if vm.status.state == state {
+            Poll::Ready(vm)
+        } else {
+            Poll::Pending(format!("{:?}", vm.status))
+        })
+    })?)
+}
+
+/// Waits until the API answers again with another process of the unit `name` than `old_pid`; gives the new process.
+///
+/// # Errors
+/// It does not come back.
+pub fn wait_restarted(node: &Node, name: &str, old_pid: u32) -> Result<u32> {
+    let what = format!("a new process of {name}");
+    Ok(node.poll(&what, SOON, |node| {
+        let pid = unit_pid(node, name)?;
+        Ok(match pid {
+            Some(pid) if pid != old_pid => Poll::Ready(pid),
+            other => Poll::Pending(format!("process {other:?}")),
+        })
+    })?)
+}
+
+/// Process of a unit.
+///
+/// # Errors
+/// The API does not answer.
+pub fn unit_pid(node: &Node, name: &str) -> axion_lab::Result<Option<u32>> {
+    let units = node.call(node.client().units())?;
+    Ok(units
+        .into_iter()
+        .find(|unit| unit.name == name)
+        .and_then(|unit| unit.pid))
+}
+
+/// What a bare request was answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Media type.
+    pub content_type: String,
+    /// Body; `null` when it is no JSON.
+    pub body: Value,
+}
+
+/// `GET` without the typed client: whatever token, no questions about the certificate.
+///
+/// # Errors
+/// Nothing answers.
+pub fn bare_get(node: &Node, path: &str, authorization: Option<&str>) -> Result<Answer> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ureq::tls::TlsConfig::builder()
+        .disable_verification(true)
+        .unversioned_rustls_crypto_provider(provider)
+        .build();
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        .timeout_global(Some(SOON));
+    let agent = ureq::Agent::new_with_config(config.build());
+    let mut request = agent.get(format!("{}{path}", node.endpoint().address));
+    if let Some(value) = authorization {
+        request = request.header("Authorization", value);
+    }
+    let mut response = request.call().with_context(|| format!("GET {path}"))?;
+    let content_type = response
+        .headers()
+        .get("content-type")
+        .and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_owned();
+    let text = response
+        .body_mut()
+        .read_to_string()
+        .with_context(|| format!("body of {path}"))?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Ok(Answer {
+        status: response.status().as_u16(),
+        content_type,
+        body,
+    })
+}

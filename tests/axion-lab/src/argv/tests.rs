@@ -15,12 +15,16 @@ fn wiring() -> Wiring {
 
 fn line(spec: &Spec) -> String {
     let argv = arguments(spec, Accelerator::Tcg, &wiring());
-    argv.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    argv.iter()
+        .map(|arg| arg.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[test]
 fn kvm_only_with_hardware_behind_it() {
-    let cpuinfo = |flags: &str| format!("processor\t: 0\nflags\t\t: fpu {flags} sse2\nbugs\t\t: svm_not_a_flag\n");
+    let cpuinfo =
+        |flags: &str| format!("processor\t: 0\nflags\t\t: fpu {flags} sse2\nbugs\t\t: svm_not_a_flag\n");
     assert_eq!(Accelerator::of_cpuinfo(&cpuinfo("vmx")), Accelerator::Kvm);
     assert_eq!(Accelerator::of_cpuinfo(&cpuinfo("svm")), Accelerator::Kvm);
     assert_eq!(Accelerator::of_cpuinfo(&cpuinfo("svm_lock")), Accelerator::Tcg);
@@ -41,7 +45,10 @@ fn the_plain_machine() {
     ] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
-    assert!(!line.contains("-no-reboot") && !line.contains("-numa") && !line.contains("iommu"), "{line}");
+    assert!(
+        !line.contains("-no-reboot") && !line.contains("-numa") && !line.contains("iommu"),
+        "{line}"
+    );
 }
 
 #[test]

@@ -30,15 +30,26 @@ fn stages_are_cut_where_the_second_one_starts() {
     let boot = image_boot(Duration::from_secs(8), 1, report).unwrap();
     assert_eq!(boot.stage1, Duration::from_millis(500));
     assert_eq!(boot.stage2, Duration::from_millis(2500));
-    let unfinished = BootReport { kernel_ms: 1, ready_ms: None, phases: Vec::new() };
+    let unfinished = BootReport {
+        kernel_ms: 1,
+        ready_ms: None,
+        phases: Vec::new(),
+    };
     assert!(image_boot(Duration::ZERO, 0, unfinished).is_none());
 }
 
 #[test]
 fn the_ratio_is_of_wall_clock_medians() {
-    let report = BootReport { kernel_ms: 1, ready_ms: Some(2), phases: vec![phase(2, 1)] };
+    let report = BootReport {
+        kernel_ms: 1,
+        ready_ms: Some(2),
+        phases: vec![phase(2, 1)],
+    };
     let image = image_boot(Duration::from_secs(6), 5, report).unwrap();
-    let times = BootTimes { image: vec![image], floor: vec![Duration::from_secs(4)] };
+    let times = BootTimes {
+        image: vec![image],
+        floor: vec![Duration::from_secs(4)],
+    };
     assert!((times.ratio() - 1.5).abs() < 1e-9);
     assert_eq!(times.memory_in_use(), 5);
 }

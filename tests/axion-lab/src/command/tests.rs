@@ -10,7 +10,9 @@ fn shell(script: &str) -> Command {
 
 #[test]
 fn a_failed_program_is_reported_with_all_that_it_said() {
-    let message = succeed(&mut shell("echo out; echo err >&2; exit 3"), SOON).unwrap_err().to_string();
+    let message = succeed(&mut shell("echo out; echo err >&2; exit 3"), SOON)
+        .unwrap_err()
+        .to_string();
     for part in ["exit status: 3", "out", "err", "sh -c"] {
         assert!(message.contains(part), "{part} is not in {message}");
     }

@@ -45,8 +45,15 @@ fn a_line_that_never_comes_is_reported_with_the_last_thirty_lines() {
         writeln!(f.port, "line {n}").unwrap();
     }
     f.log.wait_for("line 99", SOON).unwrap();
-    let message = f.log.wait_for("ready", Duration::from_millis(10)).unwrap_err().to_string();
-    assert!(message.contains("`ready`") && message.contains("line 70\n") && message.contains("line 99"), "{message}");
+    let message = f
+        .log
+        .wait_for("ready", Duration::from_millis(10))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("`ready`") && message.contains("line 70\n") && message.contains("line 99"),
+        "{message}"
+    );
     assert!(!message.contains("line 69\n"), "{message}");
 }
 
@@ -56,9 +63,16 @@ fn the_end_of_the_machine_ends_the_wait_at_once() {
     f.port.write_all(b"panic").unwrap();
     drop(f.port);
     let began = Instant::now();
-    let message = f.log.wait_for("ready", Duration::from_secs(60)).unwrap_err().to_string();
+    let message = f
+        .log
+        .wait_for("ready", Duration::from_secs(60))
+        .unwrap_err()
+        .to_string();
     assert!(began.elapsed() < Duration::from_secs(30));
-    assert!(message.contains("before the log ended") && message.contains("panic"), "{message}");
+    assert!(
+        message.contains("before the log ended") && message.contains("panic"),
+        "{message}"
+    );
     f.log.wait_end(SOON).unwrap();
     assert_eq!(std::fs::read(f.dir.path().join("log")).unwrap(), b"panic");
 }

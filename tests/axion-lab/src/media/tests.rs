@@ -6,12 +6,28 @@ use super::*;
 fn the_config_volume_is_found_by_its_label_and_holds_its_files() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cfg.img");
-    config_volume(&path, &[("axion.toml".to_owned(), b"hostname = \"n1\"\n".to_vec())]).unwrap();
-    let volume = FileSystem::new(File::options().read(true).write(true).open(&path).unwrap(), FsOptions::new()).unwrap();
+    config_volume(
+        &path,
+        &[("axion.toml".to_owned(), b"hostname = \"n1\"\n".to_vec())],
+    )
+    .unwrap();
+    let volume = FileSystem::new(
+        File::options().read(true).write(true).open(&path).unwrap(),
+        FsOptions::new(),
+    )
+    .unwrap();
     assert_eq!(volume.volume_label(), "AXION-CFG");
-    assert_eq!(volume.read_volume_label_from_root_dir().unwrap().as_deref(), Some("AXION-CFG"));
+    assert_eq!(
+        volume.read_volume_label_from_root_dir().unwrap().as_deref(),
+        Some("AXION-CFG")
+    );
     let mut text = String::new();
-    volume.root_dir().open_file("axion.toml").unwrap().read_to_string(&mut text).unwrap();
+    volume
+        .root_dir()
+        .open_file("axion.toml")
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
     assert_eq!(text, "hostname = \"n1\"\n");
 }
 
@@ -33,7 +49,10 @@ fn an_overlay_is_a_second_archive_at_a_multiple_of_four() {
     let bytes = std::fs::read(&path).unwrap();
     assert_eq!(&bytes[..8], b"first\0\0\0");
     let reader = newc::Reader::new(&bytes[8..]).unwrap();
-    assert_eq!((reader.entry().name(), reader.entry().file_size()), ("axion/root.erofs", 7));
+    assert_eq!(
+        (reader.entry().name(), reader.entry().file_size()),
+        ("axion/root.erofs", 7)
+    );
     let rest = reader.finish().unwrap();
     assert!(newc::Reader::new(rest).unwrap().entry().is_trailer());
 }

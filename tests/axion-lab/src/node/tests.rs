@@ -3,7 +3,10 @@ use super::*;
 #[test]
 fn the_hash_is_what_the_machine_config_takes() {
     let hash = Token::new("abc").hash();
-    assert_eq!(hash, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_eq!(
+        hash,
+        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
 }
 
 #[test]

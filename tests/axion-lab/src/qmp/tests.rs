@@ -25,8 +25,11 @@ fn events_between_request_and_answer_are_skipped() {
 
 #[test]
 fn a_refusal_carries_qemus_words() {
-    let mut qmp =
-        session(&[r#"{"return": {}}"#, r#"{"error": {"class": "GenericError", "desc": "no display"}}"#]).unwrap();
+    let mut qmp = session(&[
+        r#"{"return": {}}"#,
+        r#"{"error": {"class": "GenericError", "desc": "no display"}}"#,
+    ])
+    .unwrap();
     let message = qmp.execute("screendump", &json!({})).unwrap_err().to_string();
     assert_eq!(message, "QMP command screendump: no display");
 }
@@ -34,5 +37,10 @@ fn a_refusal_carries_qemus_words() {
 #[test]
 fn the_end_of_qemu_is_no_hang() {
     let mut qmp = session(&[r#"{"return": {}}"#]).unwrap();
-    assert!(qmp.execute("query-status", &json!({})).unwrap_err().to_string().contains("query-status"));
+    assert!(
+        qmp.execute("query-status", &json!({}))
+            .unwrap_err()
+            .to_string()
+            .contains("query-status")
+    );
 }

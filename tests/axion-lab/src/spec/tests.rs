@@ -2,13 +2,24 @@ use super::*;
 
 #[test]
 fn the_config_travels_inline_with_the_tokens_hash() {
-    let spec = Spec::new("m").config_with_token("hostname = \"lab\"\n").kernel_arg("nosmt");
+    let spec = Spec::new("m")
+        .config_with_token("hostname = \"lab\"\n")
+        .kernel_arg("nosmt");
     let line = spec.kernel_command_line();
-    let encoded = line.split(' ').find_map(|arg| arg.strip_prefix("axion.config=inline:")).unwrap();
+    let encoded = line
+        .split(' ')
+        .find_map(|arg| arg.strip_prefix("axion.config=inline:"))
+        .unwrap();
     let config = String::from_utf8(BASE64_STANDARD.decode(encoded).unwrap()).unwrap();
-    assert!(config.contains(&spec.token.hash()) && config.contains("hostname = \"lab\""), "{config}");
+    assert!(
+        config.contains(&spec.token.hash()) && config.contains("hostname = \"lab\""),
+        "{config}"
+    );
     assert!(!line.contains(spec.token.as_str()), "{line}");
-    assert!(line.starts_with("console=ttyS1 axion.log=ttyS1 ") && line.ends_with(" nosmt"), "{line}");
+    assert!(
+        line.starts_with("console=ttyS1 axion.log=ttyS1 ") && line.ends_with(" nosmt"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -16,5 +27,11 @@ fn impossible_machines_are_refused() {
     assert_eq!(Spec::new("fine-1").problem(), None);
     assert!(Spec::new("a/b").problem().unwrap().contains("a-z"));
     assert!(Spec::new("m").cpus(3, 2).problem().unwrap().contains("3 CPUs"));
-    assert!(Spec::new("m").config("#".repeat(2000)).problem().unwrap().contains("command line"));
+    assert!(
+        Spec::new("m")
+            .config("#".repeat(2000))
+            .problem()
+            .unwrap()
+            .contains("command line")
+    );
 }

@@ -20,7 +20,10 @@ fn rows_without_their_blanks() {
 #[test]
 fn a_scrolled_screen_starts_where_the_controller_says() {
     let shown = text(&memory(&["gone", "first"]), 80);
-    assert!(shown.starts_with("first\n") && !shown.contains("gone"), "{shown:?}");
+    assert!(
+        shown.starts_with("first\n") && !shown.contains("gone"),
+        "{shown:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! A typing error in a machine config is named with its line, and never makes a node unreachable.
+
+use anyhow::{Context, Result, ensure};
+use axion_e2e::{SOON, boot};
+use axion_lab::machine::READY;
+use axion_lab::{Image, Node, Spec, Token};
+
+const UNKNOWN_FIELD: &str = "version = 1\n\n[network]\ndsn = [\"10.0.2.3\"]\n";
+const WRONG_TYPE: &str = "hostname = \"typo\"\n[watchdog]\nenabled = \"yes\"\n";
+const WRONG_UNIT: &str = "[boot]\non_failure = \"halt\"\ncountdown = \"30 parsecs\"\n";
+
+#[test]
+fn an_unknown_field_is_named_and_the_other_documents_count() -> Result<()> {
+    let spec = Spec::new("bad-config-volume")
+        .config_volume(UNKNOWN_FIELD)
+        .config_with_token("hostname = \"good\"\n");
+    let (machine, node) = boot(spec)?;
+    ensure!(node.call(node.client().host())?.hostname == "good");
+    let rejected = rejected(&node)?;
+    ensure!(rejected.len() == 1, "{rejected:?}");
+    names(rejected.first(), &["AXION-CFG", "line 4", "dsn"])?;
+    machine.log().wait_for("dsn", SOON)?;
+    Ok(())
+}
+
+#[test]
+fn with_nothing_but_bad_documents_the_node_is_reachable_on_defaults() -> Result<()> {
+    let spec = Spec::new("bad-config-both")
+        .config_volume(WRONG_TYPE)
+        .config(WRONG_UNIT);
+    let machine = spec.start(&Image::find()?)?;
+    machine.log().wait_for(READY, SOON * 3)?;
+    let node = machine.node(&token_of_the_console(&machine)?)?;
+    ensure!(node.call(node.client().host())?.hostname.starts_with("axion-"));
+    let rejected = rejected(&node)?;
+    ensure!(rejected.len() == 2, "{rejected:?}");
+    names(rejected.first(), &["AXION-CFG", "line 3", "enabled"])?;
+    names(rejected.get(1), &["inline", "line 3", "30 parsecs"])?;
+    machine.log().wait_for("30 parsecs", SOON)?;
+    Ok(())
+}
+
+fn rejected(node: &Node) -> Result<Vec<String>> {
+    Ok(node.call(node.client().config())?.rejected)
+}
+
+fn names(rejected: Option<&String>, parts: &[&str]) -> Result<()> {
+    let text = rejected.context("nothing was rejected")?;
+    for part in parts {
+        ensure!(text.contains(part), "`{part}` is not in: {text}");
+    }
+    Ok(())
+}
+
+/// The token that the agent made itself, as a person reads it off the console.
+fn token_of_the_console(machine: &axion_lab::Machine) -> Result<Token> {
+    let screen = machine.screen().wait_for("oken", SOON)?;
+    let line = screen
+        .lines()
+        .find(|line| line.contains("oken"))
+        .unwrap_or_default();
+    let word = line
+        .split_whitespace()
+        .map(|word| word.trim_matches('│'))
+        .filter(|word| word.len() > 20)
+        .next_back();
+    Ok(Token::new(word.with_context(|| {
+        format!("no token on the console:\n{screen}")
+    })?))
+}

@@ -1,0 +1,114 @@
+//! A real Linux guest boots under the node's own VMM, can be worked with, outlives the agent, and ends as it was told to.
+
+use anyhow::{Context, Result, ensure};
+use axion_api::vm::VmState;
+use axion_e2e::{GUEST_BOOT, GUEST_READY, SOON, boot, console, unit_pid, wait_restarted, wait_vm};
+use axion_lab::command::Program;
+use axion_lab::{Image, Node, Spec};
+
+#[test]
+fn a_guest_boots_and_outlives_the_agent() -> Result<()> {
+    let (_machine, node) = boot(Spec::new("guest-boots").config_with_token(""))?;
+    node.axctl(&["vm", "run", "hello"])?;
+    let mut hello = console(&node, "hello")?;
+    it_boots_to_a_shell(&hello)?;
+    what_is_typed_is_answered(&mut hello, "before")?;
+    a_watcher_sees_what_was_printed_before(&node)?;
+    it_outlives_the_agent(&node)?;
+    let mut hello = console(&node, "hello")?;
+    what_is_typed_is_answered(&mut hello, "after")?;
+    a_reboot_inside_starts_it_anew(&node, &mut hello)?;
+    the_power_button_ends_it(&node)?;
+    a_deleted_vm_is_gone(&node)?;
+    files_of_ones_own_boot_too(&node)
+}
+
+fn it_boots_to_a_shell(console: &Program) -> Result<()> {
+    console.log().wait_for("Linux version", GUEST_BOOT)?;
+    console.log().wait_for(GUEST_READY, GUEST_BOOT)?;
+    Ok(())
+}
+
+fn what_is_typed_is_answered(console: &mut Program, when: &str) -> Result<()> {
+    console.input(&format!("echo {when}=$((6*7))\n"))?;
+    console.log().wait_for(&format!("{when}=42"), SOON)?;
+    Ok(())
+}
+
+fn a_watcher_sees_what_was_printed_before(node: &Node) -> Result<()> {
+    let watcher = node.start_axctl(&["vm", "console", "hello", "--no-input"], "hello.watcher")?;
+    watcher.log().wait_for("Linux version", SOON)?;
+    watcher.log().wait_for(GUEST_READY, SOON)?;
+    Ok(())
+}
+
+fn it_outlives_the_agent(node: &Node) -> Result<()> {
+    let agent = unit_pid(node, "agent")?.context("the agent is no unit")?;
+    let before = wait_vm(node, "hello", VmState::Running, SOON)?;
+    node.axctl(&["host", "restart", "agent"])?;
+    wait_restarted(node, "agent", agent)?;
+    let after = wait_vm(node, "hello", VmState::Running, SOON)?;
+    ensure!(
+        after.status.pid.is_some() && after.status.pid == before.status.pid,
+        "{before:?} {after:?}"
+    );
+    Ok(())
+}
+
+fn a_reboot_inside_starts_it_anew(node: &Node, console: &mut Program) -> Result<()> {
+    let before = node.call(node.client().vm("hello"))?;
+    let seen = console.log().last().context("the console is empty")?;
+    console.input("reboot -f\n")?;
+    let started = console.log().wait_for_after(&seen, "Linux version", GUEST_BOOT)?;
+    console.log().wait_for_after(&started, GUEST_READY, GUEST_BOOT)?;
+    let after = node.call(node.client().vm("hello"))?;
+    ensure!(
+        after.status.pid == before.status.pid,
+        "a reset is no new process: {before:?} {after:?}"
+    );
+    Ok(())
+}
+
+fn the_power_button_ends_it(node: &Node) -> Result<()> {
+    node.axctl(&["vm", "stop", "hello", "--wait"])?;
+    let vm = wait_vm(node, "hello", VmState::Stopped, SOON)?;
+    ensure!(
+        vm.status.exit.as_deref() == Some("guest powered off"),
+        "{:?}",
+        vm.status
+    );
+    ensure!(vm.status.pid.is_none(), "{:?}", vm.status);
+    Ok(())
+}
+
+fn a_deleted_vm_is_gone(node: &Node) -> Result<()> {
+    node.axctl(&["vm", "delete", "hello", "--yes"])?;
+    let error = node
+        .attempt(node.client().vm("hello"))
+        .err()
+        .context("the VM is still there")?;
+    ensure!(error.status() == Some(404), "{error}");
+    let units = node.call(node.client().units())?;
+    ensure!(units.iter().all(|unit| !unit.transient), "{units:?}");
+    Ok(())
+}
+
+fn files_of_ones_own_boot_too(node: &Node) -> Result<()> {
+    let image = Image::find()?;
+    let (kernel, initrd) = (image.guest_kernel()?, image.guest_initrd()?);
+    let files = [kernel.to_string_lossy(), initrd.to_string_lossy()];
+    let [kernel, initrd] = &files;
+    node.axctl(&[
+        "vm", "run", "own", "--cpus", "2", "--memory", "256MiB", "--kernel", kernel, "--initrd", initrd,
+    ])?;
+    let mut own = console(node, "own")?;
+    it_boots_to_a_shell(&own)?;
+    own.input("nproc | sed s/^/processors=/\n")?;
+    own.log().wait_for("processors=2", SOON)?;
+    let images = node.call(node.client().images())?;
+    ensure!(images.len() == 2, "{images:?}");
+    node.call(node.client().stop_vm("own", true))?;
+    wait_vm(node, "own", VmState::Stopped, SOON)?;
+    node.call(node.client().delete_vm("own", false))?;
+    Ok(())
+}

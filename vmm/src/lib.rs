@@ -1,1 +1,87 @@
-//! To come.
+//! One virtual machine under KVM, as one process.
+//!
+//! The machine is PCI-only and hardware-reduced: local APICs of KVM, an I/O APIC of ours, kvm-clock, ACPI, a 16550 for the
+//! console, and nothing older. It boots Linux directly.
+//!
+//! | module      | what it holds                                                              |
+//! |-------------|----------------------------------------------------------------------------|
+//! | [`config`]  | the config file and its validation against this host                       |
+//! | [`control`] | the control thread: API and console sockets, signals                       |
+//! | [`machine`] | the machine thread: lives of the machine, resets, which request when       |
+//! | [`vcpu`]    | vCPU threads: running, pausing, exits                                      |
+//! | [`kvm`]     | what KVM offers, VMs and vCPUs in it, interrupts into it                   |
+//! | [`arch`]    | address map, CPUID, registers at the entry                                 |
+//! | [`memory`]  | guest memory, hugepages                                                    |
+//! | [`boot`]    | kernels and initrds into guest memory                                      |
+//! | [`acpi`]    | the tables that describe the machine to the guest                          |
+//! | [`devices`] | devices on the I/O port and memory buses                                   |
+//! | [`pci`]     | PCI Express; the place of virtio and VFIO functions                        |
+//!
+//! Threads: `axion-vmm` (control, the main thread), `machine`, `vcpu0`, `vcpu1` … The guest's memory and every value that
+//! a device register sees are hostile; the control and console sockets belong to the node's own services.
+//!
+//! `unsafe` is confined to `memory::mapping`, `kvm::memory` and `vcpu::kick`.
+
+pub mod acpi;
+pub mod arch;
+pub mod boot;
+pub mod config;
+pub mod control;
+pub mod devices;
+pub mod kvm;
+pub mod machine;
+pub mod memory;
+pub mod pci;
+pub mod vcpu;
+
+use std::error::Error as StdError;
+use std::path::Path;
+use std::time::Instant;
+
+use config::ConfigError;
+use control::{Control, ControlError};
+use devices::serial::Console;
+use machine::{Exit, Handle, MachineError};
+
+/// Version of the VMM.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The VMM failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The config.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Sockets and signals.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The machine.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+}
+
+/// Runs the VM of `run_dir` to its end. `started` is when the process began. Changes the process's umask and signals:
+/// once in a process, from its only thread.
+///
+/// # Errors
+/// [`Error`], whose [`chain`] is meant for the operator.
+pub fn run(run_dir: &Path, started: Instant) -> Result<Exit, Error> {
+    let plan = config::load(run_dir)?;
+    let console = Console::new().map_err(ControlError::Resources)?;
+    let control = Control::new(run_dir, console.clone())?;
+    vcpu::install_handler().map_err(|errno| ControlError::Resources(errno.into()))?;
+    let machine = Handle::spawn(plan, console, started).map_err(ControlError::Resources)?;
+    control.serve(machine)
+}
+
+/// An error with all its causes, on one line.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.replace('\n', " ")
+}

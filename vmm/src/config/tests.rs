@@ -1,0 +1,95 @@
+use axion_api::vm::HugepageSize;
+use axion_api::vmm::BootConfig;
+use proptest::prelude::*;
+
+use super::*;
+
+fn config() -> VmmConfig {
+    VmmConfig {
+        name: "hello".to_owned(),
+        cpus: 1,
+        memory: MemoryConfig {
+            size: 128 << 20,
+            hugepages: HugepageSize::None,
+        },
+        boot: BootConfig {
+            kernel: "/k".to_owned(),
+            initrd: None,
+            cmdline: String::new(),
+        },
+    }
+}
+
+fn refused(change: impl FnOnce(&mut VmmConfig)) -> String {
+    let mut config = config();
+    change(&mut config);
+    check(&config).unwrap_err().to_string()
+}
+
+#[test]
+fn good_config_passes() {
+    check(&config()).unwrap();
+}
+
+#[test]
+fn errors_name_field_value_and_range() {
+    assert_eq!(refused(|c| c.cpus = 0), "cpus: 0 is not allowed; 1 to 1024");
+    assert_eq!(
+        refused(|c| c.memory.size = 33 << 20 | 1),
+        "memory.size: 34603009 is not allowed; at least 33554432 bytes, and a multiple of the page size 4096"
+    );
+    assert!(
+        refused(|c| c.memory = MemoryConfig {
+            size: 33 << 20,
+            hugepages: HugepageSize::TwoMiB
+        })
+        .contains("2097152")
+    );
+    assert_eq!(
+        refused(|c| c.boot.kernel = "k".to_owned()),
+        "boot.kernel: \"k\" is not allowed; an absolute path"
+    );
+    assert!(refused(|c| c.boot.initrd = Some(String::new())).starts_with("boot.initrd: \"\""));
+}
+
+#[test]
+fn files_report_where_they_are_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = load(dir.path()).err().unwrap().to_string();
+    assert!(
+        missing.starts_with("cannot read ") && missing.ends_with("config.json"),
+        "{missing}"
+    );
+    fs::write(
+        dir.path().join(CONFIG_FILE),
+        "{\n \"name\": \"a\",\n \"cpu\": 1 }",
+    )
+    .unwrap();
+    let error = load(dir.path()).err().unwrap();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(
+        cause.contains("unknown field `cpu`") && cause.contains("line 3"),
+        "{cause}"
+    );
+}
+
+proptest! {
+    #[test]
+    fn names_are_exactly_the_allowed_ones(name in "\\PC{0,50}|[a-z][a-z0-9-]{0,45}") {
+        let mut config = config();
+        config.name = name.clone();
+        let allowed = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.len() <= 40
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        prop_assert_eq!(check(&config).is_ok(), allowed);
+    }
+
+    #[test]
+    fn accepted_memory_is_whole_pages(size in any::<u64>(), huge in 0..3) {
+        let hugepages = [HugepageSize::None, HugepageSize::TwoMiB, HugepageSize::OneGiB][huge as usize];
+        let mut config = config();
+        config.memory = MemoryConfig { size, hugepages };
+        let whole = size % memory::page_size(hugepages) == 0 && size >= 32 << 20;
+        prop_assert_eq!(check(&config).is_ok(), whole);
+    }
+}

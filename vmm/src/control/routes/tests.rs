@@ -1,0 +1,82 @@
+use std::cell::RefCell;
+
+use axion_api::vmm::MachineState;
+
+use super::*;
+
+struct Fake {
+    state: MachineState,
+    requests: RefCell<Vec<lifecycle::Request>>,
+}
+
+impl Subject for Fake {
+    fn status(&self) -> VmmStatus {
+        VmmStatus {
+            name: "hello".into(),
+            version: "1".into(),
+            state: self.state,
+            resets: 2,
+            start_us: Some(9),
+            exit: None,
+        }
+    }
+
+    fn request(&self, request: lifecycle::Request) -> Result<(), Refusal> {
+        lifecycle::decide(self.state, request)?;
+        self.requests.borrow_mut().push(request);
+        Ok(())
+    }
+}
+
+fn ask(state: MachineState, method: &str, path: &str) -> (String, Vec<lifecycle::Request>) {
+    let fake = Fake {
+        state,
+        requests: RefCell::default(),
+    };
+    let request = Request {
+        method: method.into(),
+        path: path.into(),
+        close: false,
+    };
+    let text = String::from_utf8(answer(&fake, &request).bytes(false)).unwrap();
+    (text, fake.requests.into_inner())
+}
+
+#[test]
+fn status_is_the_contracts_json() {
+    let (text, _) = ask(MachineState::Running, "GET", "/v1/vm");
+    let status: VmmStatus = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!((status.state, status.resets), (MachineState::Running, 2));
+}
+
+#[test]
+fn every_verb_reaches_the_machine() {
+    use lifecycle::Request::{Pause, PowerButton, Reset, Resume, Stop};
+    let verbs = [
+        ("power-button", PowerButton),
+        ("reset", Reset),
+        ("pause", Pause),
+        ("resume", Resume),
+        ("stop", Stop),
+    ];
+    for (verb, request) in verbs {
+        let (text, requests) = ask(MachineState::Running, "PUT", &format!("/v1/vm/{verb}"));
+        assert!(text.starts_with("HTTP/1.1 204"), "{text}");
+        assert_eq!(requests, [request]);
+    }
+}
+
+#[test]
+fn refusals_are_problems() {
+    let starts = |(text, _): (String, _), status: &str| {
+        assert!(
+            text.starts_with(&format!("HTTP/1.1 {status}")) && text.contains("application/problem+json"),
+            "{text}"
+        );
+    };
+    starts(ask(MachineState::Starting, "PUT", "/v1/vm/pause"), "409");
+    starts(ask(MachineState::Running, "POST", "/v1/vm/pause"), "405");
+    starts(ask(MachineState::Running, "PUT", "/v1/vm"), "405");
+    starts(ask(MachineState::Running, "GET", "/v1/vmx"), "404");
+    starts(ask(MachineState::Running, "GET", "/"), "404");
+}

@@ -1,0 +1,148 @@
+//! What the guest printed last, and what waits to be typed. Outlives resets of the machine.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::Uart;
+
+/// Bytes of output that are kept.
+const RING: usize = 64 << 10;
+/// Bytes of input that wait for the guest.
+const INPUT: usize = 4 << 10;
+
+/// The console of a machine.
+pub struct Console {
+    state: Mutex<State>,
+    uart: Mutex<Weak<Uart>>,
+    /// Input waits; spares vCPUs the lock.
+    has_input: AtomicBool,
+    /// Becomes readable when there is output to send or room for input.
+    wake: EventFd,
+}
+
+#[derive(Default)]
+struct State {
+    ring: VecDeque<u8>,
+    /// Position in the whole stream of output of the ring's end.
+    end: u64,
+    input: VecDeque<u8>,
+    /// `wake` was written and not yet read.
+    woken: bool,
+}
+
+impl Console {
+    /// A console with no output yet.
+    ///
+    /// # Errors
+    /// Where the kernel has no event descriptor left.
+    pub fn new() -> io::Result<Arc<Self>> {
+        let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let (state, uart) = (Mutex::new(State::default()), Mutex::new(Weak::new()));
+        Ok(Arc::new(Self {
+            state,
+            uart,
+            has_input: AtomicBool::new(false),
+            wake,
+        }))
+    }
+
+    /// Becomes readable when there is output to send or room for input; see [`Console::acknowledge`].
+    pub fn wake(&self) -> &EventFd {
+        &self.wake
+    }
+
+    /// Makes [`Console::wake`] unreadable until something happens anew.
+    pub fn acknowledge(&self) {
+        let mut state = self.state();
+        if state.woken {
+            state.woken = false;
+            let _ = self.wake.read();
+        }
+    }
+
+    /// The guest printed `bytes`.
+    pub fn print(&self, bytes: &[u8]) {
+        let mut state = self.state();
+        state.ring.extend(bytes);
+        state.end += bytes.len() as u64;
+        let excess = state.ring.len().saturating_sub(RING);
+        state.ring.drain(..excess);
+        self.notify(&mut state);
+    }
+
+    /// Output from stream position `from` on, at most `buffer.len()` bytes; what is no longer kept is skipped. Returns
+    /// the position and the number of the bytes.
+    pub fn output(&self, from: u64, buffer: &mut [u8]) -> (u64, usize) {
+        let state = self.state();
+        let kept = state.ring.len() as u64;
+        let start = from.clamp(state.end - kept, state.end);
+        let skip = usize::try_from(start - (state.end - kept)).unwrap_or(usize::MAX);
+        let mut count = 0;
+        for (to, byte) in buffer.iter_mut().zip(state.ring.iter().skip(skip)) {
+            *to = *byte;
+            count += 1;
+        }
+        (start, count)
+    }
+
+    /// Bytes that [`Console::type_in`] would take.
+    pub fn room(&self) -> usize {
+        INPUT.saturating_sub(self.state().input.len())
+    }
+
+    /// Types `bytes`; returns how many were taken.
+    pub fn type_in(&self, bytes: &[u8]) -> usize {
+        let taken = {
+            let mut state = self.state();
+            let room = INPUT.saturating_sub(state.input.len());
+            let taken = bytes.get(..room.min(bytes.len())).unwrap_or_default();
+            state.input.extend(taken);
+            self.has_input.store(!state.input.is_empty(), Ordering::Release);
+            taken.len()
+        };
+        let uart = self.uart.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(uart) = uart {
+            uart.take_input();
+        }
+        taken
+    }
+
+    /// Input waits for the guest.
+    pub(super) fn has_input(&self) -> bool {
+        self.has_input.load(Ordering::Acquire)
+    }
+
+    /// Moves waiting input to `buffer`; returns the number of bytes.
+    pub(super) fn take_input(&self, buffer: &mut [u8]) -> usize {
+        let mut state = self.state();
+        let count = state.input.len().min(buffer.len());
+        for (to, byte) in buffer.iter_mut().zip(state.input.drain(..count)) {
+            *to = byte;
+        }
+        self.has_input.store(!state.input.is_empty(), Ordering::Release);
+        if count > 0 {
+            self.notify(&mut state);
+        }
+        count
+    }
+
+    /// From now on, input goes to `uart`.
+    pub(super) fn attach(&self, uart: Weak<Uart>) {
+        *self.uart.lock().unwrap_or_else(PoisonError::into_inner) = uart;
+    }
+
+    fn notify(&self, state: &mut State) {
+        if !state.woken {
+            state.woken = true;
+            let _ = self.wake.write(1);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

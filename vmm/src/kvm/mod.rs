@@ -1,0 +1,200 @@
+//! KVM: what this host offers, and a virtual machine in it.
+//!
+//! The machine has KVM's local APICs and no other interrupt chip (split irqchip); its I/O APIC is ours.
+
+mod memory;
+mod routes;
+
+use std::sync::Arc;
+
+use kvm_bindings::{
+    CpuId, KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API, KVM_MAX_CPUID_ENTRIES,
+    KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK, KVM_X2APIC_API_USE_32BIT_IDS, Msrs, kvm_cpuid_entry2,
+    kvm_enable_cap,
+};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+
+use crate::arch::cpuid::{self, Topology};
+use crate::arch::layout;
+use crate::arch::registers::{self, Entry};
+use crate::devices::ioapic;
+use crate::memory::GuestMemory;
+pub use routes::KvmMsi;
+
+/// The KVM API version that has been the only one since Linux 2.6.22.
+const API_VERSION: i32 = 12;
+/// What the machine cannot do without.
+const REQUIRED: [(Cap, &str); 6] = [
+    (Cap::UserMemory, "user memory"),
+    (Cap::ExtCpuid, "CPUID"),
+    (Cap::SplitIrqchip, "split irqchip"),
+    (Cap::SignalMsi, "MSI injection"),
+    (Cap::IrqRouting, "interrupt routing"),
+    (Cap::ImmediateExit, "immediate exit"),
+];
+
+/// KVM refused something.
+#[derive(Debug, thiserror::Error)]
+pub enum KvmError {
+    /// `/dev/kvm` cannot be opened.
+    #[error("cannot open /dev/kvm")]
+    Open(#[source] kvm_ioctls::Error),
+    /// It speaks another API.
+    #[error("/dev/kvm has API version {0}; {API_VERSION} is needed")]
+    Version(i32),
+    /// It lacks a capability.
+    #[error("this host's KVM has no {0}")]
+    Missing(&'static str),
+    /// A call failed.
+    #[error("KVM: cannot {what}")]
+    Call {
+        /// What was tried.
+        what: &'static str,
+        /// Cause.
+        source: kvm_ioctls::Error,
+    },
+    /// A call failed for one vCPU.
+    #[error("KVM: cannot {what} of vCPU {id}")]
+    Vcpu {
+        /// The vCPU.
+        id: u32,
+        /// What was tried.
+        what: &'static str,
+        /// Cause.
+        source: kvm_ioctls::Error,
+    },
+    /// KVM does not know a model-specific register.
+    #[error("KVM: cannot set MSR {index:#x} of vCPU {id}")]
+    Msr {
+        /// The vCPU.
+        id: u32,
+        /// The register.
+        index: u32,
+    },
+}
+
+fn call<T>(what: &'static str, result: Result<T, kvm_ioctls::Error>) -> Result<T, KvmError> {
+    result.map_err(|source| KvmError::Call { what, source })
+}
+
+/// This host's KVM.
+pub struct Host {
+    kvm: Kvm,
+    supported: Vec<kvm_cpuid_entry2>,
+}
+
+impl Host {
+    /// Opens KVM and checks that it has what the machine needs.
+    ///
+    /// # Errors
+    /// [`KvmError`] that names what is missing.
+    pub fn open() -> Result<Self, KvmError> {
+        let kvm = Kvm::new().map_err(KvmError::Open)?;
+        let version = kvm.get_api_version();
+        if version != API_VERSION {
+            return Err(KvmError::Version(version));
+        }
+        if let Some((_, name)) = REQUIRED.iter().find(|(cap, _)| !kvm.check_extension(*cap)) {
+            return Err(KvmError::Missing(name));
+        }
+        let supported = call(
+            "read the supported CPUID",
+            kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES),
+        )?;
+        Ok(Self {
+            supported: supported.as_slice().to_vec(),
+            kvm,
+        })
+    }
+
+    /// Most vCPUs of a machine.
+    pub fn max_cpus(&self) -> u32 {
+        u32::try_from(self.kvm.get_max_vcpus())
+            .unwrap_or(u32::MAX)
+            .min(layout::MAX_CPUS)
+    }
+
+    /// Physical address bits of a guest's CPU.
+    pub fn address_bits(&self) -> u8 {
+        cpuid::address_bits(&self.supported)
+    }
+
+    /// Makes a machine with `memory` and no vCPUs.
+    ///
+    /// # Errors
+    /// [`KvmError::Call`].
+    pub fn create_vm(&self, memory: &GuestMemory) -> Result<Vm, KvmError> {
+        let fd = call("create a VM", self.kvm.create_vm())?;
+        let mut split = kvm_enable_cap {
+            cap: KVM_CAP_SPLIT_IRQCHIP,
+            ..Default::default()
+        };
+        split.args[0] = ioapic::PINS as u64;
+        call("enable the split irqchip", fd.enable_cap(&split))?;
+        let mut x2apic = kvm_enable_cap {
+            cap: KVM_CAP_X2APIC_API,
+            ..Default::default()
+        };
+        x2apic.args[0] = (KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK).into();
+        call("enable 32-bit APIC ids", fd.enable_cap(&x2apic))?;
+        if self.kvm.check_extension(Cap::SetIdentityMapAddr) {
+            call(
+                "place the identity map",
+                fd.set_identity_map_address(layout::KVM_IDENTITY_MAP),
+            )?;
+        }
+        call("place the TSS", fd.set_tss_address(layout::KVM_TSS))?;
+        call("register guest memory", memory::register(&fd, memory))?;
+        Ok(Vm { fd: Arc::new(fd) })
+    }
+
+    /// Makes vCPU `id` of `cpus`, waiting to be entered at `entry` if it is the first, and by INIT and SIPI otherwise.
+    ///
+    /// # Errors
+    /// [`KvmError::Vcpu`] and [`KvmError::Msr`].
+    pub fn create_vcpu(&self, vm: &Vm, id: u32, cpus: u32, entry: Entry) -> Result<VcpuFd, KvmError> {
+        let failed = |what| move |source| KvmError::Vcpu { id, what, source };
+        let fd = vm
+            .fd
+            .create_vcpu(id.into())
+            .map_err(failed("create the descriptor"))?;
+        let topology = Topology {
+            cpus,
+            tsc_khz: fd.get_tsc_khz().ok().filter(|khz| *khz > 0),
+            tsc_deadline: self.kvm.check_extension(Cap::TscDeadlineTimer),
+        };
+        let entries = cpuid::for_vcpu(&self.supported, topology, id);
+        let leaves = CpuId::from_entries(&entries)
+            .map_err(|_| kvm_ioctls::Error::new(nix::libc::E2BIG))
+            .map_err(failed("build the CPUID"))?;
+        fd.set_cpuid2(&leaves).map_err(failed("set the CPUID"))?;
+        let msrs = registers::msrs();
+        let list = Msrs::from_entries(&msrs)
+            .map_err(|_| kvm_ioctls::Error::new(nix::libc::E2BIG))
+            .map_err(failed("build the MSRs"))?;
+        let set = fd.set_msrs(&list).map_err(failed("set the MSRs"))?;
+        if let Some(msr) = msrs.get(set) {
+            return Err(KvmError::Msr { id, index: msr.index });
+        }
+        if id == 0 {
+            let reset = fd.get_sregs().map_err(failed("read the system registers"))?;
+            fd.set_sregs(&entry.sregs(reset))
+                .map_err(failed("set the system registers"))?;
+            fd.set_regs(&entry.regs()).map_err(failed("set the registers"))?;
+        }
+        Ok(fd)
+    }
+}
+
+/// A virtual machine.
+#[derive(Clone)]
+pub struct Vm {
+    fd: Arc<VmFd>,
+}
+
+impl Vm {
+    /// Where its interrupts go.
+    pub fn msi(&self) -> KvmMsi {
+        KvmMsi::new(self.fd.clone())
+    }
+}

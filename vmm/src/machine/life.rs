@@ -1,0 +1,129 @@
+//! One life of a machine, from power-on or reset to the next reset or the end.
+//!
+//! A life owns its KVM VM, vCPU threads and devices; all of them are made anew by a reset, so that nothing of the last
+//! life can be left in them. RAM, files and console outlive it.
+
+use std::sync::Arc;
+
+use super::MachineError;
+use crate::acpi::Tables;
+use crate::arch::layout;
+use crate::config::Plan;
+use crate::devices::bus::Bus;
+use crate::devices::ioapic::IoApic;
+use crate::devices::keyboard_reset::KeyboardReset;
+use crate::devices::power::{Power, PowerRequest};
+use crate::devices::serial::{Console, Uart};
+use crate::kvm::Vm;
+use crate::memory::Ram;
+use crate::pci::ConfigSpace;
+use crate::vcpu::{Gate, Shared, Stop, Vcpu};
+
+/// Why a life wants to end.
+#[derive(Debug)]
+pub enum Wish {
+    /// The guest asked for it.
+    Power(PowerRequest),
+    /// A vCPU stopped.
+    Vcpu(u32, Stop),
+}
+
+/// Where the life sends its [`Wish`]es; called on vCPU threads.
+pub type WishSink = Arc<dyn Fn(Wish) + Send + Sync>;
+
+/// A machine with its vCPUs at the closed gate.
+pub struct Life {
+    // vCPUs end before the VM is dropped; see `Drop`.
+    vcpus: Vec<Vcpu>,
+    shared: Arc<Shared>,
+    power: Arc<Power>,
+    _vm: Vm,
+}
+
+impl Life {
+    /// Makes the machine of `plan` in clean `ram`.
+    ///
+    /// # Errors
+    /// [`MachineError`].
+    pub fn new(
+        plan: &mut Plan,
+        ram: &Ram,
+        console: &Arc<Console>,
+        wishes: &WishSink,
+    ) -> Result<Self, MachineError> {
+        let acpi = Tables::new(plan.cpus, &plan.layout)?;
+        let entry = plan.boot.load(ram.guest(), &plan.layout, &acpi)?;
+        let vm = plan.host.create_vm(ram.guest())?;
+        let ioapic = IoApic::new(Box::new(vm.msi()));
+        let sink = || {
+            let wishes = wishes.clone();
+            Box::new(move |request| wishes(Wish::Power(request)))
+        };
+
+        let power = Arc::new(Power::new(ioapic.line(layout::GED_GSI), sink()));
+        let mut ports = Bus::default();
+        let uart = Uart::new(ioapic.line(layout::COM1_GSI), console.clone());
+        ports.insert(layout::COM1.into(), layout::COM1_SIZE.into(), uart)?;
+        ports.insert(layout::POWER.into(), layout::POWER_SIZE.into(), power.clone())?;
+        ports.insert(
+            layout::KEYBOARD_COMMAND.into(),
+            1,
+            Arc::new(KeyboardReset::new(sink())),
+        )?;
+        let mut memory = Bus::default();
+        memory.insert(layout::IOAPIC, layout::IOAPIC_SIZE, ioapic.clone())?;
+        memory.insert(layout::ECAM, ConfigSpace::SIZE, Arc::new(ConfigSpace))?;
+
+        let wishes = wishes.clone();
+        let stopped = Box::new(move |id, stop| wishes(Wish::Vcpu(id, stop)));
+        let shared = Arc::new(Shared {
+            ports,
+            memory,
+            ioapic,
+            gate: Gate::default(),
+            stopped,
+        });
+        let mut life = Self {
+            vcpus: Vec::new(),
+            shared,
+            power,
+            _vm: vm.clone(),
+        };
+        for id in 0..plan.cpus {
+            let fd = plan.host.create_vcpu(&vm, id, plan.cpus, entry)?;
+            let vcpu = Vcpu::spawn(id, fd, life.shared.clone())
+                .map_err(|source| MachineError::Thread { id, source })?;
+            life.vcpus.push(vcpu);
+        }
+        Ok(life)
+    }
+
+    /// Lets the vCPUs run.
+    pub fn run(&self) {
+        self.shared.gate.open();
+    }
+
+    /// Stops the vCPUs; returns once none is in the guest.
+    pub fn pause(&self) {
+        self.shared.gate.close();
+        self.kick();
+        self.shared.gate.wait_for(self.vcpus.len());
+    }
+
+    /// Presses the power button.
+    pub fn press_power_button(&self) {
+        self.power.press_button();
+    }
+
+    fn kick(&self) {
+        self.vcpus.iter().for_each(Vcpu::kick);
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.shared.gate.shut();
+        self.kick();
+        self.vcpus.drain(..).for_each(Vcpu::join);
+    }
+}

@@ -1,0 +1,334 @@
+//! The machine: one thread that makes its lives, one after the other, and carries out what is asked of it.
+//!
+//! ```text
+//! control thread --request--> machine thread --gate, kick--> vCPU threads
+//!                <--status---                <----wishes----
+//! ```
+//!
+//! The machine thread alone changes the machine; [`lifecycle`] says what is allowed when. Others see a [`Handle`].
+
+mod life;
+pub mod lifecycle;
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use axion_api::vmm::{MachineState, VmmStatus};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::acpi;
+use crate::boot::BootError;
+use crate::config::Plan;
+use crate::devices::bus::Overlap;
+use crate::devices::power::PowerRequest;
+use crate::devices::serial::Console;
+use crate::kvm::KvmError;
+use crate::memory::{MemoryError, Ram};
+use crate::vcpu::{Stop, VcpuError};
+use life::{Life, Wish, WishSink};
+use lifecycle::{Action, Refusal, Request};
+
+/// The machine ended by an error.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// Guest memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// Kernel, initrd or command line.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// ACPI tables.
+    #[error(transparent)]
+    Acpi(#[from] acpi::TooLarge),
+    /// KVM.
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    /// Two devices at one address.
+    #[error(transparent)]
+    Devices(#[from] Overlap),
+    /// No thread for a vCPU.
+    #[error("cannot start the thread of vCPU {id}")]
+    Thread {
+        /// The vCPU.
+        id: u32,
+        /// Cause.
+        source: io::Error,
+    },
+    /// A vCPU failed.
+    #[error("vCPU {id} failed")]
+    Vcpu {
+        /// The vCPU.
+        id: u32,
+        /// Cause.
+        source: VcpuError,
+    },
+    /// The machine thread could not be started, or panicked.
+    #[error("machine thread: {0}")]
+    Lost(String),
+}
+
+/// How a machine ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The guest switched it off.
+    PoweredOff,
+    /// [`Request::Stop`].
+    Stopped,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PoweredOff => "guest powered off",
+            Self::Stopped => "stopped on request",
+        })
+    }
+}
+
+/// What the machine thread hears.
+enum Event {
+    Request(Request, SyncSender<Result<(), Refusal>>),
+    /// From the life of this number.
+    Wish(u64, Wish),
+}
+
+/// How a life ended.
+enum End {
+    Reset,
+    Exit(Exit),
+}
+
+/// Status that others read.
+struct Board {
+    status: Mutex<VmmStatus>,
+    ended: EventFd,
+}
+
+impl Board {
+    fn status(&self) -> MutexGuard<'_, VmmStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells of the end however the machine thread ends.
+struct Announce(Arc<Board>);
+
+impl Drop for Announce {
+    fn drop(&mut self) {
+        self.0.status().state = MachineState::Stopped;
+        let _ = self.0.ended.write(1);
+    }
+}
+
+/// A machine as others see it.
+pub struct Handle {
+    board: Arc<Board>,
+    events: Sender<Event>,
+    abandoned: AtomicBool,
+    thread: thread::JoinHandle<Result<Exit, MachineError>>,
+}
+
+impl Handle {
+    /// Starts the machine of `plan` in its thread. `started` is when the process began.
+    ///
+    /// # Errors
+    /// Where the kernel has no thread or no event descriptor left.
+    pub fn spawn(plan: Plan, console: Arc<Console>, started: Instant) -> io::Result<Self> {
+        let status = VmmStatus {
+            name: plan.name.clone(),
+            version: crate::VERSION.to_owned(),
+            state: MachineState::Starting,
+            resets: 0,
+            start_us: None,
+            exit: None,
+        };
+        let ended = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let board = Arc::new(Board {
+            status: Mutex::new(status),
+            ended,
+        });
+        let (events, receiver) = mpsc::channel();
+        let machine = Machine {
+            plan,
+            console,
+            started,
+            board: board.clone(),
+            events: events.clone(),
+            receiver,
+        };
+        let thread = thread::Builder::new()
+            .name("machine".to_owned())
+            .spawn(move || machine.run())?;
+        Ok(Self {
+            board,
+            events,
+            abandoned: AtomicBool::new(false),
+            thread,
+        })
+    }
+
+    /// What the machine is doing.
+    pub fn status(&self) -> VmmStatus {
+        self.board.status().clone()
+    }
+
+    /// Becomes readable when the machine has ended.
+    pub fn ended(&self) -> &EventFd {
+        &self.board.ended
+    }
+
+    /// Asks something of the machine; returns when it is done, or when it is about to be with reset and stop.
+    ///
+    /// # Errors
+    /// [`Refusal`] where its state does not allow it.
+    pub fn request(&self, request: Request) -> Result<(), Refusal> {
+        let state = self.board.status().state;
+        let action = lifecycle::decide(state, request)?;
+        let (reply, answer) = mpsc::sync_channel(1);
+        let gone = || Refusal {
+            state: MachineState::Stopped,
+            request,
+        };
+        self.events
+            .send(Event::Request(request, reply))
+            .map_err(|_| gone())?;
+        if state == MachineState::Starting && action == Action::End {
+            self.abandoned.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        match answer.recv() {
+            Ok(answer) => answer,
+            Err(_) if request == Request::Stop => Ok(()),
+            Err(_) => Err(gone()),
+        }
+    }
+
+    /// Whether it was stopped while it started. It listens to nobody then; the process may end without it.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// How the machine ended. Waits until it has.
+    ///
+    /// # Errors
+    /// [`MachineError`] where it failed.
+    pub fn join(self) -> Result<Exit, MachineError> {
+        let panicked = || MachineError::Lost("panicked".to_owned());
+        self.thread.join().unwrap_or_else(|_| Err(panicked()))
+    }
+}
+
+/// What the machine thread owns.
+struct Machine {
+    plan: Plan,
+    console: Arc<Console>,
+    started: Instant,
+    board: Arc<Board>,
+    events: Sender<Event>,
+    receiver: Receiver<Event>,
+}
+
+impl Machine {
+    fn run(mut self) -> Result<Exit, MachineError> {
+        let _announce = Announce(self.board.clone());
+        let result = self.lives();
+        self.board.status().exit = Some(match &result {
+            Ok(exit) => exit.to_string(),
+            Err(error) => crate::chain(error),
+        });
+        result
+    }
+
+    fn lives(&mut self) -> Result<Exit, MachineError> {
+        let ram = Ram::map(&self.plan.layout, &self.plan.memory)?;
+        ram.populate()?;
+        for number in 0.. {
+            match self.live(&ram, number)? {
+                End::Exit(exit) => return Ok(exit),
+                End::Reset => {
+                    let mut status = self.board.status();
+                    status.resets += 1;
+                    status.state = MachineState::Starting;
+                }
+            }
+            ram.clear()?;
+        }
+        Ok(Exit::Stopped)
+    }
+
+    /// One life, from its making to its end. Its vCPUs have ended on return.
+    fn live(&mut self, ram: &Ram, number: u64) -> Result<End, MachineError> {
+        let events = Mutex::new(self.events.clone());
+        let wishes: WishSink = Arc::new(move |wish| {
+            let events = events.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nobody listens only when the machine has ended.
+            let _ = events.send(Event::Wish(number, wish));
+        });
+        let life = Life::new(&mut self.plan, ram, &self.console, &wishes)?;
+        {
+            let mut status = self.board.status();
+            status.state = MachineState::Running;
+            let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            status.start_us.get_or_insert(elapsed);
+        }
+        life.run();
+        loop {
+            match self.receiver.recv() {
+                Ok(Event::Wish(from, wish)) if from == number => return fulfil(wish),
+                // The last words of an earlier life.
+                Ok(Event::Wish(..)) => {}
+                Ok(Event::Request(request, reply)) => {
+                    let decision = self.obey(&life, request);
+                    let end = match decision {
+                        Ok(Action::Reset) => Some(End::Reset),
+                        Ok(Action::End) => Some(End::Exit(Exit::Stopped)),
+                        _ => None,
+                    };
+                    match end {
+                        Some(End::Reset) => self.board.status().state = MachineState::Starting,
+                        Some(End::Exit(_)) => self.board.status().state = MachineState::Stopped,
+                        None => {}
+                    }
+                    // Whoever asked may have gone.
+                    let _ = reply.send(decision.map(drop));
+                    if let Some(end) = end {
+                        return Ok(end);
+                    }
+                }
+                Err(_) => return Ok(End::Exit(Exit::Stopped)),
+            }
+        }
+    }
+
+    /// Does what does not end the life.
+    fn obey(&self, life: &Life, request: Request) -> Result<Action, Refusal> {
+        let state = self.board.status().state;
+        let action = lifecycle::decide(state, request)?;
+        match action {
+            Action::PressButton => life.press_power_button(),
+            Action::Pause => {
+                life.pause();
+                self.board.status().state = MachineState::Paused;
+            }
+            Action::Resume => {
+                self.board.status().state = MachineState::Running;
+                life.run();
+            }
+            Action::Nothing | Action::Reset | Action::End => {}
+        }
+        Ok(action)
+    }
+}
+
+fn fulfil(wish: Wish) -> Result<End, MachineError> {
+    match wish {
+        Wish::Power(PowerRequest::Off) | Wish::Vcpu(_, Stop::Off) => Ok(End::Exit(Exit::PoweredOff)),
+        Wish::Power(PowerRequest::Reset) | Wish::Vcpu(_, Stop::Reset) => Ok(End::Reset),
+        Wish::Vcpu(id, Stop::Failed(source)) => Err(MachineError::Vcpu { id, source }),
+    }
+}

@@ -1,0 +1,252 @@
+//! A VMM process with a guest made of bytes.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use axion_api::vm::HugepageSize;
+use axion_api::vmm::{BootConfig, MemoryConfig, VmmConfig, VmmStatus};
+use kvm_ioctls::{Cap, Kvm};
+
+/// However slow the machine is, nothing here takes longer.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Whether this machine can run guests; says why if not.
+pub fn have_kvm() -> bool {
+    let lacking = match Kvm::new() {
+        Err(error) => Some(format!("no /dev/kvm: {error}")),
+        Ok(kvm) if !kvm.check_extension(Cap::SplitIrqchip) => Some("KVM without split irqchip".to_owned()),
+        Ok(_) => None,
+    };
+    if let Some(reason) = &lacking {
+        eprintln!("skipped: {reason}");
+    }
+    lacking.is_none()
+}
+
+/// Repeats `try_it` until it gives a value.
+pub fn wait_for<T>(what: &str, mut try_it: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = try_it() {
+            return value;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited too long for {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// A kernel of 32-bit code, entered through a PVH note at 1 MiB.
+pub fn kernel(code: &[u8]) -> Vec<u8> {
+    const ENTRY: u32 = 0x10_0000;
+    const NOTE: u64 = 64 + 2 * 56;
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    file.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+    for word in [u64::from(ENTRY), 64, 0] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend([0; 4]);
+    for half in [64u16, 56, 2, 0, 0, 0] {
+        file.extend(half.to_le_bytes());
+    }
+    let mut segment = |kind: u32, offset: u64, address: u64, size: u64| {
+        file.extend([kind.to_le_bytes(), 7u32.to_le_bytes()].concat());
+        for word in [offset, address, address, size, size, 4] {
+            file.extend(word.to_le_bytes());
+        }
+    };
+    segment(1, NOTE + 20, ENTRY.into(), code.len() as u64);
+    segment(4, NOTE, 0, 20);
+    for word in [4, 4, 18, u32::from_le_bytes(*b"Xen\0"), ENTRY] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend(code);
+    file
+}
+
+/// A guest that prints `>` and obeys the letters that are typed: see [`LETTERS`]; it echoes all others.
+pub fn monitor() -> Vec<u8> {
+    let mut code = vec![
+        0x66, 0xba, 0xf9, 0x03, // mov dx, 0x3f9
+        0xb0, 0x01, 0xee, // interrupt enable: receive
+        0x66, 0xba, 0xf8, 0x03, // mov dx, 0x3f8
+        0xb0, b'>', 0xee, // print
+    ];
+    let poll = code.len();
+    code.extend([
+        0x66, 0xba, 0xfd, 0x03, // mov dx, 0x3fd
+        0xec, 0xa8, 0x01, 0x74, 0xf7, // until data is ready
+        0x66, 0xba, 0xf8, 0x03, // mov dx, 0x3f8
+        0xec, // in al, dx
+    ]);
+    for (letter, action) in LETTERS {
+        code.extend([0x3c, *letter, 0x75, u8::try_from(action.len() + 2).unwrap()]);
+        code.extend(*action);
+        back_to(&mut code, poll);
+    }
+    code.push(0xee); // echo
+    back_to(&mut code, poll);
+    code
+}
+
+/// Appends a jump; two bytes.
+fn back_to(code: &mut Vec<u8>, target: usize) {
+    let distance = i64::try_from(target).unwrap() - i64::try_from(code.len() + 2).unwrap();
+    code.extend([0xeb, i8::try_from(distance).unwrap().to_le_bytes()[0]]);
+}
+
+/// What the monitor does at a letter; then it goes on polling.
+const LETTERS: &[(u8, &[u8])] = &[
+    (b'o', &[0x66, 0xba, 0x00, 0x06, 0xb0, 0x34, 0xee]), // power off
+    (b'r', &[0x66, 0xba, 0x02, 0x06, 0xb0, 0x01, 0xee, 0xf4]), // reset register
+    (b'k', &[0xb0, 0xfe, 0xe6, 0x64, 0xf4]),             // keyboard controller's reset
+    (b't', &[0x0f, 0x0b]),                               // ud2 without an IDT: triple fault
+    (b'm', &[0xa1, 0x00, 0x00, 0x00, 0xe0, 0xee]),       // print the host bridge's first byte
+    (b'h', &[0xf4]),                                     // halt, interrupts off
+    (
+        b'b',
+        &[
+            0x66, 0xba, 0x03, 0x06, 0xec, 0x04, b'0', 0x66, 0xba, 0xf8, 0x03, 0xee,
+        ],
+    ), // print the events
+];
+
+/// A VMM in its run directory.
+pub struct Vmm {
+    dir: tempfile::TempDir,
+    child: Child,
+    console: Option<UnixStream>,
+}
+
+/// How it ended.
+pub struct Ended {
+    pub status: i32,
+    pub stderr: String,
+}
+
+impl Vmm {
+    /// Starts one with `cpus` that boots `kernel`, and watches its console.
+    pub fn start(kernel: &[u8], cpus: u32) -> Self {
+        let mut vmm = Self::start_with(|dir| {
+            let path = dir.join("kernel");
+            std::fs::write(&path, kernel).unwrap();
+            let config = VmmConfig {
+                name: "bytes".into(),
+                cpus,
+                memory: MemoryConfig {
+                    size: 32 << 20,
+                    hugepages: HugepageSize::None,
+                },
+                boot: BootConfig {
+                    kernel: path.to_str().unwrap().into(),
+                    initrd: None,
+                    cmdline: String::new(),
+                },
+            };
+            serde_json::to_string(&config).unwrap()
+        });
+        let path = vmm.path("console.sock");
+        let console = wait_for("the console", || UnixStream::connect(&path).ok());
+        console.set_read_timeout(Some(DEADLINE)).unwrap();
+        vmm.console = Some(console);
+        vmm
+    }
+
+    /// Starts one with the config that `config` makes.
+    pub fn start_with(config: impl FnOnce(&Path) -> String) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.json"), config(dir.path())).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_axion-vmm"))
+            .arg("--run-dir")
+            .arg(dir.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            dir,
+            child,
+            console: None,
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn type_in(&mut self, text: &str) {
+        self.console.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads from the console until it has printed exactly `text`.
+    pub fn expect(&mut self, text: &str) {
+        let mut bytes = vec![0; text.len()];
+        self.console.as_mut().unwrap().read_exact(&mut bytes).unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes), text);
+    }
+
+    /// Whether the console stays silent for a while.
+    pub fn is_silent(&mut self) -> bool {
+        let console = self.console.as_mut().unwrap();
+        console
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        let silent = console.read(&mut [0]).is_err();
+        console.set_read_timeout(Some(DEADLINE)).unwrap();
+        silent
+    }
+
+    /// Sends a request; returns status and body.
+    pub fn api(&self, method: &str, path: &str) -> (u16, String) {
+        let mut stream = UnixStream::connect(self.path("api.sock")).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: vm\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
+
+    pub fn put(&self, verb: &str) {
+        let (status, body) = self.api("PUT", &format!("/v1/vm/{verb}"));
+        assert_eq!(status, 204, "{verb}: {body}");
+    }
+
+    pub fn status(&self) -> VmmStatus {
+        let (status, body) = self.api("GET", "/v1/vm");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let child = &mut self.child;
+        let status = wait_for("the end of the VMM", || child.try_wait().unwrap());
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        for socket in ["api.sock", "console.sock"] {
+            assert!(!self.path(socket).exists(), "{socket} is left");
+        }
+        Ended {
+            status: status.code().unwrap_or(-1),
+            stderr,
+        }
+    }
+}
+
+impl Drop for Vmm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,3 +1,62 @@
-//! To come.
+//! PID 1 of an Axion node.
+//!
+//! ```text
+//! kernel -> /init in the initramfs      stage 1: kernel interfaces, machine config, the EROFS root, switch to it
+//!        -> axion-init --stage2         stage 2: phases, supervision, D-Bus, shutdown
+//! ```
+//!
+//! | module       | what it is about                                                                   |
+//! |--------------|------------------------------------------------------------------------------------|
+//! | [`stage1`]   | from the kernel's hand to the root file system                                     |
+//! | [`stage2`]   | the phases of the boot as data, and the tasks in them                              |
+//! | [`handover`] | what stage 1 tells stage 2                                                         |
+//! | [`units`]    | services and transient units: states, processes, cgroups, output                  |
+//! | [`dbus`]     | `org.axion.Init1`                                                                  |
+//! | [`network`]  | links, addresses, DHCP, resolvers                                                  |
+//! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
+//! | [`power`]    | orderly shutdown and what asks for it                                              |
+//! | [`failure`]  | the screen of a boot that cannot go on                                             |
 
-fn main() {}
+mod clock;
+mod consoles;
+mod dbus;
+mod failure;
+mod files;
+mod handover;
+mod log;
+mod mounts;
+mod names;
+mod network;
+mod node;
+mod power;
+mod stage1;
+mod stage2;
+mod sync;
+mod sys;
+mod timekeeping;
+mod units;
+mod watchdog;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::log::Log;
+
+fn main() -> ExitCode {
+    let stage2 = std::env::args_os().nth(1).is_some_and(|a| a == "--stage2");
+    if std::process::id() != 1 {
+        let _ = writeln!(
+            std::io::stderr(),
+            "axion-init: this is the node's PID 1; the kernel starts it as /init, and it starts itself with --stage2"
+        );
+        return ExitCode::from(2);
+    }
+    let stage: fn(&Log) -> Failure = if stage2 { stage2::run } else { stage1::run };
+    let log = Log::open();
+    failure::log_panics(&log);
+    // PID 1 must not end, whatever happens: the kernel would panic, and nobody would read why.
+    let failure = std::panic::catch_unwind(|| stage(&log)).unwrap_or_else(|_| Failure::internal());
+    let action = failure::show(&failure, &log);
+    power::last_resort(action)
+}

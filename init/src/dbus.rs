@@ -1,0 +1,206 @@
+//! `org.axion.Init1`: D-Bus without a bus.
+//!
+//! Each peer of the socket gets a connection and an object server of its own. Who may call is decided once, when the
+//! peer connects, by what the kernel says of it: root, the agent and the console.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use axion_api::init::{BootStatus, LogEntry, NodeStatus, PATH, Phase, TransientUnit, UnitStatus};
+use axion_core::paths;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::broadcast::error::RecvError;
+use zbus::fdo;
+use zbus::object_server::SignalEmitter;
+
+use crate::failure::chain;
+use crate::files::{self, Access, FileError};
+use crate::node::{Node, Signal};
+use crate::power::Verb;
+use crate::sync::lock;
+use crate::units::{Change, Spec, UnitError};
+
+/// Log lines in one answer.
+const MAX_LINES: usize = 4096;
+
+/// The interface cannot be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum DbusError {
+    /// The socket.
+    #[error("cannot listen on {path}", path = paths::INIT_SOCKET)]
+    Listen(#[source] io::Error),
+    /// Its file.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Starts serving the interface.
+///
+/// # Errors
+/// The socket cannot be made.
+pub fn serve(node: &Arc<Node>) -> Result<(), DbusError> {
+    let path = Path::new(paths::INIT_SOCKET);
+    // A left-over of an init that was started again.
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path).map_err(DbusError::Listen)?;
+    files::set_access(
+        path,
+        Access {
+            uid: 0,
+            gid: paths::GROUP_AXION,
+            mode: 0o660,
+        },
+    )?;
+    tokio::spawn(accept(listener, node.clone()));
+    Ok(())
+}
+
+async fn accept(listener: UnixListener, node: Arc<Node>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let node = node.clone();
+                tokio::spawn(async move {
+                    if let Err(e) = serve_peer(stream, &node).await {
+                        node.log.warning(&format!("D-Bus peer: {}", chain(&e)));
+                    }
+                });
+            }
+            // No file descriptor is free; the next peer may find one.
+            Err(e) => {
+                node.log.warning(&format!("D-Bus: cannot accept a peer: {e}"));
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// Whether a process of this user may call.
+fn may_call(uid: u32) -> bool {
+    [0, paths::UID_AGENT, paths::UID_CONSOLE].contains(&uid)
+}
+
+async fn serve_peer(stream: UnixStream, node: &Arc<Node>) -> zbus::Result<()> {
+    let uid = stream.peer_cred()?.uid();
+    if !may_call(uid) {
+        node.log
+            .warning(&format!("D-Bus: a process of user {uid} was turned away"));
+        return Ok(());
+    }
+    let connection = zbus::connection::Builder::unix_stream(stream.into_std()?)
+        .server(zbus::Guid::generate())
+        .p2p()
+        .serve_at(PATH, Init1 { node: node.clone() })
+        .build()
+        .await?;
+    let emitter = SignalEmitter::new(&connection, PATH)?;
+    let mut signals = node.signals.subscribe();
+    loop {
+        let signal = tokio::select! {
+            signal = signals.recv() => signal,
+            () = connection.closed() => return Ok(()),
+        };
+        let sent = match signal {
+            Ok(Signal::Unit(Change::Unit(unit))) => Init1::unit_changed(&emitter, *unit).await,
+            Ok(Signal::Unit(Change::Removed(name))) => Init1::unit_removed(&emitter, name).await,
+            Ok(Signal::Phase(phase)) => Init1::phase_finished(&emitter, *phase).await,
+            // It reads too slowly and has lost some; the calls tell it the rest.
+            Err(RecvError::Lagged(_)) => Ok(()),
+            Err(RecvError::Closed) => return Ok(()),
+        };
+        if sent.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+struct Init1 {
+    node: Arc<Node>,
+}
+
+fn refused(error: &UnitError) -> fdo::Error {
+    let text = chain(error);
+    match error {
+        UnitError::Unknown(_) => fdo::Error::UnknownObject(text),
+        UnitError::Exists(_) => fdo::Error::FileExists(text),
+        UnitError::NotDown(_)
+        | UnitError::NotTransient(_)
+        | UnitError::RunDirectory { .. }
+        | UnitError::ShuttingDown => fdo::Error::Failed(text),
+    }
+}
+
+#[zbus::interface(name = "org.axion.Init1")]
+impl Init1 {
+    async fn list_units(&self) -> Vec<UnitStatus> {
+        self.node.units.list().await
+    }
+
+    async fn get_unit(&self, name: &str) -> fdo::Result<UnitStatus> {
+        self.node.units.get(name).await.map_err(|e| refused(&e))
+    }
+
+    async fn start_unit(&self, name: &str) -> fdo::Result<()> {
+        self.node.units.start_unit(name).await.map_err(|e| refused(&e))
+    }
+
+    async fn stop_unit(&self, name: &str) -> fdo::Result<()> {
+        self.node.units.stop(name).await.map_err(|e| refused(&e))
+    }
+
+    async fn kill_unit(&self, name: &str) -> fdo::Result<()> {
+        self.node.units.kill(name).await.map_err(|e| refused(&e))
+    }
+
+    async fn restart_unit(&self, name: &str) -> fdo::Result<()> {
+        self.node.units.restart(name).await.map_err(|e| refused(&e))
+    }
+
+    async fn start_transient_unit(&self, unit: TransientUnit) -> fdo::Result<UnitStatus> {
+        let spec = Spec::transient(unit).map_err(|e| fdo::Error::InvalidArgs(e.to_string()))?;
+        self.node.units.add(spec).await.map_err(|e| refused(&e))
+    }
+
+    async fn remove_unit(&self, name: &str) -> fdo::Result<()> {
+        self.node.units.remove(name).await.map_err(|e| refused(&e))
+    }
+
+    fn boot_status(&self) -> BootStatus {
+        lock(&self.node.boot).clone()
+    }
+
+    fn node_status(&self) -> NodeStatus {
+        let network = self.node.network.borrow().links();
+        NodeStatus {
+            network,
+            ..lock(&self.node.status).clone()
+        }
+    }
+
+    fn logs(&self, after: u64, limit: u32) -> Vec<LogEntry> {
+        self.node
+            .log
+            .after(after, usize::try_from(limit).unwrap_or(MAX_LINES).min(MAX_LINES))
+    }
+
+    fn reboot(&self) {
+        let _ = self.node.power.send(Verb::Reboot);
+    }
+
+    fn power_off(&self) {
+        let _ = self.node.power.send(Verb::PowerOff);
+    }
+
+    #[zbus(signal)]
+    async fn unit_changed(emitter: &SignalEmitter<'_>, unit: UnitStatus) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn unit_removed(emitter: &SignalEmitter<'_>, name: String) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn phase_finished(emitter: &SignalEmitter<'_>, phase: Phase) -> zbus::Result<()>;
+}
+
+#[cfg(test)]
+mod tests;

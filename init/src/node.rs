@@ -1,0 +1,108 @@
+//! What the parts of stage 2 share.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use axion_api::init::{BootStatus, NodeStatus, Phase};
+use axion_core::cmdline::CommandLine;
+use axion_core::config::{Boot, Effective};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::handover::Handover;
+use crate::log::Log;
+use crate::names::Names;
+use crate::network::State;
+use crate::power::Verb;
+use crate::units::{Change, Units};
+use crate::watchdog::Watchdog;
+
+/// Signals that wait for a slow D-Bus peer before it loses some.
+const SIGNALS: usize = 256;
+
+/// What D-Bus peers are told.
+#[derive(Debug, Clone)]
+pub enum Signal {
+    /// A unit changed or is gone.
+    Unit(Change),
+    /// A boot phase ended.
+    Phase(Box<Phase>),
+}
+
+/// The running node.
+pub struct Node {
+    /// The log.
+    pub log: Log,
+    /// Kernel command line.
+    pub cmdline: CommandLine,
+    /// What stage 1 found.
+    pub handover: Handover,
+    /// Machine config, once it is resolved.
+    pub config: OnceLock<Effective>,
+    /// Services and VMs.
+    pub units: Units,
+    /// Facts for D-Bus.
+    pub status: Mutex<NodeStatus>,
+    /// How the boot went.
+    pub boot: Mutex<BootStatus>,
+    /// Signals to D-Bus peers.
+    pub signals: broadcast::Sender<Signal>,
+    /// Wishes to go down.
+    pub power: mpsc::UnboundedSender<Verb>,
+    /// The hardware watchdog.
+    pub watchdog: Watchdog,
+    /// The network as it is.
+    pub network: watch::Sender<State>,
+    /// Names to addresses.
+    pub names: Arc<Names>,
+}
+
+impl Node {
+    /// A node at the start of stage 2.
+    ///
+    /// # Errors
+    /// Signals cannot be received.
+    pub fn new(
+        log: Log,
+        cmdline: CommandLine,
+        handover: Handover,
+        power: mpsc::UnboundedSender<Verb>,
+    ) -> std::io::Result<Self> {
+        let (signals, _) = broadcast::channel(SIGNALS);
+        let announce = {
+            let signals = signals.clone();
+            // Nobody may be listening.
+            move |change| drop(signals.send(Signal::Unit(change)))
+        };
+        let boot = BootStatus {
+            kernel_us: handover.kernel_us,
+            ready_us: None,
+            phases: handover.phases.clone(),
+        };
+        let status = NodeStatus {
+            time_detail: "not measured yet".to_owned(),
+            ..NodeStatus::default()
+        };
+        let (network, state) = watch::channel(State::default());
+        Ok(Self {
+            units: Units::start(log.clone(), Arc::new(announce))?,
+            log,
+            cmdline,
+            handover,
+            config: OnceLock::new(),
+            status: Mutex::new(status),
+            boot: Mutex::new(boot),
+            signals,
+            power,
+            watchdog: Watchdog::default(),
+            network,
+            names: Arc::new(Names::new(state)),
+        })
+    }
+
+    /// What a failed boot does.
+    pub fn on_failure(&self) -> Boot {
+        self.config
+            .get()
+            .map(|c| c.config.boot.clone())
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,92 @@
+//! Stage 1: from the kernel's hand to the root file system.
+//!
+//! ```text
+//! kernel interfaces   /proc /sys /dev /run
+//! config              AXION-CFG volume, axion.config= on the command line
+//! root                EROFS, a file in the initramfs, on /newroot; switch; exec stage 2
+//! ```
+//! Synchronous and short; only a config URL starts an event loop and the network.
+
+mod fetch;
+mod root;
+mod sources;
+mod volume;
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::time::Duration;
+
+use axion_api::init::{Outcome, Phase, Task};
+use axion_core::cmdline::CommandLine;
+use axion_core::config::{Boot, resolve};
+
+use crate::clock;
+use crate::failure::{Failure, chain};
+use crate::handover::Handover;
+use crate::log::Log;
+use crate::mounts;
+
+/// Runs stage 1. It comes back only when it failed.
+pub fn run(log: &Log) -> Failure {
+    match boot(log) {
+        Err(failure) => failure,
+        Ok(never) => match never {},
+    }
+}
+
+fn boot(log: &Log) -> Result<Infallible, Failure> {
+    let started = clock::since_start();
+    let mut handover = Handover {
+        kernel_us: clock::micros(started),
+        ..Handover::default()
+    };
+
+    for mount in mounts::STAGE1 {
+        mount.perform().map_err(|e| Failure {
+            task: "set up the kernel's interfaces".to_owned(),
+            cause: chain(&e),
+            next_step: "boot the kernel that belongs to this initramfs".to_owned(),
+            boot: Boot::default(),
+        })?;
+    }
+    handover.phases.push(phase("kernel-interfaces", log, started));
+
+    let started = clock::since_start();
+    let cmdline = CommandLine::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default());
+    sources::gather(&cmdline, &mut handover, log);
+    handover.phases.push(phase("gather-config", log, started));
+
+    let started = clock::since_start();
+    let on_failure = |handover: &Handover, cause: &dyn std::error::Error| Failure {
+        task: format!("start from {}", root::IMAGE),
+        cause: chain(cause),
+        next_step: "the image is damaged or incomplete: boot the previous one, or write the medium again"
+            .to_owned(),
+        boot: resolve(&handover.documents()).config.boot,
+    };
+    root::mount(Path::new(root::IMAGE)).map_err(|e| on_failure(&handover, &e))?;
+    handover.phases.push(phase("mount-root", log, started));
+
+    handover.store().map_err(|e| on_failure(&handover, &e))?;
+    root::switch_and_run().map_err(|e| on_failure(&handover, &e))
+}
+
+/// A phase with one essential task, which succeeded: stage 1 has no others.
+fn phase(name: &str, log: &Log, started: Duration) -> Phase {
+    let took = clock::since_start().saturating_sub(started);
+    log.info(&format!("phase {name} ok in {} ms", took.as_millis()));
+    let task = Task {
+        name: name.to_owned(),
+        essential: true,
+        duration_us: clock::micros(took),
+        error: None,
+    };
+    Phase {
+        stage: 1,
+        name: name.to_owned(),
+        start_us: clock::micros(started),
+        duration_us: clock::micros(took),
+        outcome: Outcome::Ok,
+        tasks: vec![task],
+    }
+}

@@ -1,0 +1,91 @@
+use std::path::Path;
+use std::process::Command;
+
+use proptest::prelude::{ProptestConfig, any, proptest};
+
+use super::{FatVolume, find, label_entry, scan};
+
+fn sector(fat32: bool, label: &[u8; 11]) -> [u8; 512] {
+    let mut s = [0; 512];
+    s[11..13].copy_from_slice(&512u16.to_le_bytes());
+    s[13] = 4;
+    s[14..16].copy_from_slice(&32u16.to_le_bytes());
+    s[16] = 2;
+    if fat32 {
+        s[36..40].copy_from_slice(&100u32.to_le_bytes());
+        s[44..48].copy_from_slice(&3u32.to_le_bytes());
+        s[66] = 0x29;
+        s[71..82].copy_from_slice(label);
+    } else {
+        s[22..24].copy_from_slice(&100u16.to_le_bytes());
+        s[38] = 0x29;
+        s[43..54].copy_from_slice(label);
+    }
+    s[510..512].copy_from_slice(&[0x55, 0xaa]);
+    s
+}
+
+#[test]
+fn both_layouts_say_their_label_and_where_the_root_directory_is() {
+    let fat16 = FatVolume::parse(&sector(false, b"AXION-CFG  ")).unwrap();
+    assert_eq!(
+        (fat16.label.as_str(), fat16.root_at),
+        ("AXION-CFG", (32 + 200) * 512)
+    );
+    let fat32 = FatVolume::parse(&sector(true, b"AXION-CFG  ")).unwrap();
+    assert_eq!(
+        (fat32.label.as_str(), fat32.root_at),
+        ("AXION-CFG", (32 + 200 + 4) * 512)
+    );
+}
+
+#[test]
+fn the_directory_entry_is_the_label_that_counts() {
+    let mut directory = vec![0; 4 * 32];
+    directory[..11].copy_from_slice(b"\xe5XION-OLD  ");
+    directory[11] = 0x08;
+    directory[32..43].copy_from_slice(b"AXION   TOM");
+    directory[43] = 0x20;
+    directory[64..75].copy_from_slice(b"AXION-CFG  ");
+    directory[75] = 0x08;
+    assert_eq!(label_entry(&directory).as_deref(), Some("AXION-CFG"));
+    // Parts of a long name have the label attribute among others.
+    directory[75] = 0x0f;
+    assert_eq!(label_entry(&directory), None);
+}
+
+#[test]
+fn devices_are_found_by_the_label_that_mkfs_wrote() {
+    let root = tempfile::tempdir().unwrap();
+    let class = root.path().join("sys/class/block");
+    let dev = root.path().join("dev");
+    std::fs::create_dir_all(&dev).unwrap();
+    for (name, label) in [("sda1", "AXION-CFG"), ("sdb1", "OTHER"), ("loop0", "AXION-CFG")] {
+        std::fs::create_dir_all(class.join(name)).unwrap();
+        let image = dev.join(name);
+        std::fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
+        let made = Command::new("mkfs.vfat").args(["-n", label]).arg(&image).output();
+        if !made.is_ok_and(|o| o.status.success()) {
+            return; // dosfstools are not installed
+        }
+    }
+    assert_eq!(scan(root.path()), ["sda1"]);
+}
+
+#[test]
+fn a_machine_without_disks_waits_for_nothing() {
+    assert!(find(Path::new("/nonexistent")).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn no_sector_breaks_the_reader(bytes: Vec<u8>, fat32: bool, label in any::<[u8; 11]>()) {
+        let mut s = sector(fat32, &label);
+        for (at, byte) in bytes.iter().take(500).enumerate() {
+            s[at + 11] = *byte;
+        }
+        let _ = FatVolume::parse(&s);
+        let _ = label_entry(&bytes);
+    }
+}

@@ -1,0 +1,88 @@
+//! Stage 2: the boot from the root file system, and the life of the node after it.
+//!
+//! [`plan`] says which phases there are and what is in them; [`run`] carries phases out; [`tasks`] are the tasks.
+
+mod modules;
+mod plan;
+mod run;
+mod tasks;
+
+use std::sync::Arc;
+
+use axion_core::cmdline::CommandLine;
+use axion_core::config::{Boot, FailureAction};
+use tokio::sync::mpsc;
+
+use crate::clock;
+use crate::failure::{self, Failure, chain};
+use crate::handover::Handover;
+use crate::log::Log;
+use crate::node::Node;
+use crate::power::{self, Verb};
+use crate::sync::lock;
+
+/// Runs stage 2 for as long as the node is up. It comes back only when it cannot even begin.
+pub fn run(log: &Log) -> Failure {
+    let cannot_begin = |cause: &dyn std::error::Error| Failure {
+        task: "begin stage 2".to_owned(),
+        cause: chain(cause),
+        next_step: "report it; boot the previous image if it happens again".to_owned(),
+        boot: Boot::default(),
+    };
+    // Threads do what the kernel takes its time for (modules); they are few and short-lived.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .thread_stack_size(512 * 1024)
+        .build();
+    match runtime {
+        Ok(runtime) => match runtime.block_on(live(log)) {
+            Ok(never) => match never {},
+            Err(e) => cannot_begin(&e),
+        },
+        Err(e) => cannot_begin(&e),
+    }
+}
+
+async fn live(log: &Log) -> std::io::Result<std::convert::Infallible> {
+    let began = clock::micros(clock::since_start());
+    let handover = Handover::take().unwrap_or_else(|e| {
+        log.error(&format!("{}; going on without a machine config", chain(&e)));
+        Handover::default()
+    });
+    let cmdline = CommandLine::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default());
+    let (power, mut wishes) = mpsc::unbounded_channel();
+    let node = Arc::new(Node::new(log.clone(), cmdline, handover, power)?);
+    power::listen(&node)?;
+    let reader = crate::log::read_kernel_log(log.clone(), began);
+    let reader_log = log.clone();
+    tokio::spawn(async move {
+        if let Err(e) = reader.await {
+            reader_log.error(&format!("cannot read the kernel log: {e}"));
+        }
+    });
+    let verb = tokio::select! {
+        Some(verb) = wishes.recv() => verb,
+        verb = boot(&node) => verb,
+    };
+    // A wish may come before the boot has ended; what has not begun never does.
+    match power::go_down(&node, verb).await {}
+}
+
+/// Boots; comes back when the boot failed, with what follows.
+async fn boot(node: &Arc<Node>) -> Verb {
+    let Err(failure) = run::all(plan::PHASES, node).await else {
+        let ready = clock::since_start();
+        lock(&node.boot).ready_us = Some(clock::micros(ready));
+        node.log.info(&format!("ready in {} ms", ready.as_millis()));
+        return std::future::pending().await;
+    };
+    let log = node.log.clone();
+    // On a thread, so that the watchdog is fed and children are reaped during the countdown.
+    let action = tokio::task::spawn_blocking(move || failure::show(&failure, &log)).await;
+    match action.unwrap_or(FailureAction::Reboot) {
+        FailureAction::Reboot => Verb::Reboot,
+        FailureAction::PowerOff => Verb::PowerOff,
+        FailureAction::Halt => std::future::pending().await,
+    }
+}

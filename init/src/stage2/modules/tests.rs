@@ -1,0 +1,52 @@
+use axion_core::cmdline::CommandLine;
+
+use super::{ModuleError, Modules, kvm_module, parameters};
+
+fn modules() -> Modules {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("usr/lib/modules/6.12-axion");
+    std::fs::create_dir_all(&directory).unwrap();
+    let dependencies = "kernel/virt/lib/irqbypass.ko:\n\
+        kernel/arch/x86/kvm/kvm.ko: kernel/virt/lib/irqbypass.ko\n\
+        kernel/arch/x86/kvm/kvm-amd.ko: kernel/arch/x86/kvm/kvm.ko kernel/virt/lib/irqbypass.ko\n";
+    std::fs::write(directory.join("modules.dep"), dependencies).unwrap();
+    std::fs::write(directory.join("modules.builtin"), "kernel/drivers/net/tun.ko\n").unwrap();
+    Modules::read(root.path(), "6.12-axion").unwrap()
+}
+
+#[test]
+fn what_a_module_needs_comes_before_it() {
+    let modules = modules();
+    let files = [
+        "kernel/virt/lib/irqbypass.ko",
+        "kernel/arch/x86/kvm/kvm.ko",
+        "kernel/arch/x86/kvm/kvm-amd.ko",
+    ];
+    assert_eq!(modules.files("kvm_amd").unwrap(), files);
+    assert_eq!(modules.files("kvm-amd").unwrap(), files);
+    assert_eq!(modules.files("irqbypass").unwrap(), files[..1]);
+}
+
+#[test]
+fn a_built_in_module_needs_no_file_and_an_unknown_one_is_named() {
+    assert!(modules().files("tun").unwrap().is_empty());
+    assert!(matches!(modules().files("zfs"), Err(ModuleError::Unknown(name)) if name == "zfs"));
+}
+
+#[test]
+fn parameters_come_from_the_command_line_in_order() {
+    let line = CommandLine::parse("quiet kvm-amd.nested=0 kvm.halt_poll_ns=1 kvm_amd.avic nested=1");
+    assert_eq!(parameters("kvm_amd", &line), "nested=0 avic");
+    assert_eq!(parameters("kvm", &line), "halt_poll_ns=1");
+    assert_eq!(parameters("irqbypass", &line), "");
+}
+
+#[test]
+fn the_cpu_says_which_kvm_it_takes() {
+    assert_eq!(
+        kvm_module("processor\t: 0\nflags\t\t: fpu svm npt\n"),
+        Some("kvm_amd")
+    );
+    assert_eq!(kvm_module("flags\t\t: fpu vmx\n"), Some("kvm_intel"));
+    assert_eq!(kvm_module("flags\t\t: fpu svm_lock\nvmx flags : x\n"), None);
+}

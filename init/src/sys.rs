@@ -1,0 +1,86 @@
+//! System calls that no safe crate wraps.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use nix::poll::{PollTimeout, poll};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Waits, and does nothing else: for PID 1's synchronous parts, where nothing announces what is waited for.
+pub fn pause(duration: Duration) {
+    let _ = poll(
+        &mut [],
+        PollTimeout::try_from(duration).unwrap_or(PollTimeout::MAX),
+    );
+}
+
+/// A device file that tells the event loop when it can be read.
+///
+/// # Errors
+/// The file is of a kind that cannot tell.
+pub fn readable(file: File) -> std::io::Result<AsyncFd<File>> {
+    // SAFETY: a `File` owns its descriptor and keeps it open until it is dropped, which `AsyncFd` does after it has
+    // deregistered it.
+    Ok(unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) }?)
+}
+
+/// Takes one ended child off the process table: its id and raw wait status. `None`: no child has ended.
+///
+/// nix's `waitpid` loses the process id of a child that a real-time signal killed.
+pub fn reap() -> Option<(u32, i32)> {
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for an int for the whole call.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    u32::try_from(pid)
+        .ok()
+        .filter(|pid| *pid > 0)
+        .map(|pid| (pid, status))
+}
+
+/// Sets the watchdog's timeout in seconds (WDIOC_SETTIMEOUT, Documentation/watchdog/watchdog-api.rst); returns what the
+/// hardware made of it.
+///
+/// # Errors
+/// The driver has a fixed timeout.
+pub fn set_watchdog_timeout(device: &File, seconds: i32) -> nix::Result<i32> {
+    nix::ioctl_readwrite!(wdioc_settimeout, b'W', 6, libc::c_int);
+    let mut value = seconds;
+    // SAFETY: the request reads and writes one int, which `value` is for the whole call.
+    unsafe { wdioc_settimeout(device.as_raw_fd(), &raw mut value) }?;
+    Ok(value)
+}
+
+/// Slews the clock by `offset` (adjtime(3)), and tells the kernel that the clock is in step, so that it keeps the RTC in
+/// step too.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn slew_clock(offset_us: i64) -> std::io::Result<()> {
+    let delta = libc::timeval {
+        tv_sec: offset_us / 1_000_000,
+        tv_usec: offset_us % 1_000_000,
+    };
+    // SAFETY: `delta` is a valid timeval for the whole call; a null pointer asks for no old delta.
+    if unsafe { libc::adjtime(&raw const delta, std::ptr::null_mut()) } != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    mark_clock_synchronized()
+}
+
+/// Clears STA_UNSYNC (adjtimex(2)).
+///
+/// # Errors
+/// The kernel refuses.
+pub fn mark_clock_synchronized() -> std::io::Result<()> {
+    // SAFETY: timex is a plain C structure of integers, for which zero is a value.
+    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+    timex.modes = libc::ADJ_STATUS | libc::ADJ_MAXERROR | libc::ADJ_ESTERROR;
+    // SAFETY: `timex` is a valid timex for the whole call.
+    if unsafe { libc::adjtimex(&raw mut timex) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
+}

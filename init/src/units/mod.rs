@@ -1,0 +1,24 @@
+//! Units: the services of the node, and transient units that the agent asks for (VMs).
+//!
+//! One task ([`supervisor`]) owns every unit; all others talk to it through [`Units`]. What a unit does in which state
+//! is decided by pure code ([`state`]), which returns actions; the supervisor carries them out.
+//!
+//! ```text
+//!              Start                      ended, restart due
+//!   inactive ────────> running ─────────────────────────────> back-off
+//!      ^  failed <───────┤ ended with an error, no restart left    │
+//!      │                 │ Stop                                    │ pause over
+//!      └──── ended ── stopping ── deadline ──> SIGKILL             └──> running
+//! ```
+//! Every unit has a cgroup of its own, so that ending it ends every process that it started.
+
+pub mod cgroup;
+mod notify;
+mod output;
+mod spawn;
+mod spec;
+mod state;
+mod supervisor;
+
+pub use self::spec::{Restart, Spec, Stdio};
+pub use self::supervisor::{Change, UnitError, Units};

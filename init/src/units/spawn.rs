@@ -1,0 +1,208 @@
+//! Starting a unit's process.
+//!
+//! Between fork and exec the child enters its cgroup, gets a session (and its terminal), limits, groups and user, and
+//! gives up gaining privileges; only then the program runs. Everything that needs memory is made before the fork.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio as ProcessStdio};
+
+use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::termios::{self, BaudRate, ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg};
+use nix::unistd::{Gid, Uid, pipe2, setgid, setgroups, setsid, setuid};
+use tokio::net::unix::pipe;
+
+use super::cgroup::{Cgroup, CgroupError};
+use super::notify;
+use super::spec::{Spec, Stdio};
+use crate::files::{self, Access, FileError};
+
+/// A process that could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// Its cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// Its terminal.
+    #[error("cannot open the terminal {line}")]
+    Terminal {
+        /// Terminal.
+        line: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its terminal's owner.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its output.
+    #[error("cannot make a pipe for its output")]
+    Pipe(#[source] std::io::Error),
+    /// The program.
+    #[error("cannot run {program}")]
+    Run {
+        /// Program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It has no program.
+    #[error("it names no program")]
+    NoProgram,
+}
+
+/// File descriptors that a process may have; VMs with many queues need thousands.
+const OPEN_FILES: u64 = 65_536;
+
+/// Starts the process of a unit. Returns its id, and its output where it goes to the log.
+///
+/// # Errors
+/// Something that the process needs is missing, or the program cannot be run.
+pub fn spawn(spec: &Spec) -> Result<(u32, Option<pipe::Receiver>), SpawnError> {
+    let (program, arguments) = spec.argv.split_first().ok_or(SpawnError::NoProgram)?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(spec.env.iter().map(|(k, v)| (k, v)));
+    if spec.notifies {
+        command.env("NOTIFY_SOCKET", notify::path(&spec.name));
+    }
+    command.current_dir(spec.run_directory.as_deref().unwrap_or(Path::new("/")));
+    let output = match &spec.stdio {
+        Stdio::Log => Some(connect_log(&mut command).map_err(SpawnError::Pipe)?),
+        Stdio::Terminal(line) => {
+            connect_terminal(&mut command, line, spec.uid)?;
+            None
+        }
+    };
+    let child = Child {
+        cgroup: Cgroup::of(&spec.name, spec.transient).open()?,
+        terminal: matches!(spec.stdio, Stdio::Terminal(_)),
+        lock_memory: spec.transient,
+        groups: spec.groups.iter().copied().map(Gid::from_raw).collect(),
+        uid: Uid::from_raw(spec.uid),
+        gid: Gid::from_raw(spec.gid),
+    };
+    // SAFETY: `Child::prepare` allocates nothing, takes no lock and makes only system calls, which is what a child of a
+    // program with threads may do before exec (signal-safety(7)).
+    unsafe { command.pre_exec(move || child.prepare()) };
+    // The process is not waited for here: the supervisor reaps every child of PID 1.
+    let process = command.spawn().map_err(|source| SpawnError::Run {
+        program: program.clone(),
+        source,
+    })?;
+    let pid = process.id();
+    // The process may have ended already; then nothing is left to protect.
+    let _ = files::set(
+        Path::new(&format!("/proc/{pid}/oom_score_adj")),
+        &spec.oom_score.to_string(),
+    );
+    Ok((pid, output))
+}
+
+fn connect_log(command: &mut Command) -> std::io::Result<pipe::Receiver> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    command
+        .stdin(ProcessStdio::null())
+        .stderr(writer.try_clone()?)
+        .stdout(writer);
+    pipe::Receiver::from_owned_fd(reader)
+}
+
+fn connect_terminal(command: &mut Command, line: &str, uid: u32) -> Result<(), SpawnError> {
+    let path = Path::new("/dev").join(line);
+    let failed = |source| SpawnError::Terminal {
+        line: line.to_owned(),
+        source,
+    };
+    files::set_access(
+        &path,
+        Access {
+            uid,
+            gid: 5,
+            mode: 0o620,
+        },
+    )?;
+    // Without O_NONBLOCK, opening a serial line waits for a carrier.
+    let mut options = File::options();
+    options
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK);
+    let terminal = options.open(&path).map_err(failed)?;
+    reset_terminal(&terminal, line).map_err(|e| failed(e.into()))?;
+    nix::fcntl::fcntl(&terminal, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_RDWR))
+        .map_err(|e| failed(e.into()))?;
+    let terminal = OwnedFd::from(terminal);
+    let second = terminal.try_clone().map_err(failed)?;
+    let third = terminal.try_clone().map_err(failed)?;
+    command.stdin(terminal).stdout(second).stderr(third);
+    Ok(())
+}
+
+/// Line discipline as a program expects it; the last one may have died in raw mode.
+fn reset_terminal(mut terminal: &File, line: &str) -> nix::Result<()> {
+    let mut settings = termios::tcgetattr(terminal)?;
+    settings.input_flags = InputFlags::ICRNL | InputFlags::IUTF8;
+    settings.output_flags = OutputFlags::OPOST | OutputFlags::ONLCR;
+    settings.local_flags = LocalFlags::ISIG
+        | LocalFlags::ICANON
+        | LocalFlags::ECHO
+        | LocalFlags::ECHOE
+        | LocalFlags::ECHOK
+        | LocalFlags::IEXTEN;
+    settings
+        .control_flags
+        .remove(ControlFlags::HUPCL | ControlFlags::CRTSCTS);
+    settings.control_flags |= ControlFlags::CLOCAL | ControlFlags::CREAD;
+    // A line that `console=` set up keeps its speed; the kernel's default of 9600 is nobody's wish.
+    if line.starts_with("ttyS") && termios::cfgetospeed(&settings) == BaudRate::B9600 {
+        termios::cfsetspeed(&mut settings, BaudRate::B115200)?;
+    }
+    termios::tcsetattr(terminal, SetArg::TCSANOW, &settings)?;
+    // Leave the alternate screen, show the cursor, plain text.
+    let _ = terminal.write_all(b"\x1b[?1049l\x1b[?25h\x1b[0m");
+    Ok(())
+}
+
+/// What the child does to itself before exec.
+struct Child {
+    cgroup: File,
+    terminal: bool,
+    lock_memory: bool,
+    groups: Vec<Gid>,
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Child {
+    fn prepare(&self) -> std::io::Result<()> {
+        // "0" is the writer itself.
+        nix::unistd::write(&self.cgroup, b"0")?;
+        setsid()?;
+        if self.terminal {
+            // SAFETY: TIOCSCTTY takes an int by value; 1 takes the terminal from a session that still has it.
+            let result = unsafe { libc::ioctl(0, libc::TIOCSCTTY, 1) };
+            nix::errno::Errno::result(result)?;
+        }
+        setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES)?;
+        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+        if self.lock_memory {
+            setrlimit(Resource::RLIMIT_MEMLOCK, libc::RLIM_INFINITY, libc::RLIM_INFINITY)?;
+        }
+        // Without the right to change users (a test), there is none to change.
+        if Uid::effective().is_root() {
+            setgroups(&self.groups)?;
+            setgid(self.gid)?;
+            setuid(self.uid)?;
+        }
+        nix::sys::prctl::set_no_new_privs()?;
+        Ok(())
+    }
+}

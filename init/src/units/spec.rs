@@ -1,0 +1,218 @@
+//! What a unit is, and which transient units may be asked for.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axion_api::init::TransientUnit;
+use axion_core::paths;
+
+/// When a unit is started again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// Whenever it ended.
+    Always,
+    /// When it ended with an error, so many times.
+    OnError(u32),
+}
+
+/// What a unit's standard streams are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stdio {
+    /// Input is `/dev/null`, output goes to the log.
+    Log,
+    /// All three are this terminal (`ttyS0`), which controls the unit's session.
+    Terminal(String),
+}
+
+/// What a unit is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Name.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// Asked for by the agent.
+    pub transient: bool,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Environment; nothing else is inherited.
+    pub env: Vec<(String, String)>,
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Directory made for it before its first start and removed with it.
+    pub run_directory: Option<PathBuf>,
+    /// Files in `run_directory`.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// When it is started again.
+    pub restart: Restart,
+    /// Between SIGTERM and SIGKILL.
+    pub stop_timeout: Duration,
+    /// Standard streams.
+    pub stdio: Stdio,
+    /// It tells when it is ready (sd_notify(3)).
+    pub notifies: bool,
+    /// How gladly the kernel kills it when memory runs out: -1000 never, 1000 first (proc_pid_oom_score_adj(5)).
+    pub oom_score: i32,
+}
+
+/// A transient unit that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// Bad name.
+    #[error("the name `{0}` is not 1 to 64 of a-z, 0-9, `-` and `@`, beginning with a letter")]
+    Name(String),
+    /// Bad program.
+    #[error("argv: the program must be an absolute path, not `{0}`")]
+    Program(String),
+    /// A NUL byte where the kernel cannot have one.
+    #[error("{0} holds a NUL byte")]
+    Nul(&'static str),
+    /// Bad environment.
+    #[error("env: `{0}` is not KEY=value")]
+    Environment(String),
+    /// A privileged user.
+    #[error("uid {0} is reserved for the node; transient units run as {min} and above", min = paths::UID_VM_BASE)]
+    User(u32),
+    /// A privileged group.
+    #[error("group {0} is not allowed; allowed are {axion}, {kvm} and {min} and above",
+        axion = paths::GROUP_AXION, kvm = paths::GROUP_KVM, min = paths::UID_VM_BASE)]
+    Group(u32),
+    /// Bad run directory.
+    #[error("run_directory: `{0}` is not two names of a-z, A-Z, 0-9, `-`, `_`, `@`, `.`, as in `vms/hello` (below {run})", run = paths::RUN)]
+    RunDirectory(String),
+    /// Bad file name.
+    #[error("files: `{0}` is not a file name of a-z, A-Z, 0-9, `-`, `_` and `.`")]
+    FileName(String),
+    /// Files without a place for them.
+    #[error("files need a run_directory")]
+    FilesWithoutDirectory,
+    /// Bad timeout.
+    #[error("stop_timeout_ms: {0} is more than 10 minutes (600000)")]
+    StopTimeout(u32),
+}
+
+const LONGEST_STOP_MS: u32 = 600_000;
+
+/// Directories below /run/axion that are not the units'.
+const RESERVED: [&str; 1] = ["agent"];
+
+impl Spec {
+    /// Checks what the agent asks for. The agent is trusted to run VMs, not to become root: users and groups of the node
+    /// are refused.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn transient(unit: TransientUnit) -> Result<Self, SpecError> {
+        if !is_name(&unit.name) {
+            return Err(SpecError::Name(unit.name));
+        }
+        match unit.argv.first() {
+            Some(program) if program.starts_with('/') => {}
+            other => return Err(SpecError::Program(other.cloned().unwrap_or_default())),
+        }
+        if unit.argv.iter().any(|a| a.contains('\0')) {
+            return Err(SpecError::Nul("argv"));
+        }
+        if unit.env.iter().any(|e| e.contains('\0')) {
+            return Err(SpecError::Nul("env"));
+        }
+        if unit.uid < paths::UID_VM_BASE {
+            return Err(SpecError::User(unit.uid));
+        }
+        let allowed =
+            |g: &u32| *g >= paths::UID_VM_BASE || [paths::GROUP_AXION, paths::GROUP_KVM].contains(g);
+        if let Some(group) = unit.groups.iter().chain([&unit.gid]).find(|g| !allowed(g)) {
+            return Err(SpecError::Group(*group));
+        }
+        if unit.stop_timeout_ms > LONGEST_STOP_MS {
+            return Err(SpecError::StopTimeout(unit.stop_timeout_ms));
+        }
+        let run_directory = run_directory(&unit.run_directory)?;
+        if run_directory.is_none() && !unit.files.is_empty() {
+            return Err(SpecError::FilesWithoutDirectory);
+        }
+        if let Some((name, _)) = unit.files.iter().find(|(name, _)| !is_file_name(name)) {
+            return Err(SpecError::FileName(name.clone()));
+        }
+        let env = unit.env.into_iter().map(|entry| match entry.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            _ => Err(SpecError::Environment(entry)),
+        });
+        Ok(Self {
+            env: env.collect::<Result<_, _>>()?,
+            name: unit.name,
+            description: unit.description,
+            transient: true,
+            argv: unit.argv,
+            uid: unit.uid,
+            gid: unit.gid,
+            groups: unit.groups,
+            run_directory,
+            files: unit.files,
+            restart: Restart::OnError(unit.max_restarts),
+            stop_timeout: Duration::from_millis(unit.stop_timeout_ms.into()),
+            stdio: Stdio::Log,
+            notifies: false,
+            oom_score: 0,
+        })
+    }
+
+    /// A unit of this name that runs nothing.
+    #[cfg(test)]
+    pub fn for_tests(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: String::new(),
+            transient: true,
+            argv: vec!["/bin/true".to_owned()],
+            env: Vec::new(),
+            uid: nix::unistd::getuid().as_raw(),
+            gid: nix::unistd::getgid().as_raw(),
+            groups: Vec::new(),
+            run_directory: None,
+            files: Vec::new(),
+            restart: Restart::OnError(0),
+            stop_timeout: Duration::from_secs(5),
+            stdio: Stdio::Log,
+            notifies: false,
+            oom_score: 0,
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '@');
+    (1..=64).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(allowed)
+}
+
+fn is_component(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@' | '.');
+    (1..=255).contains(&name.len()) && !name.starts_with('.') && name.chars().all(allowed)
+}
+
+fn is_file_name(name: &str) -> bool {
+    is_component(name)
+}
+
+fn run_directory(path: &str) -> Result<Option<PathBuf>, SpecError> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let parts: Vec<&str> = path.split('/').collect();
+    let reserved = parts.first().is_none_or(|first| RESERVED.contains(first));
+    // One part alone would stand among init's own files; a third would lie in a directory that belongs to a unit, which
+    // could put a link there.
+    if reserved || parts.len() != 2 || !parts.iter().all(|p| is_component(p)) {
+        return Err(SpecError::RunDirectory(path.to_owned()));
+    }
+    Ok(Some(Path::new(paths::RUN).join(path)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use axion_api::init::TransientUnit;
+
+use super::{Spec, SpecError};
+
+fn unit() -> TransientUnit {
+    TransientUnit {
+        name: "vm-hello".into(),
+        description: "VM hello".into(),
+        argv: vec!["/usr/lib/axion/axion-vmm".into()],
+        env: vec!["RUST_BACKTRACE=1".into()],
+        uid: 100_000,
+        gid: 900,
+        groups: vec![903],
+        run_directory: "vms/hello".into(),
+        files: vec![("config.json".into(), b"{}".to_vec())],
+        max_restarts: 0,
+        stop_timeout_ms: 1000,
+    }
+}
+
+fn refused(change: impl FnOnce(&mut TransientUnit)) -> SpecError {
+    let mut unit = unit();
+    change(&mut unit);
+    Spec::transient(unit).unwrap_err()
+}
+
+#[test]
+fn a_vm_is_accepted() {
+    let spec = Spec::transient(unit()).unwrap();
+    assert_eq!(spec.run_directory.unwrap().to_str(), Some("/run/axion/vms/hello"));
+    assert_eq!(spec.env, [("RUST_BACKTRACE".to_owned(), "1".to_owned())]);
+}
+
+#[test]
+fn names_cannot_leave_their_cgroup() {
+    for name in ["", "..", "a/b", "A", "-x", "a b", &"x".repeat(65)] {
+        assert!(
+            matches!(refused(|u| u.name = name.into()), SpecError::Name(_)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_agent_cannot_become_someone_of_the_node() {
+    for uid in [0, 901, 99_999] {
+        assert_eq!(refused(|u| u.uid = uid), SpecError::User(uid));
+    }
+    assert_eq!(refused(|u| u.gid = 0), SpecError::Group(0));
+    assert_eq!(refused(|u| u.groups = vec![903, 5]), SpecError::Group(5));
+}
+
+#[test]
+fn run_directories_stay_below_run_axion() {
+    for path in [
+        "vms",
+        "/etc",
+        "vms/../..",
+        "agent/x",
+        "vms//x",
+        "vms/.x",
+        "a/b/c",
+        "vms/",
+    ] {
+        assert!(
+            matches!(
+                refused(|u| u.run_directory = path.into()),
+                SpecError::RunDirectory(_)
+            ),
+            "{path}"
+        );
+    }
+    for name in ["", "..", "a/b", ".x"] {
+        let error = refused(|u| u.files = vec![(name.into(), Vec::new())]);
+        assert!(matches!(error, SpecError::FileName(_)), "{name}");
+    }
+    assert_eq!(
+        refused(|u| u.run_directory.clear()),
+        SpecError::FilesWithoutDirectory
+    );
+}
+
+#[test]
+fn programs_and_environment() {
+    assert!(matches!(refused(|u| u.argv.clear()), SpecError::Program(_)));
+    assert!(matches!(
+        refused(|u| u.argv = vec!["sh".into()]),
+        SpecError::Program(_)
+    ));
+    assert!(matches!(
+        refused(|u| u.argv.push("a\0b".into())),
+        SpecError::Nul("argv")
+    ));
+    assert!(matches!(
+        refused(|u| u.env = vec!["=x".into()]),
+        SpecError::Environment(_)
+    ));
+    assert!(matches!(
+        refused(|u| u.stop_timeout_ms = u32::MAX),
+        SpecError::StopTimeout(_)
+    ));
+}

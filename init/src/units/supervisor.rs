@@ -1,0 +1,475 @@
+//! The task that owns the units: takes requests, carries the actions of [`super::state`] out, reaps.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axion_api::init::UnitStatus;
+use axion_core::paths;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::cgroup::Cgroup;
+use super::notify;
+use super::output;
+use super::spawn::spawn;
+use super::spec::Spec;
+use super::state::{Action, Event, Exit, Unit};
+use crate::clock;
+use crate::failure::chain;
+use crate::files::{self, Access};
+use crate::log::Log;
+use crate::sys;
+
+/// Children taken off the process table before other work gets its turn.
+const REAP_BATCH: usize = 256;
+/// How long a cgroup is waited for whose processes were killed.
+const EMPTY_TRIES: u32 = 50;
+const EMPTY_PAUSE: Duration = Duration::from_millis(100);
+
+/// A request about a unit that was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum UnitError {
+    /// No such unit.
+    #[error("there is no unit `{0}`")]
+    Unknown(String),
+    /// The name is taken.
+    #[error("a unit `{0}` exists")]
+    Exists(String),
+    /// It has a process, or will have one.
+    #[error("unit `{0}` is not down; stop it first")]
+    NotDown(String),
+    /// It belongs to the node.
+    #[error("unit `{0}` is a service of the node and cannot be removed")]
+    NotTransient(String),
+    /// Its run directory.
+    #[error("cannot make the run directory of `{name}`")]
+    RunDirectory {
+        /// Unit.
+        name: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The node goes down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, UnitError>>;
+
+enum Request {
+    List(oneshot::Sender<Vec<UnitStatus>>),
+    Get(String, Reply<UnitStatus>),
+    Send(String, Event, Reply<()>),
+    Add(Box<Spec>, Reply<UnitStatus>),
+    Remove(String, Reply<()>),
+    Timer(String, u64),
+    ShutDown {
+        transient: bool,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// A change that D-Bus peers are told.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A unit is in another state.
+    Unit(Box<UnitStatus>),
+    /// A transient unit is gone.
+    Removed(String),
+}
+
+/// Handle of the supervisor.
+#[derive(Clone)]
+pub struct Units {
+    requests: mpsc::UnboundedSender<Request>,
+    ready: watch::Receiver<Vec<String>>,
+}
+
+impl Units {
+    /// Starts the supervisor; `announce` is told of every change.
+    ///
+    /// # Errors
+    /// Signals cannot be received.
+    pub fn start(log: Log, announce: Arc<dyn Fn(Change) + Send + Sync>) -> std::io::Result<Self> {
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let (ready_sender, ready) = watch::channel(Vec::new());
+        let children = signal(SignalKind::child())?;
+        let supervisor = Supervisor {
+            units: BTreeMap::new(),
+            by_pid: HashMap::new(),
+            requests: requests.clone(),
+            ready: Arc::new(ready_sender),
+            announce,
+            log,
+            closing: false,
+            waiting: Vec::new(),
+        };
+        tokio::spawn(supervisor.run(receiver, children));
+        Ok(Self { requests, ready })
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, UnitError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.requests.send(request(reply));
+        // The supervisor lives as long as the node does.
+        answer.await.unwrap_or(Err(UnitError::ShuttingDown))
+    }
+
+    /// Every unit.
+    pub async fn list(&self) -> Vec<UnitStatus> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.requests.send(Request::List(reply));
+        answer.await.unwrap_or_default()
+    }
+
+    /// One unit.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub async fn get(&self, name: &str) -> Result<UnitStatus, UnitError> {
+        self.ask(|reply| Request::Get(name.to_owned(), reply)).await
+    }
+
+    async fn send(&self, name: &str, event: Event) -> Result<(), UnitError> {
+        self.ask(|reply| Request::Send(name.to_owned(), event, reply))
+            .await
+    }
+
+    /// Starts a unit that is down.
+    ///
+    /// # Errors
+    /// There is none of this name, or the node goes down.
+    pub async fn start_unit(&self, name: &str) -> Result<(), UnitError> {
+        self.send(name, Event::Start).await
+    }
+
+    /// Stops a unit; returns when the signal was sent.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub async fn stop(&self, name: &str) -> Result<(), UnitError> {
+        self.send(name, Event::Stop).await
+    }
+
+    /// Kills every process of a unit.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub async fn kill(&self, name: &str) -> Result<(), UnitError> {
+        self.send(name, Event::Kill).await
+    }
+
+    /// Stops a unit and starts it again.
+    ///
+    /// # Errors
+    /// There is none of this name, or the node goes down.
+    pub async fn restart(&self, name: &str) -> Result<(), UnitError> {
+        self.send(name, Event::Restart).await
+    }
+
+    /// Makes a unit and starts it.
+    ///
+    /// # Errors
+    /// The name is taken, its run directory cannot be made, or the node goes down.
+    pub async fn add(&self, spec: Spec) -> Result<UnitStatus, UnitError> {
+        self.ask(|reply| Request::Add(Box::new(spec), reply)).await
+    }
+
+    /// Forgets a transient unit that is down.
+    ///
+    /// # Errors
+    /// There is none of this name, it is not transient, or it is not down.
+    pub async fn remove(&self, name: &str) -> Result<(), UnitError> {
+        self.ask(|reply| Request::Remove(name.to_owned(), reply)).await
+    }
+
+    /// Waits until the unit said that it is ready.
+    pub async fn ready(&self, name: &str) {
+        let mut ready = self.ready.clone();
+        let _ = ready.wait_for(|names| names.iter().any(|n| n == name)).await;
+    }
+
+    /// Stops the transient units, or the others, and waits until they are down; nothing starts any more.
+    pub async fn shut_down(&self, transient: bool) {
+        let (done, answer) = oneshot::channel();
+        let _ = self.requests.send(Request::ShutDown { transient, done });
+        let _ = answer.await;
+    }
+}
+
+struct Supervisor {
+    units: BTreeMap<String, Unit>,
+    by_pid: HashMap<u32, String>,
+    requests: mpsc::UnboundedSender<Request>,
+    ready: Arc<watch::Sender<Vec<String>>>,
+    announce: Arc<dyn Fn(Change) + Send + Sync>,
+    log: Log,
+    closing: bool,
+    waiting: Vec<(bool, oneshot::Sender<()>)>,
+}
+
+impl Supervisor {
+    async fn run(
+        mut self,
+        mut requests: mpsc::UnboundedReceiver<Request>,
+        mut children: tokio::signal::unix::Signal,
+    ) {
+        loop {
+            tokio::select! {
+                Some(request) = requests.recv() => self.take(request),
+                _ = children.recv() => {
+                    while self.reap() {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+            self.answer_those_who_wait();
+        }
+    }
+
+    fn answer_those_who_wait(&mut self) {
+        let all_down = |transient: bool| {
+            self.units
+                .values()
+                .filter(|u| u.spec.transient == transient)
+                .all(Unit::is_down)
+        };
+        let (down, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|(transient, _)| all_down(*transient));
+        self.waiting = waiting;
+        for (_, done) in down {
+            // Whoever asked may have given up.
+            let _ = done.send(());
+        }
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::List(reply) => {
+                let _ = reply.send(self.units.values().map(Unit::status).collect());
+            }
+            Request::Get(name, reply) => {
+                let _ = reply.send(self.find(&name).map(|u| u.status()));
+            }
+            Request::Send(name, event, reply) => {
+                let _ = reply.send(self.request(&name, event));
+            }
+            Request::Add(spec, reply) => {
+                let _ = reply.send(self.add(*spec));
+            }
+            Request::Remove(name, reply) => {
+                let _ = reply.send(self.remove(&name));
+            }
+            Request::Timer(name, generation) => self.handle(&name, Event::Timer(generation)),
+            Request::ShutDown { transient, done } => {
+                self.closing = true;
+                let of_kind = |u: &&Unit| u.spec.transient == transient;
+                let names: Vec<String> = self
+                    .units
+                    .values()
+                    .filter(of_kind)
+                    .map(|u| u.spec.name.clone())
+                    .collect();
+                for name in names {
+                    self.handle(&name, Event::Stop);
+                }
+                self.waiting.push((transient, done));
+            }
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<&Unit, UnitError> {
+        self.units
+            .get(name)
+            .ok_or_else(|| UnitError::Unknown(name.to_owned()))
+    }
+
+    fn request(&mut self, name: &str, event: Event) -> Result<(), UnitError> {
+        self.find(name)?;
+        if self.closing && matches!(event, Event::Start | Event::Restart) {
+            return Err(UnitError::ShuttingDown);
+        }
+        self.handle(name, event);
+        Ok(())
+    }
+
+    fn add(&mut self, spec: Spec) -> Result<UnitStatus, UnitError> {
+        if self.closing {
+            return Err(UnitError::ShuttingDown);
+        }
+        let name = spec.name.clone();
+        if self.units.contains_key(&name) {
+            return Err(UnitError::Exists(name));
+        }
+        make_run_directory(&spec).map_err(|source| UnitError::RunDirectory {
+            name: name.clone(),
+            source,
+        })?;
+        if spec.notifies {
+            self.listen(&spec);
+        }
+        self.units.insert(name.clone(), Unit::new(spec, clock::unix_us()));
+        self.handle(&name, Event::Start);
+        self.find(&name).map(|u| u.status())
+    }
+
+    fn listen(&self, spec: &Spec) {
+        let (name, ready, log) = (spec.name.clone(), self.ready.clone(), self.log.clone());
+        match notify::listen(&name, spec.uid) {
+            Ok(socket) => {
+                tokio::spawn(async move {
+                    // A service that was started again says it again; once is enough.
+                    if notify::ready(&socket).await.is_ok() {
+                        ready.send_modify(|names| names.push(name));
+                    }
+                });
+            }
+            Err(e) => log.error(&format!("{name}: {}", chain(&e))),
+        }
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), UnitError> {
+        let unit = self.find(name)?;
+        if !unit.spec.transient {
+            return Err(UnitError::NotTransient(name.to_owned()));
+        }
+        if !unit.is_down() {
+            return Err(UnitError::NotDown(name.to_owned()));
+        }
+        if let Some(directory) = &unit.spec.run_directory
+            && let Err(e) = std::fs::remove_dir_all(directory)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            self.log
+                .warning(&format!("cannot remove {}: {e}", directory.display()));
+        }
+        let cgroup = Cgroup::of(name, true);
+        if !cgroup.remove() {
+            tokio::spawn(async move {
+                for _ in 0..EMPTY_TRIES {
+                    tokio::time::sleep(EMPTY_PAUSE).await;
+                    if cgroup.remove() {
+                        break;
+                    }
+                }
+            });
+        }
+        self.units.remove(name);
+        (self.announce)(Change::Removed(name.to_owned()));
+        Ok(())
+    }
+
+    /// Takes up to [`REAP_BATCH`] ended children; whether there may be more.
+    fn reap(&mut self) -> bool {
+        for _ in 0..REAP_BATCH {
+            let Some((pid, status)) = sys::reap() else {
+                return false;
+            };
+            // Other children are orphans that PID 1 inherited.
+            if let Some(name) = self.by_pid.remove(&pid) {
+                self.handle(&name, Event::Exited(Exit::from_raw(status)));
+            }
+        }
+        true
+    }
+
+    /// Gives an event to a unit and carries out what follows.
+    fn handle(&mut self, name: &str, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let Some(unit) = self.units.get_mut(name) else {
+                return;
+            };
+            let before = unit.status();
+            let actions = unit.handle(event, clock::since_start(), clock::unix_us());
+            let after = unit.status();
+            if after != before {
+                self.report(&before, &after);
+            }
+            for action in actions {
+                events.extend(self.act(name, action));
+            }
+        }
+    }
+
+    fn report(&self, before: &UnitStatus, after: &UnitStatus) {
+        let name = &after.name;
+        if after.pid.is_none() && before.pid.is_some() || after.exit != before.exit {
+            self.log.info(&format!(
+                "unit {name} {}, now {}",
+                after.exit.as_deref().unwrap_or_default(),
+                after.state
+            ));
+        } else if let (Some(pid), None) = (after.pid, before.pid) {
+            self.log.info(&format!("unit {name} started, process {pid}"));
+        }
+        (self.announce)(Change::Unit(Box::new(after.clone())));
+    }
+
+    fn act(&mut self, name: &str, action: Action) -> Option<Event> {
+        let unit = self.units.get(name)?;
+        match action {
+            Action::Spawn if self.closing => None,
+            Action::Spawn => match spawn(&unit.spec) {
+                Ok((pid, output)) => {
+                    self.by_pid.insert(pid, name.to_owned());
+                    if let Some(pipe) = output {
+                        tokio::spawn(output::copy(pipe, name.to_owned(), self.log.clone()));
+                    }
+                    Some(Event::Spawned(pid))
+                }
+                Err(e) => Some(Event::SpawnFailed(chain(&e))),
+            },
+            Action::Terminate => {
+                if let Some(pid) = unit.pid().and_then(|pid| i32::try_from(pid).ok()) {
+                    // It may have ended this moment; then the reaper says so.
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                }
+                None
+            }
+            Action::Kill => {
+                Cgroup::of(name, unit.spec.transient).kill();
+                None
+            }
+            Action::Arm(after, generation) => {
+                let (requests, name) = (self.requests.clone(), name.to_owned());
+                tokio::spawn(async move {
+                    tokio::time::sleep(after).await;
+                    let _ = requests.send(Request::Timer(name, generation));
+                });
+                None
+            }
+        }
+    }
+}
+
+/// Makes the unit's directory (its user, group axion, mode 2750) and the files in it.
+fn make_run_directory(spec: &Spec) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let Some(directory) = &spec.run_directory else {
+        return Ok(());
+    };
+    if let Some(parent) = directory.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::create_dir(directory)?;
+    let made = (|| {
+        let access = |mode| Access {
+            uid: spec.uid,
+            gid: paths::GROUP_AXION,
+            mode,
+        };
+        for (name, contents) in &spec.files {
+            files::create(&directory.join(name), contents, access(0o440))?;
+        }
+        files::set_access(directory, access(0o2750))
+    })();
+    if let Err(e) = made {
+        let _ = std::fs::remove_dir_all(directory);
+        return Err(e.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! Pages, scrolling, dialogs: what a key does. Pure; what has to be done outside is returned as a [`Command`].
+
+mod log;
+
+use axion_api::host::PowerAction;
+use axion_api::init::LogEntry;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use crate::node::Snapshot;
+use crate::source::Request;
+use crate::view;
+pub use log::Log;
+
+/// What is shown below the header.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Page {
+    /// How to reach the node, how it is, the end of the log.
+    #[default]
+    Summary,
+    /// Boot phases and their times.
+    Boot,
+    /// Services and VMs.
+    Services,
+    /// The whole log.
+    Log,
+}
+
+impl Page {
+    /// Every page, in the order of its key.
+    pub const ALL: [Self; 4] = [Self::Summary, Self::Boot, Self::Services, Self::Log];
+
+    /// Its name on the screen.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Summary => "Summary",
+            Self::Boot => "Boot",
+            Self::Services => "Services & VMs",
+            Self::Log => "Log",
+        }
+    }
+}
+
+/// A question over the page. It has the keys until it is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dialog {
+    /// Stop the node? The answer is typed out, so that neither a slip nor noise on a serial line stops it.
+    Power {
+        /// What was asked for.
+        action: PowerAction,
+        /// Typed so far.
+        typed: String,
+    },
+    /// Has the token been noted?
+    Token,
+}
+
+/// The word to type for `action`.
+pub fn confirmation(action: PowerAction) -> &'static str {
+    match action {
+        PowerAction::Reboot => "reboot",
+        PowerAction::PowerOff => "power off",
+    }
+}
+
+/// What has to be done outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Measure the terminal anew and paint everything.
+    Repaint,
+    /// Ask the node for something.
+    Ask(Request),
+}
+
+/// The state of the screen.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Name of the line that this console is on.
+    pub line: String,
+    /// The node at the last look.
+    pub snapshot: Snapshot,
+    /// The node's log.
+    pub log: Log,
+    /// The page shown.
+    pub page: Page,
+    /// First line shown of the pages that are longer than the screen.
+    pub scroll: usize,
+    /// The question asked, if any.
+    pub dialog: Option<Dialog>,
+    /// What became of the last request.
+    pub notice: Option<String>,
+    /// Columns and rows.
+    pub size: (u16, u16),
+}
+
+impl App {
+    /// The state before anything is known.
+    pub fn new(line: String) -> Self {
+        Self {
+            line,
+            snapshot: Snapshot::default(),
+            log: Log::default(),
+            page: Page::default(),
+            scroll: 0,
+            dialog: None,
+            notice: None,
+            size: (80, 24),
+        }
+    }
+
+    /// Takes in a look at the node; whether anything changed.
+    pub fn look(&mut self, snapshot: Snapshot) -> bool {
+        let changed = snapshot != self.snapshot;
+        self.snapshot = snapshot;
+        if self.dialog == Some(Dialog::Token) && self.snapshot.local.first_token.is_none() {
+            // Somebody confirmed it on another console.
+            self.dialog = None;
+        }
+        changed
+    }
+
+    /// Takes in new log lines; whether any can be seen.
+    pub fn log(&mut self, entries: Vec<LogEntry>) -> bool {
+        self.log.extend(entries);
+        matches!(self.page, Page::Summary | Page::Log)
+    }
+
+    /// Takes in what became of a request.
+    pub fn answer(&mut self, text: String) -> bool {
+        self.notice = Some(text);
+        true
+    }
+
+    /// What a key does.
+    pub fn key(&mut self, key: KeyEvent) -> Option<Command> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        if control && key.code == KeyCode::Char('l') {
+            return Some(Command::Repaint);
+        }
+        if control || key.modifiers.contains(KeyModifiers::ALT) {
+            return None;
+        }
+        match self.dialog.take() {
+            Some(dialog) => self.answer_key(dialog, key.code),
+            None => {
+                self.notice = None;
+                self.page_key(key.code);
+                None
+            }
+        }
+    }
+
+    fn page_key(&mut self, code: KeyCode) {
+        match code {
+            KeyCode::Char('1') | KeyCode::F(1) => self.show(Page::Summary),
+            KeyCode::Char('2') | KeyCode::F(2) => self.show(Page::Boot),
+            KeyCode::Char('3') | KeyCode::F(3) => self.show(Page::Services),
+            KeyCode::Char('4') | KeyCode::F(4) => self.show(Page::Log),
+            KeyCode::Tab | KeyCode::Right => self.turn(1),
+            KeyCode::BackTab | KeyCode::Left => self.turn(Page::ALL.len() - 1),
+            KeyCode::Char('r') => self.ask_power(PowerAction::Reboot),
+            KeyCode::Char('p') => self.ask_power(PowerAction::PowerOff),
+            KeyCode::Char('n') if self.snapshot.local.first_token.is_some() => {
+                self.dialog = Some(Dialog::Token)
+            }
+            KeyCode::Char('s') if self.page == Page::Log => self.log.next_filter(),
+            _ => self.scroll_key(code),
+        }
+    }
+
+    fn show(&mut self, page: Page) {
+        self.page = page;
+        self.scroll = 0;
+    }
+
+    fn turn(&mut self, by: usize) {
+        let here = Page::ALL
+            .iter()
+            .position(|page| *page == self.page)
+            .unwrap_or_default();
+        if let Some(page) = Page::ALL.iter().cycle().nth(here + by) {
+            self.show(*page);
+        }
+    }
+
+    fn ask_power(&mut self, action: PowerAction) {
+        self.dialog = Some(Dialog::Power {
+            action,
+            typed: String::new(),
+        });
+    }
+
+    fn scroll_key(&mut self, code: KeyCode) {
+        let screenful = usize::from(view::body_height(self.size.1)).max(2) - 1;
+        let (back, by) = match code {
+            KeyCode::Up => (true, 1),
+            KeyCode::Down => (false, 1),
+            KeyCode::PageUp => (true, screenful),
+            KeyCode::PageDown => (false, screenful),
+            KeyCode::Home => (true, usize::MAX),
+            KeyCode::End => (false, usize::MAX),
+            _ => return,
+        };
+        match (self.page, back) {
+            (Page::Log, true) => self.log.back(by),
+            (Page::Log, false) => self.log.forward(by),
+            (_, true) => self.scroll = self.scroll.saturating_sub(by),
+            (_, false) => self.scroll = self.scroll.saturating_add(by).min(view::last_scroll(self)),
+        }
+    }
+
+    fn answer_key(&mut self, dialog: Dialog, code: KeyCode) -> Option<Command> {
+        match (dialog, code) {
+            (_, KeyCode::Esc) => None,
+            (Dialog::Token, KeyCode::Char('y' | 'Y')) => Some(Command::Ask(Request::ForgetToken)),
+            (Dialog::Token, _) => None,
+            (Dialog::Power { action, typed }, KeyCode::Enter) if typed == confirmation(action) => {
+                Some(Command::Ask(Request::Power(action)))
+            }
+            (Dialog::Power { action, mut typed }, code) => {
+                match code {
+                    KeyCode::Char(c) if typed.len() < confirmation(action).len() => {
+                        typed.push(c.to_ascii_lowercase())
+                    }
+                    KeyCode::Backspace => {
+                        typed.pop();
+                    }
+                    KeyCode::Enter => typed.clear(),
+                    _ => {}
+                }
+                self.dialog = Some(Dialog::Power { action, typed });
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

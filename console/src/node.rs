@@ -1,0 +1,242 @@
+//! What is known of the node, and what that means for an operator.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axion_api::init::{BootStatus, NodeStatus, Outcome, UnitState, UnitStatus};
+use axion_api::vm::{Vm, VmState};
+
+/// What one look at the node found. Values are rounded to what the screen shows, so that two looks at an idle node are
+/// equal and nothing is painted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Whole minutes since the kernel started.
+    pub uptime_minutes: u64,
+    /// The node's clock, whole minutes since 1970.
+    pub now_minutes: u64,
+    /// CPU and memory.
+    pub load: Load,
+    /// What init says, or why it does not answer.
+    pub init: Result<InitFacts, String>,
+    /// What the agent says of VMs, or why it does not answer.
+    pub vms: Result<Vec<Vm>, String>,
+    /// What lies in `/run/axion`.
+    pub local: Local,
+}
+
+/// How busy the node is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Share of all CPUs' time in use since the last look, percent.
+    pub cpu_percent: Option<u8>,
+    /// CPUs that take work.
+    pub cpus: usize,
+    /// Memory that the kernel manages, MiB.
+    pub memory_mib: u64,
+    /// Memory in use, MiB.
+    pub used_mib: u64,
+}
+
+/// What init says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InitFacts {
+    /// The running node.
+    pub node: NodeStatus,
+    /// How it booted.
+    pub boot: BootStatus,
+    /// Services and transient units.
+    pub units: Vec<UnitStatus>,
+}
+
+/// What lies in `/run/axion`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Local {
+    /// Fingerprint of the node's CA, `sha256:…`.
+    pub fingerprint: Option<String>,
+    /// The token that the agent made at first boot, while nobody has confirmed that they noted it.
+    pub first_token: Option<String>,
+    /// Where the API listens, by the effective machine config.
+    pub listen: Option<SocketAddr>,
+    /// Machine config documents that were refused: source, line, reason.
+    pub rejected: Vec<String>,
+}
+
+/// The node in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Init does not answer.
+    Unknown,
+    /// The last boot phase has not ended.
+    Booting,
+    /// Everything is as it should be.
+    Ready,
+    /// It works, but see [`Snapshot::problems`].
+    Degraded,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            uptime_minutes: 0,
+            now_minutes: 0,
+            load: Load::default(),
+            init: Err("not asked yet".to_owned()),
+            vms: Err("not asked yet".to_owned()),
+            local: Local::default(),
+        }
+    }
+}
+
+impl Snapshot {
+    /// The node in one word.
+    pub fn condition(&self) -> Condition {
+        match &self.init {
+            Err(_) => Condition::Unknown,
+            Ok(facts) if facts.boot.ready_us.is_none() => Condition::Booting,
+            Ok(_) if self.problems().is_empty() => Condition::Ready,
+            Ok(_) => Condition::Degraded,
+        }
+    }
+
+    /// What an operator should look at, worst first, each one line of plain language.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        match &self.init {
+            Err(why) => problems.push(format!(
+                "Init does not answer ({why}). This console keeps trying."
+            )),
+            Ok(facts) => {
+                problems.extend(
+                    facts
+                        .units
+                        .iter()
+                        .filter(|u| !u.transient)
+                        .filter_map(unit_problem),
+                );
+                problems.extend(facts.boot_problems());
+            }
+        }
+        problems.extend(self.agent_problem());
+        problems.extend(
+            self.local
+                .rejected
+                .iter()
+                .map(|why| format!("Machine config refused: {why}")),
+        );
+        let failed = self
+            .vms
+            .iter()
+            .flatten()
+            .filter(|vm| vm.status.state == VmState::Failed);
+        problems.extend(failed.map(|vm| {
+            let why = vm.status.exit.as_deref().unwrap_or("no reason known");
+            format!("VM {} failed: {why}", vm.name)
+        }));
+        problems
+    }
+
+    /// A silent agent is worth a word only when nothing else explains it.
+    fn agent_problem(&self) -> Option<String> {
+        let why = self.vms.as_ref().err()?;
+        let facts = self
+            .init
+            .as_ref()
+            .ok()
+            .filter(|facts| facts.boot.ready_us.is_some())?;
+        let agent = facts.units.iter().find(|unit| unit.name == "agent");
+        let explained = agent.and_then(unit_problem).is_some();
+        (!explained).then(|| {
+            format!("The agent does not answer ({why}). Running VMs go on. This console keeps trying.")
+        })
+    }
+
+    /// Names of the VMs that run, as far as anyone knows: init's transient units tell even when the agent is silent.
+    pub fn running_vms(&self) -> Vec<&str> {
+        match (&self.vms, &self.init) {
+            (Ok(vms), _) => {
+                let up = |vm: &&Vm| !matches!(vm.status.state, VmState::Stopped | VmState::Failed);
+                vms.iter().filter(up).map(|vm| vm.name.as_str()).collect()
+            }
+            (Err(_), Ok(facts)) => {
+                let up = facts
+                    .units
+                    .iter()
+                    .filter(|u| matches!(u.state, UnitState::Running | UnitState::Stopping));
+                up.filter_map(|unit| unit.name.strip_prefix("vm-")).collect()
+            }
+            (Err(_), Err(_)) => Vec::new(),
+        }
+    }
+
+    /// Addresses of the host, in the order of its interfaces.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let details = self
+            .init
+            .iter()
+            .flat_map(|facts| &facts.node.network)
+            .map(|(_, detail)| detail.as_str());
+        details.flat_map(addresses_in).collect()
+    }
+
+    /// Where a client reaches the API.
+    pub fn api_urls(&self) -> Vec<String> {
+        let port = self
+            .local
+            .listen
+            .map_or(axion_api::DEFAULT_PORT, |listen| listen.port());
+        let bound = self
+            .local
+            .listen
+            .map(|listen| listen.ip())
+            .filter(|ip| !ip.is_unspecified());
+        let reachable = bound.map_or_else(|| self.addresses(), |ip| vec![ip]);
+        reachable
+            .into_iter()
+            .map(|ip| format!("https://{}", SocketAddr::new(ip, port)))
+            .collect()
+    }
+}
+
+impl InitFacts {
+    fn boot_problems(&self) -> impl Iterator<Item = String> {
+        self.boot
+            .phases
+            .iter()
+            .filter(|phase| phase.outcome != Outcome::Ok)
+            .flat_map(|phase| {
+                phase.tasks.iter().filter_map(|task| {
+                    Some(format!(
+                        "Boot task {} failed: {}",
+                        task.name,
+                        task.error.as_deref()?
+                    ))
+                })
+            })
+    }
+}
+
+fn unit_problem(unit: &UnitStatus) -> Option<String> {
+    let end = unit.exit.as_deref().unwrap_or("ended");
+    match unit.state {
+        UnitState::Failed => Some(format!("Service {} is down: it {end}", unit.name)),
+        UnitState::BackOff => Some(format!(
+            "Service {} {end} and is about to be started again",
+            unit.name
+        )),
+        UnitState::Inactive | UnitState::Running | UnitState::Stopping => None,
+    }
+}
+
+/// The addresses with a prefix length in a line for people (`10.0.2.15/24 by DHCP`), link-local ones left out.
+fn addresses_in(detail: &str) -> impl Iterator<Item = IpAddr> {
+    detail.split([' ', ',', ';']).filter_map(|word| {
+        let address: IpAddr = word.split_once('/')?.0.parse().ok()?;
+        let link_local = match address {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        (!link_local).then_some(address)
+    })
+}
+
+#[cfg(test)]
+pub mod tests;

@@ -1,0 +1,280 @@
+//! Asks the node how it is, and carries out what the operator confirmed.
+//!
+//! One task owns all connections. A part that does not answer within [`PATIENCE`] leaves its reason in the snapshot and is
+//! asked again at the next look; nothing here ends because a part of the node is down.
+
+mod proc;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axion_api::client::Client;
+use axion_api::host::PowerAction;
+use axion_api::init::{self, InitProxy, LogEntry};
+use axion_api::vm::Vm;
+use axion_core::config::Effective;
+use axion_core::paths;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::node::{InitFacts, Local, Snapshot};
+
+/// How long a part of the node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks while someone is at the keyboard, or the node boots.
+const ATTENDED: Duration = Duration::from_secs(1);
+/// Between two looks otherwise.
+const UNATTENDED: Duration = Duration::from_secs(5);
+/// How long after the last key somebody is taken to be there.
+const STAY: Duration = Duration::from_secs(120);
+/// Log lines asked for at once.
+const LOG_BATCH: u32 = 500;
+
+/// What the operator wants of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// A key was pressed: somebody is there.
+    Attended,
+    /// Stop the node; the operator has confirmed it.
+    Power(PowerAction),
+    /// Remove the first token; the operator has noted it.
+    ForgetToken,
+}
+
+/// What is new.
+#[derive(Debug)]
+pub enum Update {
+    /// The node as it is.
+    Look(Box<Snapshot>),
+    /// Log lines after the last ones.
+    Log(Vec<LogEntry>),
+    /// What became of a request, for people.
+    Answer(String),
+}
+
+/// The connections to the node's parts.
+pub struct Source {
+    root: PathBuf,
+    init: Option<InitProxy<'static>>,
+    agent: Client,
+    last_log: u64,
+    cpu: Option<proc::CpuTimes>,
+    local: Local,
+    attended_until: Instant,
+}
+
+impl Source {
+    /// Connections to the node whose files are below `root`. Nothing is opened yet.
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            init: None,
+            agent: Client::unix(below(root, paths::AGENT_SOCKET)).with_timeout(PATIENCE),
+            last_log: 0,
+            cpu: None,
+            local: Local::default(),
+            attended_until: Instant::now() + STAY,
+        }
+    }
+
+    /// Looks at the node again and again until nobody listens any more.
+    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>, updates: mpsc::Sender<Update>) {
+        loop {
+            let snapshot = self.look().await;
+            let booting = snapshot
+                .init
+                .as_ref()
+                .is_ok_and(|facts| facts.boot.ready_us.is_none());
+            if updates.send(Update::Look(Box::new(snapshot))).await.is_err() {
+                return;
+            }
+            for entries in self.new_log_entries().await {
+                if updates.send(Update::Log(entries)).await.is_err() {
+                    return;
+                }
+            }
+            let attended = booting || Instant::now() < self.attended_until;
+            let next = Instant::now() + if attended { ATTENDED } else { UNATTENDED };
+            loop {
+                let request = tokio::select! {
+                    () = sleep_until(next) => break,
+                    request = requests.recv() => request,
+                };
+                let answer = match request {
+                    None => return,
+                    Some(Request::Attended) => {
+                        // Who comes sees the node as it is now; who types on does not hurry it.
+                        let came = Instant::now() >= self.attended_until;
+                        self.attended_until = Instant::now() + STAY;
+                        if came {
+                            break;
+                        }
+                        continue;
+                    }
+                    Some(Request::Power(action)) => self.stop_node(action).await,
+                    Some(Request::ForgetToken) => self.forget_token(),
+                };
+                if updates.send(Update::Answer(answer)).await.is_err() {
+                    return;
+                }
+                break;
+            }
+        }
+    }
+
+    /// How the node is now.
+    pub async fn look(&mut self) -> Snapshot {
+        self.read_local();
+        let (load, cpu) = proc::load(&self.root, self.cpu.as_ref());
+        self.cpu = cpu;
+        Snapshot {
+            uptime_minutes: proc::uptime(&self.root).as_secs() / 60,
+            now_minutes: proc::now().as_secs() / 60,
+            load,
+            init: self.ask_init().await,
+            vms: self.ask_agent().await,
+            local: self.local.clone(),
+        }
+    }
+
+    async fn ask_init(&mut self) -> Result<InitFacts, String> {
+        let facts = match timeout(PATIENCE, self.init_facts()).await {
+            Ok(facts) => facts.map_err(|error| plain(&error)),
+            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        };
+        if facts.is_err() {
+            self.init = None;
+        }
+        facts
+    }
+
+    async fn init_facts(&mut self) -> Result<InitFacts, init::Error> {
+        let init = self.init().await?;
+        Ok(InitFacts {
+            node: init.node_status().await?,
+            boot: init.boot_status().await?,
+            units: init.list_units().await?,
+        })
+    }
+
+    async fn init(&mut self) -> Result<InitProxy<'static>, init::Error> {
+        if let Some(init) = &self.init {
+            return Ok(init.clone());
+        }
+        let socket = below(&self.root, paths::INIT_SOCKET);
+        let init = init::connect(&socket.to_string_lossy()).await?;
+        self.init = Some(init.clone());
+        Ok(init)
+    }
+
+    async fn ask_agent(&self) -> Result<Vec<Vm>, String> {
+        self.agent.vms().await.map_err(|error| {
+            let causes = std::iter::successors(std::error::Error::source(&error), |e| e.source());
+            causes
+                .last()
+                .map_or_else(|| error.to_string(), ToString::to_string)
+        })
+    }
+
+    /// Batches of log lines that came since the last time.
+    pub async fn new_log_entries(&mut self) -> Vec<Vec<LogEntry>> {
+        let mut batches = Vec::new();
+        // While the connection is down, `look` says so.
+        while let Some(init) = self.init.clone() {
+            let Ok(Ok(entries)) = timeout(PATIENCE, init.logs(self.last_log, LOG_BATCH)).await else {
+                break;
+            };
+            let Some(last) = entries.last() else { break };
+            let more =
+                entries.len() >= LOG_BATCH as usize && last.sequence > self.last_log && self.last_log > 0;
+            self.last_log = last.sequence;
+            batches.push(entries);
+            if !more {
+                break;
+            }
+        }
+        batches
+    }
+
+    /// Stops the node and says in words what became of it.
+    async fn stop_node(&mut self, action: PowerAction) -> String {
+        match timeout(PATIENCE, self.power(action)).await {
+            Ok(Ok(())) if action == PowerAction::Reboot => {
+                "Rebooting: everything is being stopped in order.".to_owned()
+            }
+            Ok(Ok(())) => "Powering off: everything is being stopped in order.".to_owned(),
+            Ok(Err(error)) => format!("Init did not do it: {}. Nothing was stopped.", plain(&error)),
+            // It may be too busy with stopping things to say so.
+            Err(_) => format!(
+                "Init did not confirm within {} s; it may have begun.",
+                PATIENCE.as_secs()
+            ),
+        }
+    }
+
+    fn forget_token(&self) -> String {
+        match std::fs::remove_file(below(&self.root, paths::FIRST_TOKEN)) {
+            Ok(()) => "The token is no longer shown.".to_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                "The token was gone already.".to_owned()
+            }
+            Err(error) => format!(
+                "The token could not be removed from {}: {error}",
+                paths::FIRST_TOKEN
+            ),
+        }
+    }
+
+    async fn power(&mut self, action: PowerAction) -> Result<(), init::Error> {
+        let init = self.init().await?;
+        match action {
+            PowerAction::Reboot => init.reboot().await,
+            PowerAction::PowerOff => init.power_off().await,
+        }
+    }
+
+    fn read_local(&mut self) {
+        let text = |path| {
+            let text = std::fs::read_to_string(below(&self.root, path)).ok()?;
+            Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+        };
+        self.local.first_token = text(paths::FIRST_TOKEN);
+        // The others are written once in a boot.
+        if self.local.fingerprint.is_none() {
+            self.local.fingerprint = text(paths::FINGERPRINT);
+        }
+        if self.local.listen.is_none()
+            && let Some(effective) =
+                text(paths::EFFECTIVE_CONFIG).and_then(|json| serde_json::from_str::<Effective>(&json).ok())
+        {
+            self.local.listen = Some(effective.config.api.listen);
+            self.local.rejected = effective.rejected.iter().map(in_words).collect();
+        }
+    }
+}
+
+fn in_words(rejected: &axion_core::config::Rejected) -> String {
+    match rejected.line {
+        Some(line) => format!("{} line {line}: {}", rejected.source, rejected.message),
+        None => format!("{}: {}", rejected.source, rejected.message),
+    }
+}
+
+/// An absolute path of [`paths`] below another root.
+fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
+}
+
+fn plain(error: &init::Error) -> String {
+    match error {
+        init::Error::InputOutput(io) if io.kind() == std::io::ErrorKind::NotFound => {
+            "its socket is not there yet".to_owned()
+        }
+        init::Error::InputOutput(io) => io.to_string(),
+        init::Error::MethodError(_, Some(detail), _) => detail.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

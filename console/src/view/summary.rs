@@ -1,0 +1,278 @@
+//! The first page: what an operator in front of the machine needs, most urgent first.
+
+use axion_api::init::UnitState;
+use axion_api::vm::VmState;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span, Text};
+use ratatui::widgets::{Paragraph, Wrap};
+
+use super::{Theme, log, services};
+use crate::app::App;
+
+/// Columns of the labels; a CA fingerprint fits behind them on 80.
+const LABEL: usize = 9;
+/// Columns from which services and VMs stand beside the facts.
+const WIDE: u16 = 120;
+/// Rows of the box around the first token.
+const TOKEN_ROWS: u16 = 4;
+
+pub fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
+    let token = app.snapshot.local.first_token.as_deref();
+    let problems = problem_text(app, theme);
+    // Half of the screen for problems at most: the rest still has to say how to reach the node.
+    let problem_rows = rows(&problems, area.width).min(area.height / 2);
+    let facts = facts(app, theme);
+    let wide = area.width >= WIDE;
+    let beside = if wide {
+        services::lines(app, theme, area.width - 81)
+    } else {
+        Vec::new()
+    };
+    let fact_rows = u16::try_from(facts.len().max(beside.len())).unwrap_or(u16::MAX);
+    let [top, middle, below, rest] = Layout::vertical([
+        Constraint::Length(if token.is_some() { TOKEN_ROWS } else { 0 }),
+        Constraint::Length(problem_rows),
+        Constraint::Length(fact_rows),
+        Constraint::Fill(1),
+    ])
+    .areas(area);
+    if let Some(token) = token {
+        token_box(frame, top, token, theme);
+    }
+    frame.render_widget(Paragraph::new(problems).wrap(Wrap { trim: true }), middle);
+    if wide {
+        let [left, right] = Layout::horizontal([Constraint::Length(81), Constraint::Min(0)]).areas(below);
+        frame.render_widget(Paragraph::new(facts), left);
+        frame.render_widget(Paragraph::new(beside), right);
+    } else {
+        frame.render_widget(Paragraph::new(facts), below);
+    }
+    log_tail(frame, rest, app, theme);
+}
+
+fn token_box(frame: &mut Frame<'_>, area: Rect, token: &str, theme: &Theme) {
+    let inner = theme.boxed(
+        frame,
+        area,
+        "First API token: it opens this node, note it now",
+        theme.warn(),
+    );
+    let text = vec![
+        Line::styled(format!(" {token}"), theme.strong()),
+        Line::from(" Press n when it is noted. After that it is never shown again."),
+    ];
+    frame.render_widget(Paragraph::new(text), inner);
+}
+
+fn problem_text<'a>(app: &App, theme: &Theme) -> Text<'a> {
+    let line = |problem| {
+        Line::from(vec![
+            Span::styled("! ", theme.bad()),
+            Span::styled(problem, theme.warn()),
+        ])
+    };
+    app.snapshot.problems().into_iter().map(line).collect()
+}
+
+/// Rows that `text` takes when wrapped at words, at most one more than it needs for each line.
+fn rows(text: &Text<'_>, width: u16) -> u16 {
+    let width = usize::from(width.max(1));
+    let of_line = |line: &Line<'_>| {
+        // Wrapping at words leaves some of each row empty; a tenth is ample.
+        let needed = line.width() + line.width() / 10;
+        if line.width() <= width {
+            1
+        } else {
+            needed.div_ceil(width)
+        }
+    };
+    u16::try_from(text.lines.iter().map(of_line).sum::<usize>()).unwrap_or(u16::MAX)
+}
+
+fn facts<'a>(app: &'a App, theme: &Theme) -> Vec<Line<'a>> {
+    let snapshot = &app.snapshot;
+    let mut lines = Vec::new();
+    let mut group = |label: &'static str, values: Vec<Vec<Span<'a>>>| {
+        for (index, value) in values.into_iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            let head = Span::styled(format!("{label:LABEL$}"), theme.strong());
+            lines.push(std::iter::once(head).chain(value).collect());
+        }
+    };
+    group("API", api(app, theme));
+    let fingerprint = snapshot
+        .local
+        .fingerprint
+        .as_deref()
+        .unwrap_or("made at the first start of the agent");
+    group("CA", vec![vec![Span::raw(fingerprint)]]);
+    let facts = snapshot.init.as_ref().ok();
+    if let Some(facts) = facts {
+        group("Network", network(&facts.node.network));
+    }
+    let load = snapshot.load;
+    let cpu = load.cpu_percent.unwrap_or_default();
+    let cpus = if load.cpus == 1 { "CPU" } else { "CPUs" };
+    group(
+        "CPU",
+        vec![gauge(
+            theme,
+            u64::from(cpu),
+            format!("{cpu:3} % of {} {cpus}", load.cpus),
+        )],
+    );
+    let percent = (load.used_mib * 100)
+        .checked_div(load.memory_mib)
+        .unwrap_or_default();
+    let memory = format!(
+        "{percent:3} %, {} of {}",
+        gibibytes(load.used_mib),
+        gibibytes(load.memory_mib)
+    );
+    group("Memory", vec![gauge(theme, percent, memory)]);
+    if let Some(facts) = facts {
+        group("Clock", vec![clock(&facts.node, theme)]);
+        let state = if facts.node.persistent_state {
+            "kept on disk"
+        } else {
+            "in memory only: VMs and settings are gone after a reboot"
+        };
+        group("State", vec![vec![Span::raw(state)]]);
+        group("Services", vec![units(app, theme)]);
+    }
+    group("VMs", vec![vms(app, theme)]);
+    lines
+}
+
+fn api<'a>(app: &App, theme: &Theme) -> Vec<Vec<Span<'a>>> {
+    let urls = app.snapshot.api_urls();
+    if urls.is_empty() {
+        return vec![vec![Span::styled(
+            "not reachable: this node has no address yet",
+            theme.warn(),
+        )]];
+    }
+    let hidden = urls.len().saturating_sub(2);
+    let mut values: Vec<Vec<Span<'_>>> = urls.into_iter().take(2).map(|url| vec![Span::raw(url)]).collect();
+    if let Some(last) = values.last_mut().filter(|_| hidden > 0) {
+        last.push(Span::styled(format!("  and {hidden} more"), theme.dim()));
+    }
+    values
+}
+
+fn network(interfaces: &[(String, String)]) -> Vec<Vec<Span<'_>>> {
+    if interfaces.is_empty() {
+        return vec![vec![Span::raw("no network interface found")]];
+    }
+    let shown = interfaces
+        .iter()
+        .take(4)
+        .map(|(name, detail)| vec![Span::raw(format!("{name:8} {detail}"))]);
+    let more = (interfaces.len() > 4).then(|| vec![Span::raw(format!("and {} more", interfaces.len() - 4))]);
+    shown.chain(more).collect()
+}
+
+fn gauge<'a>(theme: &Theme, percent: u64, words: String) -> Vec<Span<'a>> {
+    let style = match percent {
+        0..80 => theme.good(),
+        80..95 => theme.warn(),
+        _ => theme.bad(),
+    };
+    vec![
+        Span::raw("["),
+        Span::styled(theme.gauge(percent, 30), style),
+        Span::raw("] "),
+        Span::raw(words),
+    ]
+}
+
+/// `1.2 GiB`, rounded down.
+fn gibibytes(mib: u64) -> String {
+    format!("{}.{} GiB", mib / 1024, mib % 1024 * 10 / 1024)
+}
+
+fn clock<'a>(node: &'a axion_api::init::NodeStatus, theme: &Theme) -> Vec<Span<'a>> {
+    if node.time_synchronized {
+        return vec![Span::raw("set by NTP")];
+    }
+    let why = if node.time_detail.is_empty() {
+        "no reason known"
+    } else {
+        &node.time_detail
+    };
+    vec![Span::styled("not set by NTP: ", theme.warn()), Span::raw(why)]
+}
+
+fn units<'a>(app: &App, theme: &Theme) -> Vec<Span<'a>> {
+    let units: Vec<_> = app
+        .snapshot
+        .init
+        .iter()
+        .flat_map(|facts| &facts.units)
+        .filter(|u| !u.transient)
+        .collect();
+    let up = units
+        .iter()
+        .filter(|unit| unit.state == UnitState::Running)
+        .count();
+    let down = units
+        .iter()
+        .filter(|unit| matches!(unit.state, UnitState::Failed | UnitState::BackOff))
+        .count();
+    counted(&[(up, "running", Style::new()), (down, "down", theme.bad())])
+}
+
+fn vms<'a>(app: &App, theme: &Theme) -> Vec<Span<'a>> {
+    let Ok(vms) = &app.snapshot.vms else {
+        return vec![Span::styled("not known: the agent does not answer", theme.warn())];
+    };
+    let count = |states: &[VmState]| vms.iter().filter(|vm| states.contains(&vm.status.state)).count();
+    counted(&[
+        (
+            count(&[VmState::Running, VmState::Starting, VmState::Stopping]),
+            "running",
+            Style::new(),
+        ),
+        (count(&[VmState::Stopped]), "stopped", Style::new()),
+        (count(&[VmState::Failed]), "failed", theme.bad()),
+    ])
+}
+
+/// `2 running, 1 failed`; zeros are left out, but for `none`.
+fn counted<'a>(counts: &[(usize, &str, Style)]) -> Vec<Span<'a>> {
+    let mut spans = Vec::new();
+    for (count, word, style) in counts.iter().filter(|(count, ..)| *count > 0) {
+        if !spans.is_empty() {
+            spans.push(Span::raw(", "));
+        }
+        spans.push(Span::styled(format!("{count} {word}"), *style));
+    }
+    if spans.is_empty() {
+        vec![Span::raw("none")]
+    } else {
+        spans
+    }
+}
+
+fn log_tail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
+    if area.height < 2 {
+        return;
+    }
+    let rule = theme.rule().repeat(usize::from(area.width.saturating_sub(6)));
+    let head = Line::from(vec![
+        Span::styled("Log ", theme.strong()),
+        Span::styled(rule, theme.dim()),
+    ]);
+    let room = usize::from(area.height - 1);
+    let mut lines: Vec<Line<'_>> = app
+        .log
+        .newest()
+        .take(room)
+        .map(|entry| log::line(entry, theme))
+        .collect();
+    lines.push(head);
+    lines.reverse();
+    frame.render_widget(Paragraph::new(lines), area);
+}

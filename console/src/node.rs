@@ -239,4 +239,4 @@ fn addresses_in(detail: &str) -> impl Iterator<Item = IpAddr> {
 }
 
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;

@@ -13,6 +13,7 @@ mod log;
 mod services;
 mod summary;
 mod theme;
+mod wrap;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};

@@ -1,1 +1,141 @@
-//! To come.
+//! What keys do.
+
+use super::*;
+use crate::node::tests::{sample, snapshot};
+use sample::entry;
+
+fn press(app: &mut App, keys: &str) -> Option<Command> {
+    let code = |c| match c {
+        '\n' => KeyCode::Enter,
+        '\x1b' => KeyCode::Esc,
+        '\x08' => KeyCode::Backspace,
+        c => KeyCode::Char(c),
+    };
+    keys.chars().fold(None, |_, c| app.key(KeyEvent::from(code(c))))
+}
+
+fn ready() -> App {
+    let mut app = App::new("tty1".to_owned());
+    app.look(snapshot(sample::ready()));
+    app
+}
+
+#[test]
+fn power_needs_its_word() {
+    let mut app = ready();
+    assert_eq!(press(&mut app, "p"), None);
+    assert_eq!(press(&mut app, "\n"), None);
+    assert_eq!(press(&mut app, "power on\n"), None);
+    assert!(app.dialog.is_some());
+    assert_eq!(press(&mut app, "power\n"), None);
+    let power_off = Some(Command::Ask(Request::Power(PowerAction::PowerOff)));
+    assert_eq!(press(&mut app, "Power ofx\x08f\n"), power_off);
+    assert_eq!(app.dialog, None);
+    assert_eq!(
+        press(&mut app, "rreboot\n"),
+        Some(Command::Ask(Request::Power(PowerAction::Reboot)))
+    );
+}
+
+#[test]
+fn escape_leaves_a_dialog_and_nothing_happened() {
+    let mut app = ready();
+    assert_eq!(press(&mut app, "rreboot\x1b"), None);
+    assert_eq!(app.dialog, None);
+    assert_eq!(press(&mut app, "\n"), None);
+}
+
+#[test]
+fn the_token_goes_after_two_keys_only() {
+    let mut app = ready();
+    assert_eq!(press(&mut app, "nn"), None);
+    assert_eq!(press(&mut app, "ny"), Some(Command::Ask(Request::ForgetToken)));
+    app.look(snapshot(sample::idle()));
+    assert_eq!(press(&mut app, "ny"), None);
+}
+
+#[test]
+fn a_token_confirmed_elsewhere_takes_the_question_away() {
+    let mut app = ready();
+    press(&mut app, "n");
+    app.look(snapshot(sample::idle()));
+    assert_eq!(app.dialog, None);
+}
+
+#[test]
+fn pages_have_keys_and_q_has_none() {
+    let mut app = ready();
+    for (key, page) in [
+        ("2", Page::Boot),
+        ("3", Page::Services),
+        ("4", Page::Log),
+        ("1", Page::Summary),
+    ] {
+        press(&mut app, key);
+        assert_eq!(app.page, page);
+    }
+    app.key(KeyEvent::from(KeyCode::F(4)));
+    assert_eq!(app.page, Page::Log);
+    app.key(KeyEvent::from(KeyCode::Tab));
+    assert_eq!(app.page, Page::Summary);
+    app.key(KeyEvent::from(KeyCode::BackTab));
+    assert_eq!(app.page, Page::Log);
+    assert_eq!(press(&mut app, "q"), None);
+    assert_eq!((app.page, &app.dialog), (Page::Log, &None));
+    // The interrupt key of a terminal in raw mode is a key like any other.
+    assert_eq!(
+        app.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)),
+        None
+    );
+    let repaint = KeyEvent::new(KeyCode::Char('l'), KeyModifiers::CONTROL);
+    assert_eq!(app.key(repaint), Some(Command::Repaint));
+}
+
+#[test]
+fn equal_looks_need_no_painting() {
+    let mut app = ready();
+    assert!(!app.look(snapshot(sample::ready())));
+    assert!(app.look(snapshot(sample::degraded())));
+}
+
+fn shown(app: &App) -> Vec<u64> {
+    let mut sequences: Vec<u64> = app.log.upwards().map(|entry| entry.sequence).collect();
+    sequences.reverse();
+    sequences
+}
+
+#[test]
+fn the_log_stops_where_it_was_scrolled_to_and_follows_again() {
+    let mut app = ready();
+    app.page = Page::Log;
+    let line = |n| entry(n, if n % 2 == 0 { 6 } else { 3 }, "init", "x");
+    app.log((1..=6).map(line).collect());
+    app.key(KeyEvent::from(KeyCode::Up));
+    app.log((7..=8).map(line).collect());
+    assert_eq!(shown(&app), [1, 2, 3, 4, 5]);
+    app.key(KeyEvent::from(KeyCode::Down));
+    assert_eq!(shown(&app), [1, 2, 3, 4, 5, 6]);
+    assert!(!app.log.follows());
+    app.key(KeyEvent::from(KeyCode::Home));
+    assert_eq!(shown(&app), [1]);
+    press(&mut app, "sss");
+    app.key(KeyEvent::from(KeyCode::PageDown));
+    assert!(app.log.follows());
+    assert_eq!(shown(&app), [1, 3, 5, 7]);
+    app.log((9..3000).map(line).collect());
+    assert_eq!(app.log.upwards().count(), 1000);
+}
+
+#[test]
+fn long_pages_scroll_to_their_end_and_no_further() {
+    let mut app = ready();
+    app.size = (80, 8);
+    press(&mut app, "2");
+    app.key(KeyEvent::from(KeyCode::End));
+    let end = app.scroll;
+    assert!(end > 0);
+    app.key(KeyEvent::from(KeyCode::Down));
+    assert_eq!(app.scroll, end);
+    app.key(KeyEvent::from(KeyCode::Home));
+    assert_eq!(app.scroll, 0);
+}

@@ -1,1 +1,116 @@
-//! To come.
+//! What an operator is told about a node.
+
+#[path = "../../examples/fake_node/sample.rs"]
+pub mod sample;
+
+use sample::Sample;
+
+use super::*;
+
+/// The snapshot that a look at a pretended node gives, at noon.
+pub fn snapshot(sample: Sample) -> Snapshot {
+    let rejected = sample.rejected.iter();
+    Snapshot {
+        uptime_minutes: 192,
+        now_minutes: sample::NOON / 60_000_000,
+        load: Load {
+            cpu_percent: Some(12),
+            cpus: 4,
+            memory_mib: 6144,
+            used_mib: 1300,
+        },
+        init: Ok(InitFacts {
+            node: sample.node,
+            boot: sample.boot,
+            units: sample.units,
+        }),
+        vms: Ok(sample.vms),
+        local: Local {
+            fingerprint: Some(sample::FINGERPRINT.to_owned()),
+            first_token: sample.first_token,
+            listen: Some("0.0.0.0:8443".parse().unwrap()),
+            rejected: rejected
+                .map(|(line, why)| {
+                    format!("axion.config= on the kernel command line (inline) line {line}: {why}")
+                })
+                .collect(),
+        },
+    }
+}
+
+#[test]
+fn a_node_is_ready_booting_degraded_or_silent() {
+    assert_eq!(snapshot(sample::ready()).condition(), Condition::Ready);
+    assert_eq!(snapshot(sample::booting()).condition(), Condition::Booting);
+    assert_eq!(snapshot(sample::degraded()).condition(), Condition::Degraded);
+    assert_eq!(Snapshot::default().condition(), Condition::Unknown);
+}
+
+#[test]
+fn problems_are_said_in_words() {
+    assert!(snapshot(sample::ready()).problems().is_empty());
+    assert_eq!(
+        snapshot(sample::degraded()).problems(),
+        [
+            "Service agent exited with status 1 and is about to be started again",
+            "Boot task nvme_tcp failed: module nvme_tcp is not in this image",
+            "Machine config refused: axion.config= on the kernel command line (inline) line 3: unknown field \
+             `network.dsn`, expected one of `dns`, `search`, `interfaces`",
+            "VM db failed: killed by SIGKILL",
+        ]
+    );
+}
+
+#[test]
+fn a_silent_agent_is_a_problem_only_when_nothing_explains_it() {
+    let silent = || Err("Connection refused (os error 111)".to_owned());
+    let booting = Snapshot {
+        vms: silent(),
+        ..snapshot(sample::booting())
+    };
+    assert!(booting.problems().is_empty());
+    let degraded = Snapshot {
+        vms: silent(),
+        ..snapshot(sample::degraded())
+    };
+    assert!(
+        !degraded
+            .problems()
+            .iter()
+            .any(|problem| problem.starts_with("The agent"))
+    );
+    let ready = Snapshot {
+        vms: silent(),
+        ..snapshot(sample::ready())
+    };
+    assert_eq!(
+        ready.problems(),
+        [
+            "The agent does not answer (Connection refused (os error 111)). Running VMs go on. This console keeps trying."
+        ]
+    );
+    assert_eq!(ready.condition(), Condition::Degraded);
+    assert_eq!(ready.running_vms(), ["hello"]);
+}
+
+#[test]
+fn addresses_are_found_in_words_for_people() {
+    let found = |detail| addresses_in(detail).map(|ip| ip.to_string()).collect::<Vec<_>>();
+    assert_eq!(found("10.0.2.15/24 by DHCP"), ["10.0.2.15"]);
+    assert_eq!(
+        found("10.0.0.2/24, 2001:db8::2/64, no link"),
+        ["10.0.0.2", "2001:db8::2"]
+    );
+    assert!(found("fe80::1/64, 169.254.3.4/16, no link, asking/waiting").is_empty());
+}
+
+#[test]
+fn the_api_is_where_the_config_says() {
+    let mut node = snapshot(sample::ready());
+    assert_eq!(node.api_urls(), ["https://10.0.2.15:8443"]);
+    node.local.listen = Some("[2001:db8::7]:443".parse().unwrap());
+    assert_eq!(node.api_urls(), ["https://[2001:db8::7]:443"]);
+    node.local.listen = None;
+    node.init = Err("its socket is not there yet".to_owned());
+    assert!(node.api_urls().is_empty());
+}

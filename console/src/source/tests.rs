@@ -1,1 +1,99 @@
-//! To come.
+//! A look at a pretended node, over its real sockets.
+
+#[path = "../../examples/fake_node/serve.rs"]
+mod serve;
+
+use super::*;
+use crate::node::Condition;
+use crate::node::tests::sample;
+use serve::FakeNode;
+
+#[tokio::test]
+async fn a_look_finds_what_the_parts_say() {
+    let root = tempfile::tempdir().unwrap();
+    let (fake, _called) = FakeNode::start(root.path(), sample::degraded()).await;
+    let mut source = Source::new(root.path());
+    let seen = source.look().await;
+
+    let facts = seen.init.as_ref().unwrap();
+    assert_eq!(facts.node, sample::degraded().node);
+    assert_eq!(facts.boot, sample::degraded().boot);
+    assert_eq!(facts.units, sample::degraded().units);
+    assert_eq!(seen.vms.as_ref().unwrap(), &sample::degraded().vms);
+    assert_eq!(seen.local.fingerprint.as_deref(), Some(sample::FINGERPRINT));
+    assert_eq!(seen.local.listen, Some("0.0.0.0:8443".parse().unwrap()));
+    assert_eq!(seen.condition(), Condition::Degraded);
+    assert!(seen.load.memory_mib > 0 && seen.load.cpus > 0);
+
+    let first: Vec<u64> = source
+        .new_log_entries()
+        .await
+        .concat()
+        .iter()
+        .map(|e| e.sequence)
+        .collect();
+    assert_eq!(first, [1, 2, 3, 4, 5, 6, 7]);
+    fake.log_one_more_line();
+    let then: Vec<u64> = source
+        .new_log_entries()
+        .await
+        .concat()
+        .iter()
+        .map(|e| e.sequence)
+        .collect();
+    assert_eq!(then, [8]);
+}
+
+#[tokio::test]
+async fn parts_that_are_not_there_say_why_and_are_found_later() {
+    let root = tempfile::tempdir().unwrap();
+    let mut source = Source::new(root.path());
+    let seen = source.look().await;
+    assert_eq!(seen.init, Err("its socket is not there yet".to_owned()));
+    assert_eq!(seen.vms, Err("No such file or directory (os error 2)".to_owned()));
+    assert!(source.new_log_entries().await.is_empty());
+
+    let _fake = FakeNode::start(root.path(), sample::ready()).await;
+    assert!(source.look().await.init.is_ok());
+}
+
+#[tokio::test]
+async fn what_was_confirmed_is_carried_out() {
+    let root = tempfile::tempdir().unwrap();
+    let (_fake, mut called) = FakeNode::start(root.path(), sample::ready()).await;
+    let (request, requests) = mpsc::channel(4);
+    let (update, mut updates) = mpsc::channel(4);
+    let source = tokio::spawn(Source::new(root.path()).run(requests, update));
+
+    request.send(Request::Power(PowerAction::PowerOff)).await.unwrap();
+    request.send(Request::ForgetToken).await.unwrap();
+    let mut answers = Vec::new();
+    while answers.len() < 2 {
+        if let Update::Answer(text) = updates.recv().await.unwrap() {
+            answers.push(text);
+        }
+    }
+    assert_eq!(called.recv().await, Some("power off"));
+    assert_eq!(
+        answers,
+        [
+            "Powering off: everything is being stopped in order.",
+            "The token is no longer shown."
+        ]
+    );
+    assert!(!below(root.path(), paths::FIRST_TOKEN).exists());
+    // Nobody listens any more: the source ends.
+    drop(updates);
+    drop(request);
+    source.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_says_that_nothing_was_stopped() {
+    let root = tempfile::tempdir().unwrap();
+    let answer = Source::new(root.path()).stop_node(PowerAction::Reboot).await;
+    assert_eq!(
+        answer,
+        "Init did not do it: its socket is not there yet. Nothing was stopped."
+    );
+}

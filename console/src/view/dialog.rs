@@ -3,30 +3,34 @@
 use axion_api::host::PowerAction;
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::text::{Line, Span, Text};
-use ratatui::widgets::{Paragraph, Wrap};
+use ratatui::style::Style;
+use ratatui::text::Line;
+use ratatui::widgets::Paragraph;
 
-use super::Theme;
+use super::{Theme, wrap};
 use crate::app::{App, Dialog, confirmation};
 
 /// Columns of a dialog with its border.
 const WIDTH: u16 = 66;
 
+/// A line of a dialog.
+type Row = (String, Style);
+
 pub fn draw(frame: &mut Frame<'_>, dialog: &Dialog, app: &App, theme: &Theme) {
-    let (title, text) = match dialog {
+    let (title, rows) = match dialog {
         Dialog::Power { action, typed } => power(*action, typed, app, theme),
         Dialog::Token => token(theme),
     };
     let screen = frame.area();
     let width = WIDTH.min(screen.width);
-    let inner_width = usize::from(width.saturating_sub(2)).max(1);
-    let rows: usize = text
-        .lines
-        .iter()
-        .map(|line| line.width().div_ceil(inner_width).max(1))
-        .sum();
-    // A line that wraps at words may take a row more than its columns say.
-    let height = u16::try_from(rows + 3)
+    let room = usize::from(width.saturating_sub(4));
+    let wrapped = |(text, style): Row| {
+        let rows = wrap::words(&text, room).into_iter();
+        rows.map(move |row| Line::styled(format!(" {row}"), style))
+            .collect::<Vec<_>>()
+    };
+    let lines: Vec<Line<'_>> = rows.into_iter().flat_map(wrapped).collect();
+    let height = u16::try_from(lines.len() + 2)
         .unwrap_or(screen.height)
         .min(screen.height);
     let area = Rect {
@@ -36,10 +40,14 @@ pub fn draw(frame: &mut Frame<'_>, dialog: &Dialog, app: &App, theme: &Theme) {
         height,
     };
     let inner = theme.boxed(frame, area, title, theme.warn());
-    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }), inner);
+    // Where the screen is too low, what is to be typed stays in sight.
+    let hidden = u16::try_from(lines.len())
+        .unwrap_or(u16::MAX)
+        .saturating_sub(inner.height);
+    frame.render_widget(Paragraph::new(lines).scroll((hidden, 0)), inner);
 }
 
-fn power<'a>(action: PowerAction, typed: &str, app: &App, theme: &Theme) -> (&'static str, Text<'a>) {
+fn power(action: PowerAction, typed: &str, app: &App, theme: &Theme) -> (&'static str, Vec<Row>) {
     let (title, after) = match action {
         PowerAction::Reboot => ("Reboot this node?", "Then the machine starts again."),
         PowerAction::PowerOff => (
@@ -47,75 +55,68 @@ fn power<'a>(action: PowerAction, typed: &str, app: &App, theme: &Theme) -> (&'s
             "Then the machine stays off until somebody switches it on.",
         ),
     };
-    let mut lines = what_stops(app, theme);
-    lines.push(Line::from(after));
-    lines.push(Line::default());
-    lines.push(Line::from(vec![
-        Span::raw("Type "),
-        Span::styled(confirmation(action), theme.strong()),
-        Span::raw(" and press Enter. Esc goes back."),
-    ]));
-    lines.push(Line::from(vec![
-        Span::raw("> "),
-        Span::styled(format!("{typed}_"), theme.strong()),
-    ]));
-    (title, Text::from(lines))
+    let ask = format!(
+        "Type \"{}\" and press Enter. Esc goes back.",
+        confirmation(action)
+    );
+    let mut rows = what_stops(app, theme);
+    rows.push((after.to_owned(), Style::new()));
+    rows.push((String::new(), Style::new()));
+    rows.push((ask, theme.strong()));
+    rows.push((format!("> {typed}_"), theme.strong()));
+    (title, rows)
 }
 
-fn what_stops<'a>(app: &App, theme: &Theme) -> Vec<Line<'a>> {
-    let running = app.snapshot.running_vms();
-    let unknown = app.snapshot.vms.is_err() && app.snapshot.init.is_err();
-    let mut lines = match running.len() {
-        _ if unknown => vec![Line::styled(
-            "How many VMs run is not known: neither init nor the agent answers.",
+fn what_stops(app: &App, theme: &Theme) -> Vec<Row> {
+    let snapshot = &app.snapshot;
+    let running = snapshot.running_vms();
+    let first = match running.as_slice() {
+        _ if snapshot.vms.is_err() && snapshot.init.is_err() => (
+            "How many VMs run is not known: neither init nor the agent answers.".to_owned(),
             theme.bad(),
-        )],
-        0 => vec![Line::from("No VM runs.")],
-        1 => vec![Line::styled(
-            "1 running VM is asked to power off, and cut off if it does not:",
+        ),
+        [] => ("No VM runs.".to_owned(), Style::new()),
+        [name] => (
+            format!("1 running VM is asked to power off, and cut off if it does not: {name}"),
             theme.bad(),
-        )],
-        n => vec![Line::styled(
-            format!("{n} running VMs are asked to power off, and cut off if they do not:"),
+        ),
+        names => (
+            format!(
+                "{} running VMs are asked to power off, and cut off if they do not: {}",
+                names.len(),
+                listed(names)
+            ),
             theme.bad(),
-        )],
+        ),
     };
-    if !running.is_empty() {
-        lines.push(Line::from(format!("  {}", listed(&running))));
-    }
-    if app
-        .snapshot
+    let mut rows = vec![first];
+    if snapshot
         .init
         .as_ref()
         .is_ok_and(|facts| !facts.node.persistent_state)
     {
-        lines.push(Line::from(
-            "State is in memory only: VMs and settings are gone afterwards.",
-        ));
+        let lost = "State is in memory only: VMs and settings are gone afterwards.";
+        rows.push((lost.to_owned(), Style::new()));
     }
-    lines
+    rows
 }
 
 /// The first names, and how many there are besides.
 fn listed(names: &[&str]) -> String {
     let shown = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > 5 {
-        format!("{shown} and {} more", names.len() - 5)
-    } else {
-        shown
+    match names.len().saturating_sub(5) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
-fn token<'a>(theme: &Theme) -> (&'static str, Text<'a>) {
-    let lines = vec![
-        Line::from("The token is then removed from this node's memory. Nobody can"),
-        Line::from("show it again; only its hash stays."),
-        Line::default(),
-        Line::from(vec![
-            Span::raw("Press "),
-            Span::styled("y", theme.strong()),
-            Span::raw(" if it is noted, any other key to go back."),
-        ]),
-    ];
-    ("Is the token noted?", Text::from(lines))
+fn token(theme: &Theme) -> (&'static str, Vec<Row>) {
+    let gone =
+        "The token is then removed from this node's memory. Nobody can show it again; only its hash stays.";
+    let ask = "Press y if it is noted, any other key to go back.";
+    let rows = [(gone, Style::new()), ("", Style::new()), (ask, theme.strong())];
+    (
+        "Is the token noted?",
+        rows.map(|(text, style)| (text.to_owned(), style)).into(),
+    )
 }

@@ -8,6 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::Theme;
+use super::wrap::columns;
 use crate::app::App;
 
 pub fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
@@ -76,7 +77,7 @@ fn fold<'a>(line: &Line<'_>, width: usize) -> Vec<Line<'a>> {
     for span in &line.spans {
         let mut text = String::new();
         for character in span.content.chars() {
-            let columns = Span::raw(character.encode_utf8(&mut [0; 4]) as &str).width();
+            let columns = columns(character);
             if used + columns > width {
                 push(&mut rows, std::mem::take(&mut text), span.style);
                 rows.push(Line::default());

@@ -5,24 +5,20 @@ use axion_api::vm::VmState;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
-use ratatui::text::{Line, Span, Text};
-use ratatui::widgets::{Paragraph, Wrap};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
 
-use super::{Theme, log, services};
+use super::{Theme, log, services, wrap};
 use crate::app::App;
 
 /// Columns of the labels; a CA fingerprint fits behind them on 80.
 const LABEL: usize = 9;
 /// Columns from which services and VMs stand beside the facts.
 const WIDE: u16 = 120;
-/// Rows of the box around the first token.
-const TOKEN_ROWS: u16 = 4;
 
 pub fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
-    let token = app.snapshot.local.first_token.as_deref();
-    let problems = problem_text(app, theme);
-    // Half of the screen for problems at most: the rest still has to say how to reach the node.
-    let problem_rows = rows(&problems, area.width).min(area.height / 2);
+    let token = token_lines(app, theme, area.width);
+    let problems = problem_lines(app, theme, area.width);
     let facts = facts(app, theme);
     let wide = area.width >= WIDE;
     let beside = if wide {
@@ -30,65 +26,60 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     } else {
         Vec::new()
     };
-    let fact_rows = u16::try_from(facts.len().max(beside.len())).unwrap_or(u16::MAX);
     let [top, middle, below, rest] = Layout::vertical([
-        Constraint::Length(if token.is_some() { TOKEN_ROWS } else { 0 }),
-        Constraint::Length(problem_rows),
-        Constraint::Length(fact_rows),
+        Constraint::Length(if token.is_empty() { 0 } else { height(&token) + 2 }),
+        // Half of the screen for problems at most: the rest still has to say how to reach the node.
+        Constraint::Length(height(&problems).min(area.height / 2)),
+        Constraint::Length(height(&facts).max(height(&beside))),
         Constraint::Fill(1),
     ])
     .areas(area);
-    if let Some(token) = token {
-        token_box(frame, top, token, theme);
+    if !token.is_empty() {
+        let inner = theme.boxed(frame, top, "First API token: it opens this node", theme.warn());
+        frame.render_widget(Paragraph::new(token), inner);
     }
-    frame.render_widget(Paragraph::new(problems).wrap(Wrap { trim: true }), middle);
-    if wide {
-        let [left, right] = Layout::horizontal([Constraint::Length(81), Constraint::Min(0)]).areas(below);
-        frame.render_widget(Paragraph::new(facts), left);
-        frame.render_widget(Paragraph::new(beside), right);
-    } else {
-        frame.render_widget(Paragraph::new(facts), below);
-    }
+    frame.render_widget(Paragraph::new(problems), middle);
+    let [left, right] = Layout::horizontal([
+        Constraint::Length(if wide { 81 } else { below.width }),
+        Constraint::Min(0),
+    ])
+    .areas(below);
+    frame.render_widget(Paragraph::new(facts), left);
+    frame.render_widget(Paragraph::new(beside), right);
     log_tail(frame, rest, app, theme);
 }
 
-fn token_box(frame: &mut Frame<'_>, area: Rect, token: &str, theme: &Theme) {
-    let inner = theme.boxed(
-        frame,
-        area,
-        "First API token: it opens this node, note it now",
-        theme.warn(),
-    );
-    let text = vec![
-        Line::styled(format!(" {token}"), theme.strong()),
-        Line::from(" Press n when it is noted. After that it is never shown again."),
-    ];
-    frame.render_widget(Paragraph::new(text), inner);
+fn height(lines: &[Line<'_>]) -> u16 {
+    u16::try_from(lines.len()).unwrap_or(u16::MAX - 2)
 }
 
-fn problem_text<'a>(app: &App, theme: &Theme) -> Text<'a> {
-    let line = |problem| {
-        Line::from(vec![
-            Span::styled("! ", theme.bad()),
-            Span::styled(problem, theme.warn()),
-        ])
+/// The first token, whole on any screen: a part of it is of no use to anyone.
+fn token_lines<'a>(app: &App, theme: &Theme, width: u16) -> Vec<Line<'a>> {
+    let Some(token) = &app.snapshot.local.first_token else {
+        return Vec::new();
     };
-    app.snapshot.problems().into_iter().map(line).collect()
+    let room = usize::from(width.saturating_sub(2));
+    let note = "Note it now, then press n. After that it is never shown again.";
+    let token = wrap::words(token, room)
+        .into_iter()
+        .map(|row| Line::styled(row, theme.strong()));
+    token
+        .chain(wrap::words(note, room).into_iter().map(Line::from))
+        .collect()
 }
 
-/// Rows that `text` takes when wrapped at words, at most one more than it needs for each line.
-fn rows(text: &Text<'_>, width: u16) -> u16 {
-    let width = usize::from(width.max(1));
-    let of_line = |line: &Line<'_>| {
-        // Wrapping at words leaves some of each row empty; a tenth is ample.
-        let needed = line.width() + line.width() / 10;
-        if line.width() <= width {
-            1
-        } else {
-            needed.div_ceil(width)
-        }
+fn problem_lines<'a>(app: &App, theme: &Theme, width: u16) -> Vec<Line<'a>> {
+    let rows = |problem: String| {
+        let rows = wrap::words(&problem, usize::from(width.saturating_sub(2)));
+        rows.into_iter().enumerate().map(|(index, row)| {
+            let mark = if index == 0 { "! " } else { "  " };
+            Line::from(vec![
+                Span::styled(mark, theme.bad()),
+                Span::styled(row, theme.warn()),
+            ])
+        })
     };
-    u16::try_from(text.lines.iter().map(of_line).sum::<usize>()).unwrap_or(u16::MAX)
+    app.snapshot.problems().into_iter().flat_map(rows).collect()
 }
 
 fn facts<'a>(app: &'a App, theme: &Theme) -> Vec<Line<'a>> {

@@ -1,1 +1,268 @@
-//! To come.
+//! Screens as they look. `UPDATE_SCREENS=1 cargo test -p axion-console` writes the files in `screens/` anew: read the
+//! difference before you commit it.
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::style::Color;
+
+use super::*;
+use crate::app::Dialog;
+use crate::node::tests::{sample, snapshot};
+use axion_api::host::PowerAction;
+
+const COLOURED: &str = "xterm-256color";
+
+fn theme(term: &str, locale: &str, no_colour: bool) -> Theme {
+    Theme::of(|name| match name {
+        "TERM" => Some(term.to_owned()),
+        "LANG" => Some(locale.to_owned()),
+        "NO_COLOR" => no_colour.then(|| "1".to_owned()),
+        _ => None,
+    })
+}
+
+fn app(sample: sample::Sample, page: Page, size: (u16, u16)) -> App {
+    let mut app = App::new("ttyS0".to_owned());
+    app.log(sample.logs.clone());
+    app.look(snapshot(sample));
+    app.page = page;
+    app.size = size;
+    app
+}
+
+fn rendered(app: &App, theme: &Theme) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(app.size.0, app.size.1)).unwrap();
+    terminal.draw(|frame| draw(frame, app, theme)).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+fn text(buffer: &Buffer) -> String {
+    let rows = buffer.content.chunks(usize::from(buffer.area.width));
+    rows.map(|row| {
+        row.iter()
+            .map(|cell| cell.symbol())
+            .collect::<String>()
+            .trim_end()
+            .to_owned()
+            + "\n"
+    })
+    .collect()
+}
+
+fn assert_screen(name: &str, app: &App, theme: &Theme) {
+    let path = format!("{}/src/view/screens/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let screen = text(&rendered(app, theme));
+    if std::env::var_os("UPDATE_SCREENS").is_some() {
+        std::fs::write(&path, &screen).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(screen == expected, "{name} is now\n{screen}\nand was\n{expected}");
+}
+
+#[test]
+fn the_summary_of_a_ready_node() {
+    assert_screen(
+        "summary-80x24",
+        &app(sample::ready(), Page::Summary, (80, 24)),
+        &Theme::PLAIN,
+    );
+    assert_screen(
+        "summary-132x43",
+        &app(sample::ready(), Page::Summary, (132, 43)),
+        &theme("linux", "", false),
+    );
+    assert_screen(
+        "summary-40x12",
+        &app(sample::idle(), Page::Summary, (40, 12)),
+        &Theme::PLAIN,
+    );
+}
+
+#[test]
+fn the_summary_of_a_node_in_trouble() {
+    assert_screen(
+        "degraded-80x24",
+        &app(sample::degraded(), Page::Summary, (80, 24)),
+        &Theme::PLAIN,
+    );
+    assert_screen(
+        "booting-80x24",
+        &app(sample::booting(), Page::Summary, (80, 24)),
+        &Theme::PLAIN,
+    );
+    let mut silent = App::new("tty1".to_owned());
+    silent.snapshot.init = Err("its socket is not there yet".to_owned());
+    silent.snapshot.vms = Err("No such file or directory (os error 2)".to_owned());
+    assert_screen("silent-80x24", &silent, &Theme::PLAIN);
+}
+
+#[test]
+fn the_other_pages() {
+    assert_screen(
+        "boot-80x24",
+        &app(sample::degraded(), Page::Boot, (80, 24)),
+        &Theme::PLAIN,
+    );
+    assert_screen(
+        "services-80x24",
+        &app(sample::degraded(), Page::Services, (80, 24)),
+        &Theme::PLAIN,
+    );
+    assert_screen(
+        "services-40x12",
+        &app(sample::ready(), Page::Services, (40, 12)),
+        &Theme::PLAIN,
+    );
+    assert_screen(
+        "log-40x12",
+        &app(sample::degraded(), Page::Log, (40, 12)),
+        &Theme::PLAIN,
+    );
+}
+
+#[test]
+fn the_dialogs() {
+    let mut asking = app(sample::ready(), Page::Summary, (80, 24));
+    asking.dialog = Some(Dialog::Power {
+        action: PowerAction::PowerOff,
+        typed: "pow".to_owned(),
+    });
+    assert_screen("power-off-80x24", &asking, &Theme::PLAIN);
+    asking.dialog = Some(Dialog::Token);
+    assert_screen("token-80x24", &asking, &Theme::PLAIN);
+}
+
+#[test]
+fn colours_and_characters_are_those_of_the_terminal() {
+    let node = app(sample::degraded(), Page::Summary, (80, 24));
+    let coloured = |theme: &Theme| {
+        let plain = |cell: &ratatui::buffer::Cell| cell.fg == Color::Reset && cell.bg == Color::Reset;
+        !rendered(&node, theme).content.iter().all(plain)
+    };
+    assert!(coloured(&theme(COLOURED, "", false)));
+    assert!(coloured(&theme("vt220", "", false)));
+    for colourless in [
+        theme(COLOURED, "", true),
+        theme("vt100", "", false),
+        theme("dumb", "", false),
+        Theme::PLAIN,
+    ] {
+        assert!(!coloured(&colourless));
+    }
+    assert!(text(&rendered(&node, &theme("vt220", "C", false))).is_ascii());
+    assert!(!text(&rendered(&node, &theme(COLOURED, "C.UTF-8", false))).is_ascii());
+    assert!(!text(&rendered(&node, &theme("linux", "", false))).is_ascii());
+}
+
+#[test]
+fn only_the_sixteen_colours_are_used() {
+    for page in Page::ALL {
+        let node = app(sample::degraded(), page, (132, 43));
+        let beyond = |colour: Color| matches!(colour, Color::Rgb(..) | Color::Indexed(_));
+        let buffer = rendered(&node, &theme(COLOURED, "C.UTF-8", false));
+        assert!(
+            !buffer
+                .content
+                .iter()
+                .any(|cell| beyond(cell.fg) || beyond(cell.bg))
+        );
+    }
+}
+
+#[test]
+fn what_programs_print_cannot_reach_the_terminal() {
+    let mut node = app(sample::idle(), Page::Log, (80, 24));
+    node.log(vec![sample::entry(
+        9,
+        6,
+        "vm-evil",
+        "a\x1b[2Jb\u{9b}31mc\rd\u{202e}e\u{1F4A9}",
+    )]);
+    for theme in [Theme::PLAIN, theme("linux", "", false)] {
+        for page in [Page::Log, Page::Summary] {
+            node.page = page;
+            let buffer = rendered(&node, &theme);
+            assert!(
+                !buffer
+                    .content
+                    .iter()
+                    .any(|cell| cell.symbol().contains(char::is_control))
+            );
+        }
+    }
+}
+
+#[test]
+fn no_size_and_no_state_panics() {
+    let dialogs = [
+        None,
+        Some(Dialog::Token),
+        Some(Dialog::Power {
+            action: PowerAction::Reboot,
+            typed: String::new(),
+        }),
+    ];
+    let sizes = [
+        (1, 1),
+        (2, 3),
+        (9, 4),
+        (20, 5),
+        (40, 12),
+        (79, 23),
+        (119, 30),
+        (120, 8),
+        (250, 3),
+        (300, 100),
+    ];
+    for sample in [
+        sample::ready(),
+        sample::degraded(),
+        sample::booting(),
+        sample::idle(),
+    ] {
+        for (page, size) in Page::ALL
+            .into_iter()
+            .flat_map(|page| sizes.map(|size| (page, size)))
+        {
+            for dialog in &dialogs {
+                let mut node = app(sample.clone(), page, size);
+                node.dialog = dialog.clone();
+                node.scroll = last_scroll(&node);
+                rendered(&node, &Theme::PLAIN);
+                rendered(&node, &theme(COLOURED, "C.UTF-8", false));
+            }
+        }
+    }
+}
+
+#[test]
+fn durations_are_said_as_people_do() {
+    let words: Vec<String> = [0, 59, 192, 1439, 1440, 100_000].map(duration_words).to_vec();
+    assert_eq!(
+        words,
+        [
+            "0 min",
+            "59 min",
+            "3 h 12 min",
+            "23 h 59 min",
+            "1 d 0 h",
+            "69 d 10 h"
+        ]
+    );
+}
+
+#[test]
+fn words_are_kept_together_where_they_fit() {
+    assert_eq!(wrap::words("one two three", 7), ["one two", "three"]);
+    assert_eq!(wrap::words("a longword b", 5), ["a", "longw", "ord b"]);
+    assert_eq!(wrap::words("", 5), [""]);
+    assert_eq!(wrap::words("abc", 0), ["a", "b", "c"]);
+}
+
+#[test]
+fn the_token_is_whole_on_a_narrow_screen() {
+    let node = app(sample::ready(), Page::Summary, (30, 12));
+    let screen: String = text(&rendered(&node, &Theme::PLAIN)).replace(['|', '\n'], "");
+    assert!(screen.contains(&sample::ready().first_token.unwrap()), "{screen}");
+}

@@ -3,11 +3,14 @@
 use anyhow::{Context, Result, ensure};
 use axion_e2e::{SOON, boot};
 use axion_lab::machine::READY;
-use axion_lab::{Image, Node, Spec, Token};
+use axion_lab::{Image, Machine, Node, Spec, Token};
 
 const UNKNOWN_FIELD: &str = "version = 1\n\n[network]\ndsn = [\"10.0.2.3\"]\n";
 const WRONG_TYPE: &str = "hostname = \"typo\"\n[watchdog]\nenabled = \"yes\"\n";
 const WRONG_UNIT: &str = "[boot]\non_failure = \"halt\"\ncountdown = \"30 parsecs\"\n";
+
+/// Title of the box that the console shows the token in.
+const TOKEN_TITLE: &str = "First API token";
 
 #[test]
 fn an_unknown_field_is_named_and_the_other_documents_count() -> Result<()> {
@@ -37,7 +40,7 @@ fn with_nothing_but_bad_documents_the_node_is_reachable_on_defaults() -> Result<
     names(rejected.first(), &["AXION-CFG", "line 3", "enabled"])?;
     names(rejected.get(1), &["inline", "line 3", "30 parsecs"])?;
     machine.log().wait_for("30 parsecs", SOON)?;
-    Ok(())
+    the_token_is_shown_until_it_is_noted(&machine, &node)
 }
 
 fn rejected(node: &Node) -> Result<Vec<String>> {
@@ -53,18 +56,32 @@ fn names(rejected: Option<&String>, parts: &[&str]) -> Result<()> {
 }
 
 /// The token that the agent made itself, as a person reads it off the console.
-fn token_of_the_console(machine: &axion_lab::Machine) -> Result<Token> {
-    let screen = machine.screen().wait_for("oken", SOON)?;
-    let line = screen
+fn token_of_the_console(machine: &Machine) -> Result<Token> {
+    let screen = machine.screen().wait_for(TOKEN_TITLE, SOON)?;
+    let box_line = screen
         .lines()
-        .find(|line| line.contains("oken"))
-        .unwrap_or_default();
-    let word = line
+        .skip_while(|line| !line.contains(TOKEN_TITLE))
+        .nth(1);
+    let word = box_line
+        .unwrap_or_default()
         .split_whitespace()
-        .map(|word| word.trim_matches('│'))
-        .filter(|word| word.len() > 20)
-        .next_back();
-    Ok(Token::new(word.with_context(|| {
-        format!("no token on the console:\n{screen}")
-    })?))
+        .max_by_key(|word| word.len());
+    Ok(Token::new(
+        word.with_context(|| format!("no token in its box:\n{screen}"))?,
+    ))
+}
+
+/// Noted, it goes from the console for good, and still opens the node.
+fn the_token_is_shown_until_it_is_noted(machine: &Machine, node: &Node) -> Result<()> {
+    machine.screen().press("n")?;
+    machine.screen().wait_for("Is the token noted?", SOON)?;
+    machine.screen().press("y")?;
+    let token = node.endpoint().token.clone();
+    machine
+        .screen()
+        .wait_until("a console without the token", SOON, |s| {
+            !s.contains(TOKEN_TITLE) && !s.contains(&token)
+        })?;
+    node.call(node.client().host())?;
+    Ok(())
 }

@@ -3,7 +3,9 @@
 use anyhow::{Result, ensure};
 use axion_e2e::{SOON, boot};
 use axion_lab::screen::key;
-use axion_lab::{Display, Spec};
+use axion_lab::{Display, Machine, Node, Spec};
+
+const QUESTION: &str = "Power this node off?";
 
 #[test]
 fn the_console_shows_the_node_and_powers_it_off() -> Result<()> {
@@ -13,26 +15,68 @@ fn the_console_shows_the_node_and_powers_it_off() -> Result<()> {
             .display(Display::Text)
             .config_with_token(config),
     )?;
-    let fingerprint = node.fingerprint().to_string();
-    let start = fingerprint.get(..23).unwrap_or_default();
+    the_serial_line_shows_how_to_reach_it(&machine, &node)?;
+    the_screen_shows_the_same_and_has_a_keyboard(&machine, &node)?;
+    phases_have_their_times(&machine)?;
+    a_slip_does_not_power_off(&machine, &node)?;
+    the_written_word_does(&machine)
+}
 
-    let screen = machine.screen().wait_for("10.0.2.15", SOON)?;
-    for part in ["rack7", start, "agent"] {
+fn the_serial_line_shows_how_to_reach_it(machine: &Machine, node: &Node) -> Result<()> {
+    let screen = machine.screen().wait_for("https://10.0.2.15:8443", SOON)?;
+    let fingerprint = node.fingerprint().to_string();
+    for part in ["rack7", fingerprint.as_str(), "not set by NTP", "in memory only"] {
         ensure!(
             screen.contains(part),
             "`{part}` is not on the serial console:\n{screen}"
         );
     }
-    let vga = machine.wait_vga("10.0.2.15", SOON)?;
-    for part in ["rack7", start] {
-        ensure!(vga.contains(part), "`{part}` is not on the screen:\n{vga}");
-    }
+    Ok(())
+}
 
+fn the_screen_shows_the_same_and_has_a_keyboard(machine: &Machine, node: &Node) -> Result<()> {
+    let screen = machine.wait_vga("https://10.0.2.15:8443", SOON)?;
+    let fingerprint = node.fingerprint().to_string();
+    for part in ["rack7", fingerprint.as_str()] {
+        ensure!(screen.contains(part), "`{part}` is not on the screen:\n{screen}");
+    }
+    machine.press_keys(&["3"])?;
+    machine.wait_vga("console@ttyS0", SOON)?;
+    machine.screendump("services")?;
+    Ok(())
+}
+
+fn phases_have_their_times(machine: &Machine) -> Result<()> {
+    machine.screen().press("2")?;
+    machine.screen().wait_for("kernel, until init starts", SOON)?;
+    machine.screen().press("1")?;
+    machine.screen().wait_for("not set by NTP", SOON)?;
+    Ok(())
+}
+
+fn a_slip_does_not_power_off(machine: &Machine, node: &Node) -> Result<()> {
     machine.screen().press("p")?;
-    machine.screen().wait_until("a question about power", SOON, |s| {
-        s.to_lowercase().contains("power off")
-    })?;
+    machine.screen().wait_for(QUESTION, SOON)?;
+    machine.screen().press("yes")?;
+    machine.screen().wait_for("> yes", SOON)?;
+    machine.screen().press(key::ENTER)?;
+    machine
+        .screen()
+        .wait_until("the question without an answer", SOON, |s| s.contains("> _"))?;
     machine.screen().press(key::ESCAPE)?;
+    machine
+        .screen()
+        .wait_until("the page without a question", SOON, |s| !s.contains(QUESTION))?;
     node.call(node.client().health())?;
+    Ok(())
+}
+
+fn the_written_word_does(machine: &Machine) -> Result<()> {
+    machine.screen().press("p")?;
+    machine.screen().wait_for(QUESTION, SOON)?;
+    machine.screen().press("power off")?;
+    machine.screen().press(key::ENTER)?;
+    machine.log().wait_for("axion: init: powering off", SOON)?;
+    ensure!(machine.wait_exit()?.success());
     Ok(())
 }

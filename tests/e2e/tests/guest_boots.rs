@@ -82,7 +82,7 @@ fn the_power_button_ends_it(node: &Node) -> Result<()> {
 }
 
 fn a_deleted_vm_is_gone(node: &Node) -> Result<()> {
-    node.axctl(&["vm", "delete", "hello", "--yes"])?;
+    node.axctl(&["vm", "delete", "hello"])?;
     let error = node
         .attempt(node.client().vm("hello"))
         .err()

@@ -64,3 +64,6 @@ pub enum Command {
     /// Print a shell's completion script
     Completion(completion::Completion),
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,8 @@ pub enum Command {
     Boot,
     /// What init runs
     Units,
+    /// What runs in user space
+    Processes,
     /// The machine config in force and where each value came from
     Config,
     /// The node's log: kernel, init, services
@@ -33,7 +35,7 @@ pub enum Command {
         #[arg(long, short)]
         follow: bool,
         /// Lines to begin with
-        #[arg(long, short = 'n', default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        #[arg(long, short = 'n', default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
         lines: u32,
     },
     /// Restart a unit; the VMs go on running whatever it is
@@ -69,6 +71,10 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
         Command::Units => {
             let units = client.units().await?;
             output.show(&units, |style| render::host::units(&units, now_us(), style))
+        }
+        Command::Processes => {
+            let processes = client.processes().await?;
+            output.show(&processes, |style| render::host::processes(&processes, style))
         }
         Command::Config => {
             let config = client.config().await?;

@@ -19,6 +19,9 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use super::request::{self, Call};
 use super::{Client, Error};
 
+/// Most that one message carries, bytes; the node refuses messages of more than 64 KiB.
+const PIECE: usize = 16 << 10;
+
 /// A VM's console, both ways. Reading ends when the node closes the console; shutting the write side down closes both.
 #[derive(Debug)]
 pub struct ConsoleStream {
@@ -95,12 +98,13 @@ impl AsyncRead for ConsoleStream {
 
 impl AsyncWrite for ConsoleStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let piece = bytes.get(..PIECE).unwrap_or(bytes);
         let mut socket = Pin::new(&mut self.socket);
         ready!(socket.as_mut().poll_ready(cx)).map_err(io_error)?;
         socket
-            .start_send(Message::Binary(Bytes::copy_from_slice(bytes)))
+            .start_send(Message::Binary(Bytes::copy_from_slice(piece)))
             .map_err(io_error)?;
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(Ok(piece.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

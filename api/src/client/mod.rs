@@ -20,6 +20,8 @@ mod events;
 mod image;
 mod request;
 mod sse;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
 //! Which node a command is for, and by what proof.
 
 mod contexts;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 

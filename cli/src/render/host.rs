@@ -1,6 +1,6 @@
 //! The node itself.
 
-use axion_api::host::{BootReport, Host, HostConfig, Phase, UnitState, UnitStatus};
+use axion_api::host::{BootReport, Host, HostConfig, Phase, Process, UnitState, UnitStatus};
 use axion_api::init::Outcome;
 use axion_core::topology::Topology;
 
@@ -26,7 +26,7 @@ pub fn show(host: &Host, style: &Style) -> String {
         &[
             ("Host", host.hostname.clone()),
             ("Axion", format!("{} on Linux {}", host.version, host.kernel)),
-            ("Addresses", host.addresses.join(" ")),
+            ("Network", host.addresses.join(" ")),
             ("CA", host.ca_fingerprint.clone()),
             ("Machine", host.machine_id.clone()),
             ("Boot", host.boot_id.clone()),
@@ -236,6 +236,31 @@ pub fn units(units: &[UnitStatus], now_us: u64, style: &Style) -> String {
             unit.restarts.to_string().into(),
             (&unit.description).into(),
             unit.exit.as_deref().unwrap_or_default().into(),
+        ]);
+    }
+    table.render(style)
+}
+
+/// What runs in user space.
+pub fn processes(processes: &[Process], style: &Style) -> String {
+    let mut table = Table::new([
+        right("PID"),
+        left("NAME"),
+        left("STATE"),
+        right("THREADS"),
+        right("RESIDENT"),
+        right("CPU TIME"),
+        shrinking("CGROUP"),
+    ]);
+    for process in processes {
+        table.row([
+            process.pid.to_string().into(),
+            (&process.name).into(),
+            process.state.to_string().into(),
+            process.threads.to_string().into(),
+            bytes(process.resident_bytes).into(),
+            format!("{} ms", process.cpu_ms).into(),
+            (&process.cgroup).into(),
         ]);
     }
     table.render(style)

@@ -8,6 +8,8 @@ pub mod host;
 pub mod image;
 pub mod log;
 mod table;
+#[cfg(test)]
+mod tests;
 pub mod vm;
 
 use std::time::{Duration, UNIX_EPOCH};

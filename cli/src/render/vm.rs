@@ -34,7 +34,6 @@ pub fn list(vms: &[Vm], now_us: u64, style: &Style) -> String {
         right("FOR"),
         right("CPUS"),
         right("MEMORY"),
-        left("HUGEPAGES"),
         shrinking("LAST EXIT"),
     ]);
     for vm in vms {
@@ -44,7 +43,6 @@ pub fn list(vms: &[Vm], now_us: u64, style: &Style) -> String {
             age(now_us, vm.status.since_unix_us).into(),
             vm.spec.cpus.to_string().into(),
             vm.spec.memory.to_string().into(),
-            hugepages(vm.spec.hugepages).into(),
             vm.status.exit.as_deref().unwrap_or_default().into(),
         ]);
     }
@@ -78,7 +76,10 @@ pub fn show(vm: &Vm, style: &Style) -> String {
             ),
             ("Kernel", vm.spec.boot.kernel.0.clone()),
             ("Initrd", vm.spec.boot.initrd.0.clone()),
-            ("Arguments", vm.spec.boot.cmdline.clone()),
+            (
+                "Cmdline",
+                or_dash(Some(&vm.spec.boot.cmdline).filter(|text| !text.is_empty())),
+            ),
             ("Restart", restart.to_owned()),
             ("Revision", vm.revision.to_string()),
         ],

@@ -2,6 +2,8 @@
 
 mod console;
 mod create;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::time::Duration;

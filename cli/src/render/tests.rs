@@ -1,0 +1,266 @@
+//! What people see, to the letter, on a terminal of 80 columns.
+
+use axion_api::event::{Event, What};
+use axion_api::host::{
+    BootReport, ConfigValue, Host, HostConfig, LogEntry, Memory, Phase, Process, UnitState, UnitStatus,
+};
+use axion_api::init::{Outcome, Task};
+use axion_api::vm::{DesiredState, HugepageSize, Image, Vm, VmSpec, VmState, VmStatus};
+use axion_core::quantity::ByteSize;
+use axion_core::topology::{Cpu, CpuModel, Disk, Hugepages, Nic, NumaNode, Topology};
+
+use super::*;
+use crate::context::Listed;
+
+const SCREEN: Style = Style {
+    width: Some(80),
+    colour: false,
+};
+const COLOURS: Style = Style {
+    width: Some(80),
+    colour: true,
+};
+const PIPE: Style = Style {
+    width: None,
+    colour: false,
+};
+/// 2026-11-23 12:00:00 UTC.
+const NOON: u64 = 1_795_435_200_000_000;
+const SECOND: u64 = 1_000_000;
+
+#[track_caller]
+fn assert_screen(text: &str, expected: &str) {
+    assert_eq!(text, expected.strip_prefix('\n').unwrap_or(expected), "\n{text}");
+    for line in text.lines() {
+        assert!(measure_text_width(line) <= 80, "too wide: {line}");
+    }
+}
+
+fn vm(name: &str, state: VmState, exit: Option<&str>) -> Vm {
+    Vm {
+        name: name.to_owned(),
+        revision: 7,
+        spec: VmSpec {
+            cpus: 4,
+            memory: ByteSize(8 << 30),
+            hugepages: HugepageSize::TwoMiB,
+            ..VmSpec::default()
+        },
+        desired: DesiredState::Running,
+        status: VmStatus {
+            state,
+            pid: Some(412),
+            since_unix_us: NOON - 185 * SECOND,
+            exit: exit.map(str::to_owned),
+        },
+    }
+}
+
+fn unit(name: &str, state: UnitState, exit: Option<&str>) -> UnitStatus {
+    UnitStatus {
+        name: name.to_owned(),
+        description: "The node agent: REST API, virtual machines".to_owned(),
+        transient: false,
+        state,
+        pid: Some(77),
+        restarts: 2,
+        since_unix_us: NOON - 7200 * SECOND,
+        exit: exit.map(str::to_owned),
+        exit_status: None,
+    }
+}
+
+fn phase(stage: u8, name: &str, start_us: u64, error: Option<&str>) -> Phase {
+    Phase {
+        stage,
+        name: name.to_owned(),
+        start_us,
+        duration_us: 4_250,
+        outcome: if error.is_some() {
+            Outcome::Degraded
+        } else {
+            Outcome::Ok
+        },
+        tasks: vec![Task {
+            name: "ntp".to_owned(),
+            essential: false,
+            duration_us: 4_000,
+            error: error.map(str::to_owned),
+        }],
+    }
+}
+
+#[test]
+fn vms() {
+    // The longest name that there is.
+    let vms = [
+        vm("web", VmState::Running, None),
+        vm(
+            "database-of-the-simulation-group-standby",
+            VmState::Failed,
+            Some("killed by SIGKILL after a long story"),
+        ),
+    ];
+    assert_screen(
+        &vm::list(&vms, NOON, &SCREEN),
+        r"
+NAME                                      STATE     FOR  CPUS  MEMORY  LAST EXIT
+web                                       running  3min     4    8GiB
+database-of-the-simulation-group-standby  failed   3min     4    8GiB  killed b…
+");
+}
+
+#[test]
+fn units() {
+    let units = [
+        unit("agent", UnitState::Running, None),
+        unit("vm-web", UnitState::Failed, Some("exited with status 1")),
+    ];
+    assert_screen(
+        &host::units(&units, NOON, &SCREEN),
+        r"
+UNIT    STATE    FOR  PID  RESTARTS  DESCRIPTION            LAST EXIT
+agent   running   2h   77         2  The node agent: REST…
+vm-web  failed    2h   77         2  The node agent: REST…  exited with status 1
+",
+    );
+}
+
+#[test]
+fn processes() {
+    let process = Process {
+        pid: 1,
+        name: "axion-init".to_owned(),
+        cgroup: "/".to_owned(),
+        state: 'S',
+        threads: 4,
+        resident_bytes: 9 << 20,
+        cpu_ms: 310,
+    };
+    assert_screen(
+        &host::processes(&[process], &SCREEN),
+        r"
+PID  NAME        STATE  THREADS  RESIDENT  CPU TIME  CGROUP
+  1  axion-init  S            4  9.00 MiB    310 ms  /
+",
+    );
+}
+
+#[test]
+fn a_config() {
+    let value = |key: &str, value: &str, source: &str| ConfigValue {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        source: source.to_owned(),
+        change: "restart-service".to_owned(),
+    };
+    let config = HostConfig {
+        values: vec![
+            value(
+                "hostname",
+                "\"node1\"",
+                "axion.config= on the kernel command line (inline)",
+            ),
+            value(
+                "time.ntp",
+                "[\"0.debian.pool.ntp.org\", \"1.debian.pool.ntp.org\"]",
+                "default",
+            ),
+        ],
+        rejected: vec!["axion.toml on the AXION-CFG volume (vda1) line 3: unknown field `ntpd`".to_owned()],
+    };
+    assert_screen(
+        &host::config(&config, &SCREEN),
+        r#"
+KEY       VALUE                       SOURCE                     CHANGE
+hostname  "node1"                     axion.config= on the ker…  restart-service
+time.ntp  ["0.debian.pool.ntp.org",…  default                    restart-service
+
+refused: axion.toml on the AXION-CFG volume (vda1) line 3: unknown field `ntpd`
+"#,
+    );
+}
+
+#[test]
+fn images_and_contexts() {
+    let image = Image {
+        digest: format!("sha256:{}", "1f".repeat(32)),
+        size: 7 << 20,
+    };
+    // A name that is cut is no name: this one line may be wider than the terminal.
+    assert_eq!(
+        image::list(&[image], &SCREEN),
+        format!("    SIZE  DIGEST\n7.00 MiB  sha256:{}\n", "1f".repeat(32))
+    );
+    let listed = Listed {
+        name: "lab".to_owned(),
+        server: "https://10.0.0.5:8443".to_owned(),
+        current: true,
+        trust: format!("sha256:{}", "1f".repeat(32)),
+    };
+    assert_screen(
+        &context::list(&[listed], &SCREEN),
+        r"
+   NAME  SERVER                 TRUST
+*  lab   https://10.0.0.5:8443  sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f…
+",
+    );
+}
+
+#[test]
+fn log_lines_and_events() {
+    let entry = LogEntry {
+        sequence: 1,
+        unix_us: NOON + 1234,
+        severity: 3,
+        source: "agent".to_owned(),
+        message: "a guest said \u{1b}]0;owned\u{7}".to_owned(),
+    };
+    assert_eq!(
+        log::line(&entry, &SCREEN),
+        "2026-11-23T12:00:00.001Z agent: a guest said \u{FFFD}]0;owned\u{FFFD}"
+    );
+    assert!(log::line(&entry, &COLOURS).contains("\u{1b}[31m"));
+    let line = |what| {
+        event::line(
+            &Event {
+                sequence: 1,
+                unix_us: NOON,
+                what,
+            },
+            &SCREEN,
+        )
+    };
+    let time = "2026-11-23T12:00:00.000Z";
+    for (what, expected) in [
+        (
+            What::Vm(vm("web", VmState::Failed, Some("killed by SIGKILL"))),
+            "vm web failed (killed by SIGKILL)",
+        ),
+        (
+            What::VmDeleted {
+                name: "web".to_owned(),
+            },
+            "vm web deleted",
+        ),
+        (
+            What::Unit(unit("agent", UnitState::BackOff, None)),
+            "unit agent back-off",
+        ),
+        (What::Phase(phase(2, "time", 0, None)), "phase time ok in 4.2 ms"),
+        (What::Lost { count: 3 }, "3 events were lost"),
+    ] {
+        assert_eq!(line(what), format!("{time} {expected}"));
+    }
+}
+
+#[test]
+fn times_of_any_value() {
+    assert_eq!(age(NOON, NOON + 5), "0s", "the node's clock may be ahead");
+    assert_eq!(age(NOON, NOON - 59 * SECOND), "59s");
+    assert_eq!(age(NOON, NOON - 90 * SECOND), "1min");
+    assert_eq!(age(NOON, 0), "20780d");
+    assert_eq!(moment(u64::MAX), "?");
+    assert_eq!(milliseconds(950), "0.9 ms");
+    assert_eq!(milliseconds(12_345), "12 ms");
+}

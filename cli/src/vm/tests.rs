@@ -1,0 +1,94 @@
+use axion_api::vm::{DesiredState, Vm, VmSpec, VmState, VmStatus};
+
+use super::console::{Escape, Typed};
+use super::create::Image;
+use super::wait::{Goal, Progress, progress};
+
+fn vm(state: VmState, desired: DesiredState, since_unix_us: u64) -> Vm {
+    Vm {
+        name: "web".to_owned(),
+        revision: 1,
+        spec: VmSpec::default(),
+        desired,
+        status: VmStatus {
+            state,
+            pid: None,
+            since_unix_us,
+            exit: None,
+        },
+    }
+}
+
+#[test]
+fn waiting_for_a_vm() {
+    use DesiredState::{Running as On, Stopped as Off};
+    use VmState::{Failed, Running, Starting, Stopped, Stopping};
+    let before = vm(Failed, Off, 1);
+    for (goal, now, expected) in [
+        (Goal::Running, vm(Stopped, On, 1), Progress::Pending),
+        (Goal::Running, vm(Starting, On, 2), Progress::Pending),
+        (Goal::Running, vm(Running, On, 3), Progress::Done),
+        // It was so before; nothing has happened yet.
+        (Goal::Running, vm(Failed, On, 1), Progress::Pending),
+        (Goal::Running, vm(Failed, On, 2), Progress::Missed),
+        // The guest was quicker than we looked.
+        (Goal::Running, vm(Stopped, Off, 2), Progress::Missed),
+        (Goal::Stopped, vm(Running, Off, 2), Progress::Pending),
+        (Goal::Stopped, vm(Stopping, Off, 2), Progress::Pending),
+        (Goal::Stopped, vm(Stopped, Off, 2), Progress::Done),
+        (Goal::Stopped, vm(Failed, Off, 2), Progress::Done),
+    ] {
+        assert_eq!(
+            progress(goal, &before, &now),
+            expected,
+            "{goal:?} {:?} {:?}",
+            now.status.state,
+            now.desired
+        );
+    }
+}
+
+fn typed(send: &[u8], help: bool, leave: bool) -> Typed {
+    Typed {
+        send: send.to_vec(),
+        help,
+        leave,
+    }
+}
+
+#[test]
+fn escapes_among_the_keys() {
+    for (keys, expected) in [
+        (&b"ls\r"[..], typed(b"ls\r", false, false)),
+        (b"\x1dq", typed(b"", false, true)),
+        (b"a\x1dqb", typed(b"a", false, true)),
+        (b"\x1d.", typed(b"", false, true)),
+        (b"\x1d?x", typed(b"x", true, false)),
+        (b"\x1d]\x1d\x1d", typed(b"\x1d\x1d", false, false)),
+        (b"\x1dx", typed(b"\x1dx", false, false)),
+        (b"\x03\x1a\xff", typed(b"\x03\x1a\xff", false, false)),
+    ] {
+        assert_eq!(Escape::default().feed(keys), expected, "{keys:?}");
+    }
+}
+
+#[test]
+fn an_escape_may_come_in_two_reads() {
+    let mut escape = Escape::default();
+    assert_eq!(escape.feed(b"\x1d"), typed(b"", false, false));
+    assert_eq!(escape.feed(b"q"), typed(b"", false, true));
+}
+
+#[test]
+fn images_are_words_digests_or_files() {
+    let known = |text: &str| Image::Known(text.to_owned());
+    for (text, expected) in [
+        ("builtin", known("builtin")),
+        ("none", known("none")),
+        ("sha256:00", known("sha256:00")),
+        ("./builtin", Image::File("./builtin".into())),
+        ("vmlinux", Image::File("vmlinux".into())),
+    ] {
+        assert_eq!(text.parse::<Image>().unwrap(), expected);
+    }
+}

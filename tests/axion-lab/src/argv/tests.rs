@@ -37,7 +37,7 @@ fn the_plain_machine() {
     for part in [
         "-nodefaults -no-user-config -name m -M q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt",
         "-smp 2,sockets=1,cores=2,threads=1 -m 2048M",
-        "-kernel /image/vmlinuz -initrd /image/initramfs.cpio -append console=ttyS1 axion.log=ttyS1",
+        "-kernel /image/vmlinuz -initrd /image/initramfs.cpio -append console=ttyS1 axion.log=ttyS1 no_timer_check",
         "-chardev socket,id=ttyS0,path=/tmp/c",
         "-serial chardev:ttyS0 -serial chardev:ttyS1",
         "hostfwd=tcp:127.0.0.1:18443-:8443 -device virtio-net-pci,netdev=net0,romfile=",

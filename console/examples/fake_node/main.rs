@@ -19,13 +19,14 @@ use std::time::Duration;
 async fn main() {
     let mut arguments = std::env::args().skip(1);
     let root = PathBuf::from(arguments.next().expect("give a directory to make the node in"));
-    let node = match arguments.next().as_deref() {
+    let state = arguments.next();
+    let node = match state.as_deref() {
         Some("degraded") => sample::degraded(),
         Some("booting") => sample::booting(),
         Some("idle") => sample::idle(),
         _ => sample::ready(),
     };
-    let talkative = node.talkative;
+    let talkative = state.as_deref() != Some("idle");
     let (fake, mut calls) = serve::FakeNode::start(&root, node).await;
     println!("a pretended node is below {}", root.display());
     loop {

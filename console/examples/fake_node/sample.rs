@@ -17,8 +17,6 @@ pub struct Sample {
     pub logs: Vec<LogEntry>,
     pub first_token: Option<String>,
     pub rejected: Vec<(usize, String)>,
-    /// Whether it logs a line every now and then.
-    pub talkative: bool,
 }
 
 pub const FINGERPRINT: &str = "sha256:3f1d2c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f00f";
@@ -152,7 +150,6 @@ pub fn ready() -> Sample {
         ],
         first_token: Some("axt_Yk3vQ0n8s5Jc1u7R2pXo9LwZ4tBhE6dGmKfA0iNSyUM".to_owned()),
         rejected: Vec::new(),
-        talkative: true,
     }
 }
 
@@ -160,7 +157,6 @@ pub fn ready() -> Sample {
 pub fn idle() -> Sample {
     Sample {
         first_token: None,
-        talkative: false,
         ..ready()
     }
 }

@@ -122,10 +122,8 @@ async fn serve_init(
         };
         let connection = zbus::connection::Builder::unix_stream(stream)
             .server(zbus::Guid::generate())
-            .unwrap()
             .p2p()
             .serve_at(PATH, init)
-            .unwrap()
             .build()
             .await;
         peers.extend(connection);

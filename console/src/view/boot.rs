@@ -38,7 +38,7 @@ fn phase_lines<'a>(phase: &'a Phase, theme: &Theme) -> Vec<Line<'a>> {
     let head = row(
         phase.start_us,
         phase.duration_us,
-        format!("{}{outcome}", phase.name),
+        &format!("{}{outcome}", phase.name),
     )
     .style(style);
     let tasks = phase.tasks.iter().flat_map(|task| task_lines(task, theme));

@@ -7,19 +7,20 @@ use crate::{api, completion, config, context, host, image, login, node, token, v
 
 const EXAMPLES: &str = "\
 Examples:
-  axctl login https://10.0.0.5           log in; compare the fingerprint with the node's console
-  axctl host show                        what the node is
-  axctl vm run hello --console           run the built-in guest and attach to its console
-  axctl vm list -o json                  for programs
-  axctl host logs -f                     follow the node's log
+  axctl login https://10.0.0.5     save a node and prove that it is the right one
+  axctl host show                  what the node is
+  axctl vm run hello --console     run the built-in guest, attach to its console
+  axctl vm list -o json            for programs
+  axctl host logs -f               follow the node's log
 
-Which node: --context, else --server (with --fingerprint and a token), else the local socket when run
-on a node, else the context that `axctl login` or `axctl context use` chose last.
+Which node: --context, else --server (with --fingerprint and a token), else the
+local socket when run on a node, else the context that `axctl login` or
+`axctl context use` chose last.
 
 Exit status:
-  0  done                          3  the node cannot be reached or does not know you
-  1  the request failed            4  no such thing
-  2  wrong usage                   5  conflict: it exists, or its state does not allow that";
+  0  done                     3  node out of reach, or it does not know you
+  1  the request failed       4  no such thing
+  2  wrong usage              5  conflict: it exists, or its state forbids it";
 
 /// Runs an Axion node and the virtual machines on it.
 #[derive(Debug, Parser)]

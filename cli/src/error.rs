@@ -32,6 +32,9 @@ pub enum Error {
     /// A machine config document has a mistake.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The name of a VM to be made is taken.
+    #[error("there is a VM `{0}` already")]
+    Exists(String),
     /// A VM did not become what was waited for.
     #[error("{name} is {state}{}", reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default())]
     Vm {
@@ -82,6 +85,7 @@ impl Error {
         match self {
             Self::Usage(_) | Self::NoContext(_) | Self::Contexts { .. } => 2,
             Self::NoNode => 3,
+            Self::Exists(_) => 5,
             Self::Client(error) => client_exit_code(error),
             _ => 1,
         }
@@ -100,6 +104,11 @@ impl Error {
                 "`axctl login https://ADDRESS` saves a node; --server names one for a single command"
             }
             Self::NoContext(_) => "`axctl context list` shows the saved ones",
+            Self::Exists(name) => {
+                return Some(format!(
+                    "`axctl vm start {name}` starts it, `axctl vm delete {name}` makes room"
+                ));
+            }
             Self::Vm { name, .. } => {
                 return Some(format!(
                     "`axctl vm show {name}` shows its state, `axctl host logs` the node's log"

@@ -11,9 +11,9 @@ use crate::terminal;
 const EXAMPLES: &str = "\
 Examples:
   axctl login https://10.0.0.5
-      shows the fingerprint that the node presents, asks to compare it with the one on the node's console,
-      then asks for the token
-  axctl login https://node1.example:8443 --fingerprint sha256:1f…c0 --token-file token --name lab
+      shows the fingerprint that the node presents, asks to compare it with the
+      one on the node's console, then asks for the token
+  axctl login node1 --fingerprint sha256:1f…c0 --token-file token --name lab
       asks nothing";
 
 /// Save a node as a context: its address, the proof of its identity, a token

@@ -107,7 +107,169 @@ fn vms() {
 NAME                                      STATE     FOR  CPUS  MEMORY  LAST EXIT
 web                                       running  3min     4    8GiB
 database-of-the-simulation-group-standby  failed   3min     4    8GiB  killed b…
-");
+",
+    );
+    // In a pipe nothing is cut.
+    assert!(vm::list(&vms, NOON, &PIPE).contains("killed by SIGKILL after a long story"));
+    assert_screen(
+        &vm::list(&[], NOON, &SCREEN),
+        "No VMs. `axctl vm run NAME` makes one.\n",
+    );
+}
+
+#[test]
+fn one_vm() {
+    assert_screen(
+        &vm::show(&vm("web", VmState::Running, None), &SCREEN),
+        r"
+Name       web
+State      running since 2026-11-23T11:56:55.000Z
+Wanted     running
+Process    412
+Last exit  -
+CPUs       4
+Memory     8GiB, hugepages 2MiB
+Kernel     builtin
+Initrd     builtin
+Cmdline    -
+Restart    never
+Revision   7
+",
+    );
+}
+
+#[test]
+fn colours_mean_something_and_can_be_off() {
+    let vms = [vm("web", VmState::Running, None)];
+    assert!(vm::list(&vms, NOON, &COLOURS).contains("\u{1b}[32mrunning\u{1b}[0m"));
+    assert!(!vm::list(&vms, NOON, &SCREEN).contains('\u{1b}'));
+    let bare: String = console::strip_ansi_codes(&vm::list(&vms, NOON, &COLOURS)).into_owned();
+    let trimmed: Vec<&str> = bare.lines().map(str::trim_end).collect();
+    assert_eq!(trimmed, vm::list(&vms, NOON, &SCREEN).lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_node() {
+    let cpu = |id, isolated| Cpu {
+        id,
+        online: true,
+        isolated,
+        ..Cpu::default()
+    };
+    let host = Host {
+        hostname: "node1".to_owned(),
+        machine_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        boot_id: "6f1c2e3a-0000-4000-8000-000000000001".to_owned(),
+        version: "0.1.0".to_owned(),
+        kernel: "6.12.48".to_owned(),
+        uptime_seconds: 7260,
+        persistent_state: false,
+        time_synchronized: true,
+        addresses: vec!["10.0.2.15/24".to_owned(), "fec0::5054:ff:fe12:3456/64".to_owned()],
+        ca_fingerprint: format!("sha256:{}", "1f".repeat(32)),
+        memory: Memory {
+            total: 4 << 30,
+            available: 3 << 30,
+        },
+        cpu_usage: 0.126,
+        topology: topology(vec![cpu(0, false), cpu(1, true)]),
+    };
+    assert_screen(
+        &host::show(&host, &SCREEN),
+        r"
+Host     node1
+Axion    0.1.0 on Linux 6.12.48
+Network  10.0.2.15/24 fec0::5054:ff:fe12:3456/64
+CA       sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f
+Machine  0123456789abcdef0123456789abcdef
+Boot     6f1c2e3a-0000-4000-8000-000000000001
+Up for   2h
+Clock    in step by NTP
+State    in memory: it is gone after a reboot
+Memory   3.00 GiB available of 4.00 GiB
+CPU      2 x AMD EPYC Processor (svm), 1 isolated
+CPU use  13 %
+
+NODE  CPUS    MEMORY      FREE  2 MiB PAGES  1 GiB PAGES
+0     0-1   4.00 GiB  3.00 GiB   60/64 free            -
+
+DISK          SIZE  MODEL           SERIAL  NODE
+nvme0n1  10.00 GiB  QEMU NVMe Ctrl  ax1        -
+
+NIC   MAC                LINK  Mbit/s  DRIVER      PCI           NODE
+eth0  52:54:00:12:34:56  up         -  virtio_net  0000:00:02.0     -
+",
+    );
+}
+
+fn topology(cpus: Vec<Cpu>) -> Topology {
+    Topology {
+        cpu_model: CpuModel {
+            vendor: "AuthenticAMD".to_owned(),
+            name: "AMD EPYC Processor".to_owned(),
+            virtualization: Some("svm".to_owned()),
+        },
+        cpus,
+        nodes: vec![NumaNode {
+            id: 0,
+            cpus: "0-1".parse().unwrap(),
+            memory_total: 4 << 30,
+            memory_free: 3 << 30,
+            hugepages: vec![Hugepages {
+                page_size: 2 << 20,
+                total: 64,
+                free: 60,
+            }],
+            distances: vec![10],
+        }],
+        pci: vec![],
+        disks: vec![Disk {
+            name: "nvme0n1".to_owned(),
+            model: Some("QEMU NVMe Ctrl".to_owned()),
+            serial: Some("ax1".to_owned()),
+            size: 10 << 30,
+            ..Disk::default()
+        }],
+        nics: vec![Nic {
+            name: "eth0".to_owned(),
+            mac: "52:54:00:12:34:56".to_owned(),
+            driver: Some("virtio_net".to_owned()),
+            carrier: Some(true),
+            pci: Some("0000:00:02.0".to_owned()),
+            ..Nic::default()
+        }],
+    }
+}
+
+#[test]
+fn a_boot() {
+    let report = BootReport {
+        kernel_ms: 812,
+        ready_ms: Some(1843),
+        phases: vec![
+            phase(1, "file-systems", 812_400, None),
+            phase(2, "time", 1_200_000, Some("no NTP server answered")),
+        ],
+    };
+    assert_screen(
+        &host::boot(&report, &SCREEN),
+        r"
+Kernel  812 ms
+Ready   1843 ms
+
+STAGE  PHASE           START    TIME  OUTCOME
+1      file-systems   812 ms  4.2 ms  ok
+2      time          1200 ms  4.2 ms  degraded
+
+time/ntp: no NTP server answered
+",
+    );
+    let early = BootReport {
+        kernel_ms: 812,
+        ready_ms: None,
+        phases: vec![],
+    };
+    assert_screen(&host::boot(&early, &SCREEN), "Kernel  812 ms\nReady   not yet\n");
 }
 
 #[test]

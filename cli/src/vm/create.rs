@@ -19,8 +19,8 @@ const EXAMPLES: &str = "\
 Examples:
   axctl vm run hello --console
       the guest that the node carries
-  axctl vm run build --cpus 4 --memory 8GiB --hugepages 2MiB --kernel ./vmlinux --initrd ./rootfs.cpio
-      files from here; they are uploaded unless the node has them";
+  axctl vm run build --cpus 4 --memory 8GiB --hugepages 2MiB --kernel ./vmlinux
+      a kernel from here; it is uploaded unless the node has it";
 
 /// Create a VM, start it and wait until it runs
 #[derive(Debug, Args)]
@@ -125,7 +125,10 @@ pub async fn run(run: Run, client: &Client, output: &Output) -> Result<(), Error
             Restart::OnFailure => RestartPolicy::OnFailure,
         },
     };
-    let created = client.put_vm(&run.name, &spec, Precondition::Absent).await?;
+    let created = match client.put_vm(&run.name, &spec, Precondition::Absent).await {
+        Err(error) if error.status() == Some(412) => return Err(Error::Exists(run.name)),
+        result => result?,
+    };
     let started = client.start_vm(&run.name).await?;
     let vm = wait::until(client, Goal::Running, &created, started, run.timeout.0, output).await?;
     if run.console {

@@ -118,7 +118,7 @@ async fn power(client: &Client, action: PowerAction, yes: bool, output: &Output)
         let (host, vms) = (client.host().await?, client.vms().await?);
         let running = vms.iter().filter(|vm| vm.status.pid.is_some()).count();
         terminal::confirm(
-            &format!("{ask} {}, on which {running} VMs run?", host.hostname),
+            &format!("{ask} {} (VMs running: {running})?", host.hostname),
             "--yes",
         )?;
     }

@@ -49,7 +49,10 @@ fn a_fingerprint_is_a_sha256() {
     let text = format!("sha256:{}", "0a".repeat(32));
     assert_eq!(text.parse::<Fingerprint>().unwrap().to_string(), text);
     assert_eq!(
-        text.replace("0a", "0A").parse::<Fingerprint>().unwrap().to_string(),
+        text.replace("0a", "0A")
+            .parse::<Fingerprint>()
+            .unwrap()
+            .to_string(),
         text
     );
     for bad in ["", "sha256:", "0a", "sha256:0a", "sha1:00", &format!("{text}00")] {

@@ -32,11 +32,7 @@ impl Terminals {
             .collect();
         let mut serial = parse_uarts(&text("proc/tty/driver/serial"));
         serial.extend(kernel.iter().filter(|name| name.starts_with("hvc")).cloned());
-        let screen = root
-            .join("sys/class/tty")
-            .join(SCREEN)
-            .exists()
-            .then(|| SCREEN.to_owned());
+        let screen = has_display(root).then(|| SCREEN.to_owned());
         Self {
             screen,
             serial,
@@ -84,6 +80,19 @@ pub fn log_line<'a>(cmdline: &'a CommandLine, config: &'a Console) -> Option<&'a
         .get("axion.log")
         .filter(|line| !line.is_empty())
         .or(config.log.as_deref())
+}
+
+/// Whether something shows the virtual terminals: a bound console driver other than the dummy one
+/// (Documentation/driver-api/tty/console.rst). The kernel has `tty1` on a machine without a screen, too.
+fn has_display(root: &Path) -> bool {
+    let Ok(drivers) = std::fs::read_dir(root.join("sys/class/vtconsole")) else {
+        return false;
+    };
+    let text = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+    drivers.flatten().any(|driver| {
+        let bound = text(driver.path().join("bind")).trim() == "1";
+        bound && !text(driver.path().join("name")).contains("dummy")
+    })
 }
 
 /// Ports in `/proc/tty/driver/serial` (Documentation/driver-api/serial/driver.rst) that have a UART.

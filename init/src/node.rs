@@ -106,3 +106,17 @@ impl Node {
             .unwrap_or_default()
     }
 }
+
+/// A node to test with. Each reaps every child of the process, so that there is only one at a time.
+#[cfg(test)]
+pub async fn for_tests() -> (
+    Arc<Node>,
+    mpsc::UnboundedReceiver<Verb>,
+    tokio::sync::MutexGuard<'static, ()>,
+) {
+    static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let guard = ONE.lock().await;
+    let (power, wishes) = mpsc::unbounded_channel();
+    let node = Node::new(Log::open(), CommandLine::default(), Handover::default(), power).unwrap();
+    (Arc::new(node), wishes, guard)
+}

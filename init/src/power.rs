@@ -7,6 +7,7 @@
 //! ```
 
 use std::convert::Infallible;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,6 +24,7 @@ use tokio::io::Interest;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::clock;
 use crate::log::Log;
 use crate::mounts;
 use crate::node::Node;
@@ -35,6 +37,15 @@ pub enum Verb {
     Reboot,
     /// And stays down.
     PowerOff,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reboot => "reboot",
+            Self::PowerOff => "power off",
+        })
+    }
 }
 
 /// What is neither a VM nor a service gets this long after SIGTERM.
@@ -74,7 +85,7 @@ pub fn listen(node: &Arc<Node>) -> std::io::Result<()> {
 }
 
 fn ask(log: &Log, power: &UnboundedSender<Verb>, verb: Verb, cause: &str) {
-    log.info(&format!("{cause} pressed or received: {verb:?}"));
+    log.info(&format!("{cause}: asked to {verb}"));
     let _ = power.send(verb);
 }
 
@@ -136,16 +147,10 @@ async fn watch_button(name: &str, node: &Node) -> std::io::Result<()> {
 
 /// Takes everything down in order, and then the machine.
 pub async fn go_down(node: &Node, verb: Verb) -> Infallible {
-    node.log.info(match verb {
-        Verb::Reboot => "shutting down to reboot",
-        Verb::PowerOff => "shutting down to power off",
-    });
+    node.log.info(&format!("shutting down to {verb}"));
     node.units.shut_down(true).await;
     node.units.shut_down(false).await;
-    // Every process but PID 1: what a unit left outside its cgroup.
-    let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
-    tokio::time::sleep(LEFTOVERS).await;
-    let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+    end_the_rest().await;
     unmount(&node.log);
     if verb == Verb::PowerOff {
         node.watchdog.disarm();
@@ -155,6 +160,17 @@ pub async fn go_down(node: &Node, verb: Verb) -> Infallible {
         Verb::PowerOff => "powering off",
     });
     call_kernel(verb)
+}
+
+/// Ends every process but PID 1: what a unit left outside its cgroup.
+async fn end_the_rest() {
+    let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
+    let end = clock::since_start() + LEFTOVERS;
+    // Orphans become children of PID 1: without a child there is nobody left.
+    while sys::has_children() && clock::since_start() < end {
+        tokio::time::sleep(LEFTOVERS / 20).await;
+    }
+    let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
 }
 
 fn unmount(log: &Log) {

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -38,6 +40,12 @@ pub fn reap() -> Option<(u32, i32)> {
         .ok()
         .filter(|pid| *pid > 0)
         .map(|pid| (pid, status))
+}
+
+/// Whether any child is there, running or ended.
+pub fn has_children() -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::All, flags) != Err(Errno::ECHILD)
 }
 
 /// Sets the watchdog's timeout in seconds (WDIOC_SETTIMEOUT, Documentation/watchdog/watchdog-api.rst); returns what the
@@ -83,4 +91,46 @@ pub fn mark_clock_synchronized() -> std::io::Result<()> {
         return Err(std::io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// `struct loop_config` (Linux, include/uapi/linux/loop.h), of which only these fields are used.
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    unused: [u64; 6],
+    key_size: u32,
+    flags: u32,
+    names: [u64; 22],
+    reserved: [u64; 8],
+}
+
+const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4c82;
+const LOOP_CONFIGURE: libc::c_ulong = 0x4c0a;
+const LO_FLAGS_READ_ONLY: u32 = 1;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
+
+/// Makes a read-only loop device of `file`: its path, and the device, to be kept open until it is mounted. It goes with
+/// its last user.
+///
+/// # Errors
+/// No loop device is free, or the kernel has none.
+pub fn attach_loop(file: &File) -> std::io::Result<(String, File)> {
+    let control = File::open("/dev/loop-control")?;
+    // SAFETY: the request takes no argument.
+    let number = Errno::result(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) })?;
+    let path = format!("/dev/loop{number}");
+    let device = File::open(&path)?;
+    let config = LoopConfig {
+        fd: file.as_raw_fd().unsigned_abs(),
+        block_size: 0,
+        unused: [0; 6],
+        key_size: 0,
+        flags: LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR,
+        names: [0; 22],
+        reserved: [0; 8],
+    };
+    // SAFETY: the request reads a `struct loop_config`, which `config` is for the whole call.
+    Errno::result(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) })?;
+    Ok((path, device))
 }

@@ -63,3 +63,20 @@ fn the_command_line_names_the_log_line_before_the_config() {
     );
     assert_eq!(log_line(&CommandLine::parse("quiet"), &config), Some("ttyS0"));
 }
+
+#[test]
+fn a_machine_with_the_dummy_console_alone_has_no_screen() {
+    let root = tempfile::tempdir().unwrap();
+    let driver = |name: &str, text: &str, bind: &str| {
+        let directory = root.path().join("sys/class/vtconsole").join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("name"), text).unwrap();
+        std::fs::write(directory.join("bind"), bind).unwrap();
+    };
+    assert_eq!(Terminals::read(root.path()).screen, None);
+    driver("vtcon0", "(S) dummy device\n", "1\n");
+    driver("vtcon1", "(M) frame buffer device\n", "0\n");
+    assert_eq!(Terminals::read(root.path()).screen, None);
+    driver("vtcon1", "(M) frame buffer device\n", "1\n");
+    assert_eq!(Terminals::read(root.path()).screen.as_deref(), Some("tty1"));
+}

@@ -1,4 +1,13 @@
-use super::may_call;
+use std::sync::Arc;
+
+use axion_api::init::{InitProxy, PATH, TransientUnit, UnitState};
+use futures_util::StreamExt;
+use tokio::net::UnixStream;
+
+use super::{may_call, serve_peer};
+use crate::node::{Node, Signal, for_tests};
+use crate::power::Verb;
+use crate::units::Change;
 
 #[test]
 fn only_root_and_the_nodes_own_services_may_call() {
@@ -12,4 +21,90 @@ fn only_root_and_the_nodes_own_services_may_call() {
     ] {
         assert_eq!(may_call(uid), may, "{uid}");
     }
+}
+
+async fn client(node: &Arc<Node>) -> InitProxy<'static> {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let node = node.clone();
+    tokio::spawn(async move { serve_peer(ours, &node).await.unwrap() });
+    let connection = zbus::connection::Builder::unix_stream(theirs.into_std().unwrap())
+        .p2p()
+        .build()
+        .await
+        .unwrap();
+    InitProxy::new(&connection, PATH).await.unwrap()
+}
+
+fn unit(name: &str) -> TransientUnit {
+    TransientUnit {
+        name: name.into(),
+        description: "a unit".into(),
+        argv: vec!["/nonexistent".into()],
+        env: Vec::new(),
+        uid: 100_000,
+        gid: 100_000,
+        groups: Vec::new(),
+        run_directory: String::new(),
+        files: Vec::new(),
+        max_restarts: 0,
+        stop_timeout_ms: 1000,
+    }
+}
+
+#[tokio::test]
+async fn a_peer_calls_and_is_told() {
+    let (node, mut wishes, _guard) = for_tests().await;
+    let init = client(&node).await;
+    assert!(init.list_units().await.unwrap().is_empty());
+    assert!(init.logs(0, 10).await.is_ok());
+    assert_eq!(init.boot_status().await.unwrap().ready_us, None);
+    assert_eq!(init.node_status().await.unwrap().time_detail, "not measured yet");
+
+    // A program that is not there: the unit exists, has failed, and can be removed.
+    let mut changes = init.receive_unit_changed().await.unwrap();
+    let status = init.start_transient_unit(&unit("vm-a")).await.unwrap();
+    assert_eq!((status.state, status.transient), (UnitState::Failed, true));
+    let change = changes.next().await.unwrap();
+    assert_eq!(change.args().unwrap().unit.name, "vm-a");
+    assert_eq!(init.get_unit("vm-a").await.unwrap().state, UnitState::Failed);
+
+    let name = |e: zbus::Error| match e {
+        zbus::Error::MethodError(name, ..) => name.to_string(),
+        other => other.to_string(),
+    };
+    let prefix = "org.freedesktop.DBus.Error";
+    let exists = init.start_transient_unit(&unit("vm-a")).await.unwrap_err();
+    assert_eq!(name(exists), format!("{prefix}.FileExists"));
+    let bad = init.start_transient_unit(&unit("../x")).await.unwrap_err();
+    assert_eq!(name(bad), format!("{prefix}.InvalidArgs"));
+    assert_eq!(
+        name(init.stop_unit("nothing").await.unwrap_err()),
+        format!("{prefix}.UnknownObject")
+    );
+
+    let mut removals = init.receive_unit_removed().await.unwrap();
+    init.remove_unit("vm-a").await.unwrap();
+    assert_eq!(removals.next().await.unwrap().args().unwrap().name, "vm-a");
+    assert!(init.list_units().await.unwrap().is_empty());
+
+    init.power_off().await.unwrap();
+    assert_eq!(wishes.recv().await, Some(Verb::PowerOff));
+}
+
+#[tokio::test]
+async fn every_peer_is_told() {
+    let (node, _wishes, _guard) = for_tests().await;
+    let (one, two) = (client(&node).await, client(&node).await);
+    let mut heard = (
+        one.receive_unit_removed().await.unwrap(),
+        two.receive_unit_removed().await.unwrap(),
+    );
+    // An answered call means that the peer's task is listening.
+    one.list_units().await.unwrap();
+    two.list_units().await.unwrap();
+    node.signals
+        .send(Signal::Unit(Change::Removed("gone".into())))
+        .unwrap();
+    assert_eq!(heard.0.next().await.unwrap().args().unwrap().name, "gone");
+    assert_eq!(heard.1.next().await.unwrap().args().unwrap().name, "gone");
 }

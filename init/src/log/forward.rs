@@ -17,6 +17,8 @@ use crate::names::Names;
 const QUEUE: usize = 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The pause at which an operator is told: before that, the network may just be coming up.
+const TELL_AT: Duration = Duration::from_secs(8);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How lines travel.
@@ -116,7 +118,7 @@ async fn run(target: Target, mut lines: Receiver<LogEntry>, log: Log, hostname: 
         if sent > before {
             pause = FIRST_PAUSE;
         }
-        if pause == FIRST_PAUSE {
+        if pause == TELL_AT {
             log.warning(&format!("log forwarding: {}; trying again", chain(&error)));
         }
         tokio::time::sleep(pause).await;

@@ -34,6 +34,8 @@ pub const ERROR: u8 = 3;
 pub const WARNING: u8 = 4;
 /// What happened.
 pub const INFO: u8 = 6;
+/// What kernel consoles do not show.
+const DEBUG: u8 = 7;
 
 /// Lines that the ring keeps.
 const MAX_LINES: usize = 4096;
@@ -82,10 +84,20 @@ impl Log {
 
     /// Adds the lines of `message`, here and in the kernel log.
     pub fn write(&self, severity: u8, source: &str, message: &str) {
+        self.add(severity, severity, source, message);
+    }
+
+    /// The same for what a guest may have a hand in: kernel consoles do not show it. A serial line takes milliseconds a
+    /// line, in which PID 1 would stand still as often as the guest likes.
+    pub fn write_off_console(&self, severity: u8, source: &str, message: &str) {
+        self.add(severity, DEBUG, source, message);
+    }
+
+    fn add(&self, severity: u8, kmsg_severity: u8, source: &str, message: &str) {
         for line in message.lines().filter(|line| !line.is_empty()) {
             let line = printable(line);
             if let Some(mut kmsg) = self.kmsg() {
-                let record = format!("<{severity}>axion: {source}: {line}");
+                let record = format!("<{kmsg_severity}>axion: {source}: {line}");
                 // The kernel refuses records while its buffer is flooded; the ring still has the line.
                 let _ = kmsg.write_all(truncated(&record, MAX_KMSG).as_bytes());
             }

@@ -106,8 +106,7 @@ pub fn pci_address(device: &std::path::Path) -> Option<String> {
     device
         .iter()
         .filter_map(|part| part.to_str())
-        .filter(is_pci)
-        .next_back()
+        .rfind(is_pci)
         .map(str::to_owned)
 }
 

@@ -71,10 +71,7 @@ impl State {
         self.links.values().any(|l| l.has_address)
     }
 
-    fn learnt<T: PartialEq>(&self, first: &[T], of: impl Fn(&Learnt) -> Vec<T>) -> Vec<T>
-    where
-        T: Clone,
-    {
+    fn learnt<T: PartialEq + Clone>(&self, first: &[T], of: impl Fn(&Learnt) -> Vec<T>) -> Vec<T> {
         let mut all = first.to_vec();
         for item in self.links.values().flat_map(|l| of(&l.learnt)) {
             if !all.contains(&item) {

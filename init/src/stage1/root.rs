@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use axion_core::paths;
@@ -11,14 +11,18 @@ use nix::mount::{MsFlags, mount as mount_call};
 use nix::unistd::{chdir, chroot, execv};
 
 use crate::mounts::{Mount, MountError, STAGE1};
+use crate::sys;
 
 /// The root file system in the initramfs.
 pub const IMAGE: &str = "/axion/root.erofs";
 const NEW_ROOT: &str = "/newroot";
 
-/// Where the EROFS super block is, and what it begins with (Documentation/filesystems/erofs.rst).
-const SUPER_BLOCK: usize = 1024;
+/// Where the EROFS super block is, what it begins with, and where in it the block size (as a power of two) and the number
+/// of blocks are (Linux, fs/erofs/erofs_fs.h).
+const SUPER_BLOCK: u64 = 1024;
 const MAGIC: [u8; 4] = 0xe0f5_e1e2_u32.to_le_bytes();
+const BLOCK_BITS: usize = 12;
+const BLOCKS: usize = 36;
 
 /// The root file system cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +38,22 @@ pub enum RootError {
     /// The file's contents.
     #[error("{0} in the initramfs is no EROFS file system: its super block is missing")]
     NoErofs(String),
+    /// The file's length.
+    #[error("{path} in the initramfs is cut off: {length} of {wanted} bytes are there")]
+    Short {
+        /// File.
+        path: String,
+        /// Bytes that are there.
+        length: u64,
+        /// Bytes that the super block speaks of.
+        wanted: u64,
+    },
     /// The kernel does not take it.
     #[error("the kernel refuses the file system; the kernel log says what is wrong with it")]
     Mount(#[from] MountError),
+    /// No block device can be made of the file.
+    #[error("cannot attach a loop device to {IMAGE}")]
+    Loop(#[source] std::io::Error),
     /// The switch.
     #[error("cannot switch to the root file system: {0} failed")]
     Switch(&'static str, #[source] std::io::Error),
@@ -58,25 +75,48 @@ pub fn mount(image: &Path) -> Result<(), RootError> {
         flags: MsFlags::MS_RDONLY.union(MsFlags::MS_NODEV),
         options: "",
     };
-    Ok(root.perform_at(Path::new(NEW_ROOT), &image.to_string_lossy())?)
+    match root.perform_at(Path::new(NEW_ROOT), &image.to_string_lossy()) {
+        // EROFS reads a file of a ramfs where it lies, but not one of a tmpfs, which the initramfs is unpacked to unless
+        // `rootfstype=ramfs` says otherwise.
+        Err(e) if e.wants_block_device() => {
+            let file = File::open(image).map_err(RootError::Loop)?;
+            let (name, device) = sys::attach_loop(&file).map_err(RootError::Loop)?;
+            root.perform_at(Path::new(NEW_ROOT), &name)?;
+            drop(device);
+            Ok(())
+        }
+        other => Ok(other?),
+    }
 }
 
-/// Tells a missing or foreign file from a damaged one, which mount(2) does not.
+/// Tells a missing, a foreign and a cut-off file apart, which mount(2) does not; the kernel notices the last one only
+/// when a program that runs misses a page.
 fn check(image: &Path) -> Result<(), RootError> {
-    let name = || image.display().to_string();
-    let failed = |source| RootError::Read { path: name(), source };
-    let mut start = Vec::new();
-    let limit = (SUPER_BLOCK + MAGIC.len()).try_into().unwrap_or(u64::MAX);
-    File::open(image)
-        .map_err(failed)?
-        .take(limit)
-        .read_to_end(&mut start)
-        .map_err(failed)?;
-    if start.get(SUPER_BLOCK..) == Some(MAGIC.as_slice()) {
-        Ok(())
-    } else {
-        Err(RootError::NoErofs(name()))
+    let path = image.display().to_string();
+    let failed = |source| RootError::Read {
+        path: path.clone(),
+        source,
+    };
+    let file = File::open(image).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let mut block = [0; BLOCKS + 4];
+    let read = file.read_exact_at(&mut block, SUPER_BLOCK);
+    let wanted = read
+        .ok()
+        .and_then(|()| size(&block))
+        .ok_or_else(|| RootError::NoErofs(path.clone()))?;
+    if length < wanted {
+        return Err(RootError::Short { path, length, wanted });
     }
+    Ok(())
+}
+
+/// Bytes of the file system, by its super block.
+fn size(block: &[u8; BLOCKS + 4]) -> Option<u64> {
+    let bits = u32::from(*block.get(BLOCK_BITS)?);
+    let blocks = u32::from_le_bytes(block.get(BLOCKS..)?.try_into().ok()?);
+    let known = block.starts_with(&MAGIC) && (9..=16).contains(&bits);
+    known.then(|| u64::from(blocks) << bits)
 }
 
 /// Takes the mounts along, makes the new root `/`, and becomes stage 2.

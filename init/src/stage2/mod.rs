@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{Boot, FailureAction};
+use nix::sys::resource::{Resource, setrlimit};
 use tokio::sync::mpsc;
 
 use crate::clock;
@@ -21,6 +22,9 @@ use crate::node::Node;
 use crate::power::{self, Verb};
 use crate::sync::lock;
 
+/// File descriptors of PID 1: one for each unit's output, and its D-Bus peers.
+const OPEN_FILES: u64 = 65_536;
+
 /// Runs stage 2 for as long as the node is up. It comes back only when it cannot even begin.
 pub fn run(log: &Log) -> Failure {
     let cannot_begin = |cause: &dyn std::error::Error| Failure {
@@ -29,6 +33,9 @@ pub fn run(log: &Log) -> Failure {
         next_step: "report it; boot the previous image if it happens again".to_owned(),
         boot: Boot::default(),
     };
+    if let Err(e) = setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES) {
+        log.warning(&format!("cannot raise the number of open files: {e}"));
+    }
     // Threads do what the kernel takes its time for (modules); they are few and short-lived.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

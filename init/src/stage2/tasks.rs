@@ -31,7 +31,8 @@ const LINKS_READY: Duration = Duration::from_secs(5);
 const PATH: (&str, &str) = ("PATH", "/usr/sbin:/usr/bin");
 
 /// Several things went wrong, each of which was tried.
-fn several(failures: Vec<String>) -> Done {
+fn several(failures: impl IntoIterator<Item = String>) -> Done {
+    let failures: Vec<String> = failures.into_iter().collect();
     if failures.is_empty() {
         Ok(())
     } else {
@@ -60,18 +61,10 @@ pub async fn mount_file_systems(_node: Arc<Node>) -> Done {
 
 /// File systems that some kernels and machines do not have.
 pub async fn mount_kernel_views(_node: Arc<Node>) -> Done {
-    let exists = |mount: &&Mount| Path::new(mount.target).parent().is_some_and(Path::exists);
-    // hugetlbfs makes its own directory; the others' mount points are the kernel's.
+    // hugetlbfs gets a directory; the others' mount points are the kernel's, where it has what belongs there.
     let has_place = |mount: &&Mount| mount.kind == "hugetlbfs" || Path::new(mount.target).exists();
     let failed = |mount: &Mount| mount.perform().err().map(|e| chain(&e));
-    several(
-        mounts::OPTIONAL
-            .iter()
-            .filter(exists)
-            .filter(has_place)
-            .filter_map(failed)
-            .collect(),
-    )
+    several(mounts::OPTIONAL.iter().filter(has_place).filter_map(failed))
 }
 
 /// The machine config in force, for everyone to read.
@@ -158,15 +151,18 @@ pub async fn apply_kernel_settings(node: Arc<Node>) -> Done {
         node.log
             .warning("the hardware clock is behind the image; the clock starts at the image's time");
     }
+    // The kernel keeps to its command line there, and refuses the setting.
+    let fixed = node.cmdline.contains("printk.devkmsg");
     let own = SETTINGS
         .iter()
+        .filter(|(key, _)| !(fixed && *key == "kernel.printk_devkmsg"))
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let all = own.chain(config(&node)?.sysctl.clone());
     let failed = |(key, value): (String, String)| match sysctl_path(&key) {
         Some(path) => files::set(&path, &value).err().map(|e| chain(&e)),
         None => Some(format!("`{key}` is not a kernel setting's name")),
     };
-    several(all.filter_map(failed).collect())
+    several(all.filter_map(failed))
 }
 
 /// `net.ipv4.ip_forward` below /proc/sys; a `/` in the name stands for a dot (sysctl(8)).
@@ -346,8 +342,7 @@ pub async fn load_configured_modules(node: Arc<Node>) -> Done {
         several(
             names
                 .iter()
-                .filter_map(|n| modules.load(n, &node.cmdline).err().map(|e| chain(&e)))
-                .collect(),
+                .filter_map(|n| modules.load(n, &node.cmdline).err().map(|e| chain(&e))),
         )
     };
     tokio::task::spawn_blocking(work).await?

@@ -12,8 +12,14 @@ use crate::log::{INFO, Log, MAX_MESSAGE, WARNING};
 const BURST: u32 = 1000;
 const PER_SECOND: u32 = 200;
 
-/// Copies what comes through `pipe` to the log until its last writer is gone.
-pub async fn copy(mut pipe: pipe::Receiver, unit: String, log: Log) {
+/// Copies what comes through `pipe` to the log until its last writer is gone; kernel consoles do not show transient
+/// units.
+pub async fn copy(mut pipe: pipe::Receiver, unit: String, transient: bool, log: Log) {
+    let write = if transient {
+        Log::write_off_console
+    } else {
+        Log::write
+    };
     let mut buffer = vec![0; 4096];
     let mut lines = Lines::default();
     let mut limit = Limit::new(clock::since_start());
@@ -30,14 +36,15 @@ pub async fn copy(mut pipe: pipe::Receiver, unit: String, log: Log) {
         } {
             if limit.allows(clock::since_start()) {
                 if let Some(dropped) = limit.take_dropped() {
-                    log.write(
+                    write(
+                        &log,
                         WARNING,
                         &unit,
                         &format!("{dropped} lines were dropped: too many at once"),
                     );
                 }
                 let (severity, text) = severity(&line);
-                log.write(severity, &unit, text);
+                write(&log, severity, &unit, text);
             }
         }
         if length == 0 {

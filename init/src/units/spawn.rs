@@ -14,8 +14,8 @@ use std::process::{Command, Stdio as ProcessStdio};
 
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::termios::{self, BaudRate, ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg};
 use nix::unistd::{Gid, Uid, pipe2, setgid, setgroups, setsid, setuid};
+use rustix::termios::{self, ControlModes, InputModes, LocalModes, OptionalActions, OutputModes};
 use tokio::net::unix::pipe;
 
 use super::cgroup::{Cgroup, CgroupError};
@@ -147,25 +147,25 @@ fn connect_terminal(command: &mut Command, line: &str, uid: u32) -> Result<(), S
 }
 
 /// Line discipline as a program expects it; the last one may have died in raw mode.
-fn reset_terminal(mut terminal: &File, line: &str) -> nix::Result<()> {
+fn reset_terminal(mut terminal: &File, line: &str) -> rustix::io::Result<()> {
     let mut settings = termios::tcgetattr(terminal)?;
-    settings.input_flags = InputFlags::ICRNL | InputFlags::IUTF8;
-    settings.output_flags = OutputFlags::OPOST | OutputFlags::ONLCR;
-    settings.local_flags = LocalFlags::ISIG
-        | LocalFlags::ICANON
-        | LocalFlags::ECHO
-        | LocalFlags::ECHOE
-        | LocalFlags::ECHOK
-        | LocalFlags::IEXTEN;
+    settings.input_modes = InputModes::ICRNL | InputModes::IUTF8;
+    settings.output_modes = OutputModes::OPOST | OutputModes::ONLCR;
+    settings.local_modes = LocalModes::ISIG
+        | LocalModes::ICANON
+        | LocalModes::ECHO
+        | LocalModes::ECHOE
+        | LocalModes::ECHOK
+        | LocalModes::IEXTEN;
     settings
-        .control_flags
-        .remove(ControlFlags::HUPCL | ControlFlags::CRTSCTS);
-    settings.control_flags |= ControlFlags::CLOCAL | ControlFlags::CREAD;
+        .control_modes
+        .remove(ControlModes::HUPCL | ControlModes::CRTSCTS);
+    settings.control_modes |= ControlModes::CLOCAL | ControlModes::CREAD;
     // A line that `console=` set up keeps its speed; the kernel's default of 9600 is nobody's wish.
-    if line.starts_with("ttyS") && termios::cfgetospeed(&settings) == BaudRate::B9600 {
-        termios::cfsetspeed(&mut settings, BaudRate::B115200)?;
+    if line.starts_with("ttyS") && settings.output_speed() == 9_600 {
+        settings.set_speed(115_200)?;
     }
-    termios::tcsetattr(terminal, SetArg::TCSANOW, &settings)?;
+    termios::tcsetattr(terminal, OptionalActions::Now, &settings)?;
     // Leave the alternate screen, show the cursor, plain text.
     let _ = terminal.write_all(b"\x1b[?1049l\x1b[?25h\x1b[0m");
     Ok(())

@@ -67,7 +67,7 @@ pub enum Event {
 }
 
 /// What the supervisor has to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Start the process and report [`Event::Spawned`] or [`Event::SpawnFailed`].
     Spawn,

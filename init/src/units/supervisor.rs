@@ -25,6 +25,8 @@ use crate::sys;
 
 /// Children taken off the process table before other work gets its turn.
 const REAP_BATCH: usize = 256;
+/// How long a process that was killed may still be there; one that the kernel cannot end must not hold a shutdown up.
+const KILLED: Duration = Duration::from_secs(5);
 /// How long a cgroup is waited for whose processes were killed.
 const EMPTY_TRIES: u32 = 50;
 const EMPTY_PAUSE: Duration = Duration::from_millis(100);
@@ -66,6 +68,7 @@ enum Request {
     Add(Box<Spec>, Reply<UnitStatus>),
     Remove(String, Reply<()>),
     Timer(String, u64),
+    GiveUp,
     ShutDown {
         transient: bool,
         done: oneshot::Sender<()>,
@@ -192,7 +195,8 @@ impl Units {
         let _ = ready.wait_for(|names| names.iter().any(|n| n == name)).await;
     }
 
-    /// Stops the transient units, or the others, and waits until they are down; nothing starts any more.
+    /// Stops the transient units, or the others, and waits until they are down, their deadlines and a little more at
+    /// most; nothing starts any more.
     pub async fn shut_down(&self, transient: bool) {
         let (done, answer) = oneshot::channel();
         let _ = self.requests.send(Request::ShutDown { transient, done });
@@ -265,19 +269,23 @@ impl Supervisor {
                 let _ = reply.send(self.remove(&name));
             }
             Request::Timer(name, generation) => self.handle(&name, Event::Timer(generation)),
+            Request::GiveUp => self.waiting.clear(),
             Request::ShutDown { transient, done } => {
                 self.closing = true;
-                let of_kind = |u: &&Unit| u.spec.transient == transient;
-                let names: Vec<String> = self
-                    .units
-                    .values()
-                    .filter(of_kind)
-                    .map(|u| u.spec.name.clone())
+                let of_kind = self.units.values().filter(|u| u.spec.transient == transient);
+                let stopped: Vec<(String, Duration)> = of_kind
+                    .map(|u| (u.spec.name.clone(), u.spec.stop_timeout))
                     .collect();
-                for name in names {
-                    self.handle(&name, Event::Stop);
+                for (name, _) in &stopped {
+                    self.handle(name, Event::Stop);
                 }
                 self.waiting.push((transient, done));
+                let longest = stopped
+                    .iter()
+                    .map(|(_, timeout)| *timeout)
+                    .max()
+                    .unwrap_or_default();
+                self.later(longest + KILLED, Request::GiveUp);
             }
         }
     }
@@ -322,9 +330,15 @@ impl Supervisor {
         match notify::listen(&name, spec.uid) {
             Ok(socket) => {
                 tokio::spawn(async move {
-                    // A service that was started again says it again; once is enough.
-                    if notify::ready(&socket).await.is_ok() {
-                        ready.send_modify(|names| names.push(name));
+                    // A service that was started again says it again, and must find someone listening.
+                    while notify::ready(&socket).await.is_ok() {
+                        ready.send_if_modified(|names| {
+                            let first = !names.contains(&name);
+                            if first {
+                                names.push(name.clone());
+                            }
+                            first
+                        });
                     }
                 });
             }
@@ -396,6 +410,15 @@ impl Supervisor {
         }
     }
 
+    /// Makes a request to itself after some time.
+    fn later(&self, after: Duration, request: Request) {
+        let requests = self.requests.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let _ = requests.send(request);
+        });
+    }
+
     fn report(&self, before: &UnitStatus, after: &UnitStatus) {
         let name = &after.name;
         if after.pid.is_none() && before.pid.is_some() || after.exit != before.exit {
@@ -418,7 +441,8 @@ impl Supervisor {
                 Ok((pid, output)) => {
                     self.by_pid.insert(pid, name.to_owned());
                     if let Some(pipe) = output {
-                        tokio::spawn(output::copy(pipe, name.to_owned(), self.log.clone()));
+                        let transient = unit.spec.transient;
+                        tokio::spawn(output::copy(pipe, name.to_owned(), transient, self.log.clone()));
                     }
                     Some(Event::Spawned(pid))
                 }
@@ -436,11 +460,7 @@ impl Supervisor {
                 None
             }
             Action::Arm(after, generation) => {
-                let (requests, name) = (self.requests.clone(), name.to_owned());
-                tokio::spawn(async move {
-                    tokio::time::sleep(after).await;
-                    let _ = requests.send(Request::Timer(name, generation));
-                });
+                self.later(after, Request::Timer(name.to_owned(), generation));
                 None
             }
         }

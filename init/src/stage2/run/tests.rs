@@ -1,19 +1,8 @@
-use std::sync::Arc;
-
 use axion_api::init::Outcome;
-use axion_core::cmdline::CommandLine;
-use tokio::sync::mpsc;
 
 use super::{PhasePlan, TaskPlan, all};
-use crate::handover::Handover;
-use crate::log::Log;
-use crate::node::Node;
+use crate::node::for_tests;
 use crate::sync::lock;
-
-fn node() -> Arc<Node> {
-    let (power, _) = mpsc::unbounded_channel();
-    Arc::new(Node::new(Log::open(), CommandLine::default(), Handover::default(), power).unwrap())
-}
 
 const fn task(name: &'static str, essential: bool, run: super::Run) -> TaskPlan {
     TaskPlan {
@@ -23,17 +12,21 @@ const fn task(name: &'static str, essential: bool, run: super::Run) -> TaskPlan 
     }
 }
 
+fn leak<const N: usize>(tasks: [TaskPlan; N]) -> &'static [TaskPlan] {
+    Box::leak(Box::new(tasks))
+}
+
 #[tokio::test]
 async fn best_effort_degrades_and_the_boot_goes_on() {
-    let node = node();
+    let (node, _wishes, _guard) = for_tests().await;
     let phases = [
         PhasePlan {
             name: "one",
-            tasks: &[
+            tasks: leak([
                 task("good", true, |_| Box::pin(async { Ok(()) })),
                 task("bad", false, |_| Box::pin(async { Err("no such thing".into()) })),
                 task("panics", false, |_| Box::pin(async { panic!("boom") })),
-            ],
+            ]),
         },
         PhasePlan {
             name: "two",
@@ -53,11 +46,11 @@ async fn best_effort_degrades_and_the_boot_goes_on() {
 
 #[tokio::test]
 async fn an_essential_task_stops_the_boot_with_its_next_step() {
-    let node = node();
+    let (node, _wishes, _guard) = for_tests().await;
     let phases = [
         PhasePlan {
             name: "one",
-            tasks: &[task("bad", true, |_| Box::pin(async { Err("no disk".into()) }))],
+            tasks: leak([task("bad", true, |_| Box::pin(async { Err("no disk".into()) }))]),
         },
         PhasePlan {
             name: "two",
@@ -81,8 +74,8 @@ async fn tasks_of_a_phase_run_at_the_same_time() {
             Ok(())
         })
     };
-    let node = node();
-    let tasks: &'static [TaskPlan] = Box::leak(Box::new([task("a", true, wait), task("b", true, wait)]));
+    let (node, _wishes, _guard) = for_tests().await;
+    let tasks = leak([task("a", true, wait), task("b", true, wait)]);
     all(&[PhasePlan { name: "one", tasks }], &node).await.unwrap();
     let took = lock(&node.boot).phases[0].duration_us;
     assert!((100_000..190_000).contains(&took), "{took}");

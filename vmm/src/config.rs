@@ -109,7 +109,7 @@ fn read(path: &Path) -> Result<VmmConfig, ConfigError> {
     })
 }
 
-fn value(field: &'static str, value: impl ToString, allowed: impl Into<String>) -> ConfigError {
+fn value(field: &'static str, value: &dyn ToString, allowed: impl Into<String>) -> ConfigError {
     ConfigError::Value {
         field,
         value: value.to_string(),
@@ -123,10 +123,10 @@ fn check(config: &VmmConfig) -> Result<(), ConfigError> {
     let letters = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
     if !name.first().is_some_and(u8::is_ascii_lowercase) || name.len() > 40 || !name.iter().all(letters) {
         let allowed = "1 to 40 of a-z, 0-9 and `-`, starting with a letter";
-        return Err(value("name", format!("{:?}", config.name), allowed));
+        return Err(value("name", &format!("{:?}", config.name), allowed));
     }
     if !(1..=layout::MAX_CPUS).contains(&config.cpus) {
-        return Err(value("cpus", config.cpus, format!("1 to {}", layout::MAX_CPUS)));
+        return Err(value("cpus", &config.cpus, format!("1 to {}", layout::MAX_CPUS)));
     }
     let MemoryConfig { size, hugepages } = config.memory;
     let page = memory::page_size(hugepages);
@@ -135,7 +135,7 @@ fn check(config: &VmmConfig) -> Result<(), ConfigError> {
             "at least {} bytes, and a multiple of the page size {page}",
             layout::MIN_MEMORY
         );
-        return Err(value("memory.size", size, allowed));
+        return Err(value("memory.size", &size, allowed));
     }
     let files = [
         ("boot.kernel", Some(&config.boot.kernel)),
@@ -143,7 +143,7 @@ fn check(config: &VmmConfig) -> Result<(), ConfigError> {
     ];
     for (field, path) in files {
         if let Some(path) = path.filter(|path| !Path::new(path).is_absolute()) {
-            return Err(value(field, format!("{path:?}"), "an absolute path"));
+            return Err(value(field, &format!("{path:?}"), "an absolute path"));
         }
     }
     Ok(())

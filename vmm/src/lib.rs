@@ -15,6 +15,7 @@
 //! | [`boot`]    | kernels and initrds into guest memory                                      |
 //! | [`acpi`]    | the tables that describe the machine to the guest                          |
 //! | [`devices`] | devices on the I/O port and memory buses                                   |
+//! | [`log`]     | lines on stderr                                                            |
 //! | [`pci`]     | PCI Express; the place of virtio and VFIO functions                        |
 //!
 //! Threads: `axion-vmm` (control, the main thread), `machine`, `vcpu0`, `vcpu1` … The guest's memory and every value that
@@ -29,6 +30,7 @@ pub mod config;
 pub mod control;
 pub mod devices;
 pub mod kvm;
+pub mod log;
 pub mod machine;
 pub mod memory;
 pub mod pci;

@@ -1,6 +1,5 @@
 //! `axion-vmm`: runs one virtual machine.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -26,7 +25,6 @@ fn main() -> ExitCode {
         Ok(exit) => (exit.to_string(), ExitCode::SUCCESS),
         Err(error) => (axion_vmm::chain(&error), ExitCode::FAILURE),
     };
-    // Nobody may be left to read it.
-    let _ = writeln!(std::io::stderr(), "{last_words}");
+    axion_vmm::log::line(last_words);
     status
 }

@@ -35,7 +35,7 @@ fn guest_talks_and_powers_off() {
         ("bytes", MachineState::Running, 0)
     );
     assert!(status.start_us.is_some_and(|us| us > 0));
-    vmm.type_in("o");
+    vmm.type_in("O");
     let ended = vmm.end();
     assert_eq!((ended.status, ended.stderr.as_str()), (0, "guest powered off\n"));
 }
@@ -44,7 +44,7 @@ fn guest_talks_and_powers_off() {
 fn every_kind_of_reset_begins_a_fresh_machine() {
     let Some(mut vmm) = start(1) else { return };
     let pid = vmm.pid();
-    for (resets, letter) in (1..).zip(["r", "k", "t"]) {
+    for (resets, letter) in (1..).zip(["R", "K", "T"]) {
         vmm.type_in(letter);
         vmm.expect(">");
         assert_eq!(vmm.status().resets, resets, "{letter}");
@@ -52,9 +52,20 @@ fn every_kind_of_reset_begins_a_fresh_machine() {
     vmm.put("reset");
     vmm.expect(">");
     assert_eq!((vmm.status().resets, vmm.pid()), (4, pid));
-    vmm.type_in("xo");
+    vmm.type_in("xO");
     vmm.expect("x");
-    assert_eq!(vmm.end().status, 0);
+    let ended = vmm.end();
+    let told: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(
+        told,
+        [
+            "guest reset itself",
+            "guest reset itself",
+            "guest reset by a triple fault of vCPU 0",
+            "reset on request",
+            "guest powered off"
+        ]
+    );
 }
 
 #[test]
@@ -73,19 +84,22 @@ fn paused_guest_does_nothing_and_loses_nothing() {
     vmm.expect(">");
     vmm.put("stop");
     let ended = vmm.end();
-    assert_eq!((ended.status, ended.stderr.as_str()), (0, "stopped on request\n"));
+    assert_eq!(
+        (ended.status, ended.stderr.as_str()),
+        (0, "reset on request\nstopped on request\n")
+    );
 }
 
 #[test]
 fn halted_guest_still_obeys() {
     let Some(mut vmm) = start(2) else { return };
-    vmm.type_in("h");
+    vmm.type_in("H");
     assert!(vmm.is_silent());
     vmm.put("pause");
     vmm.put("resume");
     vmm.put("reset");
     vmm.expect(">");
-    vmm.type_in("h");
+    vmm.type_in("H");
     vmm.put("stop");
     assert_eq!(vmm.end().status, 0);
 }
@@ -93,7 +107,7 @@ fn halted_guest_still_obeys() {
 #[test]
 fn memory_mapped_registers_answer() {
     let Some(mut vmm) = start(1) else { return };
-    vmm.type_in("m");
+    vmm.type_in("M");
     vmm.expect("\u{36}");
     vmm.put("stop");
     assert_eq!(vmm.end().status, 0);
@@ -102,17 +116,18 @@ fn memory_mapped_registers_answer() {
 #[test]
 fn power_button_is_an_event_that_reads_once() {
     let Some(mut vmm) = start(1) else { return };
-    vmm.type_in("b");
+    vmm.type_in("B");
     vmm.expect("0");
     vmm.put("power-button");
-    vmm.type_in("bb");
+    vmm.type_in("BB");
     vmm.expect("10");
-    let terminate = || kill(Pid::from_raw(i32::try_from(vmm.pid()).unwrap()), Signal::SIGTERM).unwrap();
-    terminate();
-    let mut vmm = vmm;
-    vmm.type_in("b");
-    vmm.expect("1");
-    kill(Pid::from_raw(i32::try_from(vmm.pid()).unwrap()), Signal::SIGTERM).unwrap();
+    let pid = Pid::from_raw(i32::try_from(vmm.pid()).unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    wait_for("the event", || {
+        vmm.type_in("B");
+        (vmm.read() == b'1').then_some(())
+    });
+    kill(pid, Signal::SIGTERM).unwrap();
     let ended = vmm.end();
     assert_eq!((ended.status, ended.stderr.as_str()), (0, "stopped on request\n"));
 }

@@ -124,7 +124,7 @@ impl Layout {
                 bits: address_bits,
             });
         }
-        let high = (above > 0).then(|| FOUR_GIB..end);
+        let high = (above > 0).then_some(FOUR_GIB..end);
         let window = end.next_multiple_of(1 << 30).min(limit)..limit;
         Ok(Self {
             low,

@@ -104,7 +104,7 @@ impl Entry {
     }
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Width {
     Bits32,
     Bits64,

@@ -12,7 +12,7 @@ mod bzimage;
 mod pvh;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -134,7 +134,7 @@ impl BootFiles {
         match format {
             Format::Elf => {
                 let kernel = pvh::load(memory, path, file)?;
-                let initrd = load_initrd(self.initrd.as_mut(), memory, layout, kernel.end, u64::MAX)?;
+                let initrd = load_initrd(&mut self.initrd, memory, layout, kernel.end, u64::MAX)?;
                 pvh::configure(memory, layout, acpi, initrd)?;
                 Ok(Entry::Pvh {
                     address: kernel.entry,
@@ -143,7 +143,7 @@ impl BootFiles {
             Format::BzImage => {
                 let kernel = bzimage::load(memory, path, file)?;
                 let initrd = load_initrd(
-                    self.initrd.as_mut(),
+                    &mut self.initrd,
                     memory,
                     layout,
                     kernel.end(),
@@ -238,29 +238,28 @@ fn cmdline(text: &str) -> Result<Vec<u8>, BootError> {
 
 /// Puts the initrd at the top of low memory, below `limit`.
 fn load_initrd(
-    initrd: Option<&mut (PathBuf, File, u64)>,
+    initrd: &mut Option<(PathBuf, File, u64)>,
     memory: &GuestMemory,
     layout: &Layout,
     kernel_end: u64,
     limit: u64,
 ) -> Result<Option<Initrd>, BootError> {
     let limit = layout.low.end.min(limit);
-    let (size, file) = match initrd {
-        Some((path, file, size)) => (*size, Some((path, file))),
-        None => (0, None),
-    };
+    let size = initrd.as_ref().map_or(0, |(_, _, size)| *size);
     let address = initrd_address(kernel_end, size, limit).ok_or(BootError::NoRoom {
         kernel_end,
         initrd: size,
         limit,
     })?;
-    let Some((path, file)) = file else { return Ok(None) };
+    let Some((path, file, _)) = initrd else {
+        return Ok(None);
+    };
     let unreadable = |source| BootError::Read {
         field: "boot.initrd",
         path: path.clone(),
         source,
     };
-    file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+    file.rewind().map_err(unreadable)?;
     let count = usize::try_from(size).map_err(|error| unreadable(io::Error::other(error)))?;
     memory
         .read_exact_volatile_from(GuestAddress(address), file, count)

@@ -225,8 +225,8 @@ proptest! {
     }
 
     #[test]
-    fn hostile_kernels_do_not_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..2048), form in 0..3) {
-        let magic: &[u8] = [&b"\x7fELF\x02\x01"[..], b"", b""][form as usize];
+    fn hostile_kernels_do_not_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..2048), form in 0usize..3) {
+        let magic: &[u8] = [&b"\x7fELF\x02\x01"[..], b"", b""][form];
         for (to, from) in bytes.iter_mut().zip(magic) {
             *to = *from;
         }

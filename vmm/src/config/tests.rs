@@ -85,8 +85,8 @@ proptest! {
     }
 
     #[test]
-    fn accepted_memory_is_whole_pages(size in any::<u64>(), huge in 0..3) {
-        let hugepages = [HugepageSize::None, HugepageSize::TwoMiB, HugepageSize::OneGiB][huge as usize];
+    fn accepted_memory_is_whole_pages(size in any::<u64>(), huge in 0usize..3) {
+        let hugepages = [HugepageSize::None, HugepageSize::TwoMiB, HugepageSize::OneGiB][huge];
         let mut config = config();
         config.memory = MemoryConfig { size, hugepages };
         let whole = size % memory::page_size(hugepages) == 0 && size >= 32 << 20;

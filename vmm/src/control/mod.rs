@@ -140,7 +140,7 @@ impl Control {
         })?;
         let lock = Flock::lock(directory, FlockArg::LockExclusiveNonblock)
             .map_err(|_| ControlError::InUse(run_dir.to_owned()))?;
-        umask(Mode::S_IRWXO);
+        umask(Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IRWXO);
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGTERM);
         mask.add(Signal::SIGINT);

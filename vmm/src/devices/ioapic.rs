@@ -29,6 +29,8 @@ const REGISTER_ARBITRATION: u8 = 2;
 const REGISTER_REDIRECTION: u8 = 0x10;
 
 const VERSION: u32 = 0x20;
+/// Highest pin, for the version register.
+const LAST_PIN: u32 = 23;
 
 /// Bits of a redirection entry that the guest writes; bits 12 (delivery status) and 14 (remote IRR) are ours.
 const WRITABLE: u64 = 0xfffe_0000_0001_afff;
@@ -200,7 +202,7 @@ impl IoApic {
         let state = self.state();
         match state.select {
             REGISTER_ID | REGISTER_ARBITRATION => u32::from(state.id) << 24,
-            REGISTER_VERSION => VERSION | (PINS as u32 - 1) << 16,
+            REGISTER_VERSION => VERSION | LAST_PIN << 16,
             select => match half(select) {
                 Some((pin, high)) => {
                     let entry = state.pins.get(pin).map_or(u64::MAX, |pin| pin.entry);
@@ -286,6 +288,6 @@ impl InterruptLine {
 }
 
 #[cfg(test)]
-pub mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

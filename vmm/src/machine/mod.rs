@@ -28,6 +28,7 @@ use crate::devices::bus::Overlap;
 use crate::devices::power::PowerRequest;
 use crate::devices::serial::Console;
 use crate::kvm::KvmError;
+use crate::log;
 use crate::memory::{MemoryError, Ram};
 use crate::vcpu::{Stop, VcpuError};
 use life::{Life, Wish, WishSink};
@@ -99,8 +100,29 @@ enum Event {
 
 /// How a life ended.
 enum End {
-    Reset,
+    Reset(Cause),
     Exit(Exit),
+}
+
+/// Why a machine was reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// [`Request::Reset`].
+    Request,
+    /// The guest asked for it.
+    Guest,
+    /// Triple fault of a vCPU.
+    TripleFault(u32),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request => f.write_str("reset on request"),
+            Self::Guest => f.write_str("guest reset itself"),
+            Self::TripleFault(id) => write!(f, "guest reset by a triple fault of vCPU {id}"),
+        }
+    }
 }
 
 /// Status that others read.
@@ -250,7 +272,8 @@ impl Machine {
         for number in 0.. {
             match self.live(&ram, number)? {
                 End::Exit(exit) => return Ok(exit),
-                End::Reset => {
+                End::Reset(cause) => {
+                    log::line(cause);
                     let mut status = self.board.status();
                     status.resets += 1;
                     status.state = MachineState::Starting;
@@ -285,12 +308,12 @@ impl Machine {
                 Ok(Event::Request(request, reply)) => {
                     let decision = self.obey(&life, request);
                     let end = match decision {
-                        Ok(Action::Reset) => Some(End::Reset),
+                        Ok(Action::Reset) => Some(End::Reset(Cause::Request)),
                         Ok(Action::End) => Some(End::Exit(Exit::Stopped)),
                         _ => None,
                     };
                     match end {
-                        Some(End::Reset) => self.board.status().state = MachineState::Starting,
+                        Some(End::Reset(_)) => self.board.status().state = MachineState::Starting,
                         Some(End::Exit(_)) => self.board.status().state = MachineState::Stopped,
                         None => {}
                     }
@@ -328,7 +351,8 @@ impl Machine {
 fn fulfil(wish: Wish) -> Result<End, MachineError> {
     match wish {
         Wish::Power(PowerRequest::Off) | Wish::Vcpu(_, Stop::Off) => Ok(End::Exit(Exit::PoweredOff)),
-        Wish::Power(PowerRequest::Reset) | Wish::Vcpu(_, Stop::Reset) => Ok(End::Reset),
+        Wish::Power(PowerRequest::Reset) | Wish::Vcpu(_, Stop::Reset) => Ok(End::Reset(Cause::Guest)),
+        Wish::Vcpu(id, Stop::TripleFault) => Ok(End::Reset(Cause::TripleFault(id))),
         Wish::Vcpu(id, Stop::Failed(source)) => Err(MachineError::Vcpu { id, source }),
     }
 }

@@ -86,7 +86,7 @@ pub fn clear(memory: &GuestMemory, hugepages: HugepageSize) -> Result<(), (u64, 
 }
 
 fn zero(memory: &GuestMemory, (start, _, size): Chunk) -> Result<(), nix::Error> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     for offset in (0..size).step_by(ZEROS.len()) {
         let count = ZEROS.len().min(size - offset);
         let zeros = ZEROS.get(..count).unwrap_or_default();

@@ -9,8 +9,9 @@ use super::kick::{Kick, internal_suberror};
 /// Why a vCPU stopped by itself.
 #[derive(Debug)]
 pub enum Stop {
-    /// Triple fault, or KVM asked for a reset. A triple fault is how operating systems reset a PC that leaves them no
-    /// other way (`reboot=t`).
+    /// Triple fault, which resets a PC: operating systems that find no other way rely on it (`reboot=t`).
+    TripleFault,
+    /// KVM asked for a reset.
     Reset,
     /// KVM asked for the end of the machine.
     Off,
@@ -132,9 +133,8 @@ fn enter(fd: &mut VcpuFd, shared: &Shared) -> Next {
         VcpuExit::MmioRead(address, data) => shared.memory.read(address, data),
         VcpuExit::IoapicEoi(vector) => shared.ioapic.end_of_interrupt(vector),
         VcpuExit::Intr => return Next::Gate,
-        VcpuExit::Shutdown | VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => {
-            return Next::Stop(Stop::Reset);
-        }
+        VcpuExit::Shutdown => return Next::Stop(Stop::TripleFault),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => return Next::Stop(Stop::Reset),
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => return Next::Stop(Stop::Off),
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_CRASH, _) => return Next::Fail(Failure::Crash),
         VcpuExit::FailEntry(reason, _) => return Next::Fail(Failure::Entry(reason)),

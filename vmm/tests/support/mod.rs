@@ -67,7 +67,7 @@ pub fn kernel(code: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A guest that prints `>` and obeys the letters that are typed: see [`LETTERS`]; it echoes all others.
+/// A guest that prints `>` and obeys the capitals that are typed: see [`LETTERS`]; it echoes all others.
 pub fn monitor() -> Vec<u8> {
     let mut code = vec![
         0x66, 0xba, 0xf9, 0x03, // mov dx, 0x3f9
@@ -100,14 +100,14 @@ fn back_to(code: &mut Vec<u8>, target: usize) {
 
 /// What the monitor does at a letter; then it goes on polling.
 const LETTERS: &[(u8, &[u8])] = &[
-    (b'o', &[0x66, 0xba, 0x00, 0x06, 0xb0, 0x34, 0xee]), // power off
-    (b'r', &[0x66, 0xba, 0x02, 0x06, 0xb0, 0x01, 0xee, 0xf4]), // reset register
-    (b'k', &[0xb0, 0xfe, 0xe6, 0x64, 0xf4]),             // keyboard controller's reset
-    (b't', &[0x0f, 0x0b]),                               // ud2 without an IDT: triple fault
-    (b'm', &[0xa1, 0x00, 0x00, 0x00, 0xe0, 0xee]),       // print the host bridge's first byte
-    (b'h', &[0xf4]),                                     // halt, interrupts off
+    (b'O', &[0x66, 0xba, 0x00, 0x06, 0xb0, 0x34, 0xee]), // power off
+    (b'R', &[0x66, 0xba, 0x02, 0x06, 0xb0, 0x01, 0xee, 0xf4]), // reset register
+    (b'K', &[0xb0, 0xfe, 0xe6, 0x64, 0xf4]),             // keyboard controller's reset
+    (b'T', &[0x0f, 0x0b]),                               // ud2 without an IDT: triple fault
+    (b'M', &[0xa1, 0x00, 0x00, 0x00, 0xe0, 0xee]),       // print the host bridge's first byte
+    (b'H', &[0xf4]),                                     // halt, interrupts off
     (
-        b'b',
+        b'B',
         &[
             0x66, 0xba, 0x03, 0x06, 0xec, 0x04, b'0', 0x66, 0xba, 0xf8, 0x03, 0xee,
         ],
@@ -189,6 +189,13 @@ impl Vmm {
         let mut bytes = vec![0; text.len()];
         self.console.as_mut().unwrap().read_exact(&mut bytes).unwrap();
         assert_eq!(String::from_utf8_lossy(&bytes), text);
+    }
+
+    /// Reads the next byte from the console.
+    pub fn read(&mut self) -> u8 {
+        let mut byte = [0];
+        self.console.as_mut().unwrap().read_exact(&mut byte).unwrap();
+        byte[0]
     }
 
     /// Whether the console stays silent for a while.

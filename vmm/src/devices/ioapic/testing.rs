@@ -4,11 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 
+/// Level-triggered pins and their MSIs.
+pub type Routes = Vec<(u32, Msi)>;
+
 /// What the I/O APIC did.
 #[derive(Clone, Default)]
 pub struct Sent {
     pub msis: Arc<Mutex<Vec<Msi>>>,
-    pub routes: Arc<Mutex<Vec<Vec<(u32, Msi)>>>>,
+    pub routes: Arc<Mutex<Vec<Routes>>>,
 }
 
 impl Sent {

@@ -121,7 +121,10 @@ fn the_api_needs_its_token(node: &Node) -> Result<()> {
             "{answer:?}"
         );
         ensure!(
-            answer.body["type"] == "urn:axion:problem:unauthorized",
+            answer
+                .body
+                .get("type")
+                .is_some_and(|kind| kind == "urn:axion:problem:unauthorized"),
             "{answer:?}"
         );
     }

@@ -207,7 +207,11 @@ mod proxy {
     pub type Error = zbus::Error;
 
     /// Proxy of `org.axion.Init1`.
-    #[zbus::proxy(interface = "org.axion.Init1", default_path = "/org/axion/Init1")]
+    #[zbus::proxy(
+        interface = "org.axion.Init1",
+        default_service = "org.axion.Init1",
+        default_path = "/org/axion/Init1"
+    )]
     pub trait Init {
         /// Every unit.
         fn list_units(&self) -> zbus::Result<Vec<UnitStatus>>;
@@ -253,7 +257,10 @@ mod proxy {
     pub async fn connect(path: &str) -> zbus::Result<InitProxy<'static>> {
         let stream = std::os::unix::net::UnixStream::connect(path)
             .map_err(|e| zbus::Error::InputOutput(std::sync::Arc::new(e)))?;
-        let connection = zbus::connection::Builder::unix_stream(stream).p2p().build().await?;
-        InitProxy::new(&connection, super::PATH).await
+        let connection = zbus::connection::Builder::unix_stream(stream)
+            .p2p()
+            .build()
+            .await?;
+        InitProxy::new(&connection).await
     }
 }

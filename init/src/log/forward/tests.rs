@@ -42,8 +42,8 @@ async fn a_tcp_receiver_gets_earlier_and_later_lines_once() {
     start(&log, &[target], "node", &Arc::new(Names::default()));
     let (mut stream, _) = listener.accept().await.unwrap();
     log.record(0, INFO, "init", "after".into());
-    let expected = "55 <30>1 1970-01-01T00:00:00.000000Z node init - - - before\
-                    54 <30>1 1970-01-01T00:00:00.000000Z node init - - - after";
+    let expected = "56 <30>1 1970-01-01T00:00:00.000000Z node init - - - before\
+                    55 <30>1 1970-01-01T00:00:00.000000Z node init - - - after";
     let mut received = vec![0; expected.len()];
     stream.read_exact(&mut received).await.unwrap();
     assert_eq!(String::from_utf8(received).unwrap(), expected);

@@ -30,10 +30,8 @@ fn reading_goes_on_where_it_stopped() {
 #[test]
 fn bytes_are_bounded() {
     let one = size(&ring(1, 1, usize::MAX).after(0, 1)[0]);
-    let ring = ring(100, 100, 5 * one + 5);
-    assert_eq!(
-        ring.after(0, 100).len(),
-        4,
-        "the lines with two digits are longer"
-    );
+    let mut ring = ring(9, 100, 5 * one);
+    assert_eq!(sequences(&ring, 0, 100), [5, 6, 7, 8, 9]);
+    ring.push(0, 6, "init".into(), "a line that is a little longer".into());
+    assert_eq!(sequences(&ring, 0, 100), [7, 8, 9, 10]);
 }

@@ -31,6 +31,8 @@ mod processes;
 mod routes;
 mod server;
 mod store;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod vm;
 

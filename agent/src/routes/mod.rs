@@ -68,3 +68,6 @@ async fn healthz(State(app): State<Arc<App>>) -> Answer<axum::Json<Health>> {
     app.store.get("healthz").await?;
     Ok(axum::Json(Health { status: "ok" }))
 }
+
+#[cfg(test)]
+mod tests;

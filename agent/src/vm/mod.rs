@@ -25,7 +25,6 @@ use std::time::Duration;
 use axion_api::problem::{Kind, Problem};
 use axion_api::vm::{Vm, VmSpec};
 use axion_api::vmm::{API_SOCKET, CONSOLE_SOCKET};
-use tokio::sync::MutexGuard;
 
 use self::record::{Goal, Record, RecordError, Stored, key, unit_name};
 use crate::events::{Events, unix_us};
@@ -135,8 +134,8 @@ pub struct Vms {
     events: Arc<Events>,
     inventory: Arc<Inventory>,
     vms_run: PathBuf,
-    /// Held while something is checked that the next write relies on: free slots, images in use.
-    admission: tokio::sync::Mutex<()>,
+    /// Held from the reading of what a write relies on (the record, free slots, images, units) until the write.
+    writing: tokio::sync::Mutex<()>,
     start_errors: Mutex<BTreeMap<String, String>>,
 }
 
@@ -157,7 +156,7 @@ impl Vms {
             events,
             inventory,
             vms_run,
-            admission: tokio::sync::Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
             start_errors: Mutex::default(),
         }
     }
@@ -245,7 +244,7 @@ impl Vms {
     ) -> Result<(Vm, bool), Problem> {
         validate::name(name)?;
         validate::spec(&spec, &self.inventory.limits().await)?;
-        let admission = self.admission.lock().await;
+        let _writing = self.writing.lock().await;
         let units = self.init.units()?;
         let found = self.record(name).await?;
         condition.check(name, found.as_ref().map(|stored| stored.revision))?;
@@ -279,7 +278,6 @@ impl Vms {
         let new = stored.revision == 0;
         stored.record.written_unix_us = unix_us();
         stored.revision = self.write(&stored).await?;
-        drop(admission);
         Ok((self.view(&stored, &units), new))
     }
 
@@ -315,6 +313,7 @@ impl Vms {
 
     /// Wants a VM to run.
     pub async fn start(&self, name: &str) -> Result<Vm, Problem> {
+        let _writing = self.writing.lock().await;
         let mut stored = self.existing(name).await?;
         let units = self.init.units()?;
         if stored.record.goal == Goal::Run {
@@ -324,7 +323,6 @@ impl Vms {
             let detail = format!("VM `{name}` is on its way down; start it when it is stopped");
             return Err(Problem::new(Kind::Conflict, detail));
         }
-        let admission = self.admission.lock().await;
         self.images_exist(&stored.record.spec).await?;
         validate::capacity(&stored.record.spec, &self.inventory.free().await)?;
         self.set_start_error(name, None);
@@ -332,12 +330,12 @@ impl Vms {
         stored.record.end = None;
         stored.record.written_unix_us = unix_us();
         stored.revision = self.write(&stored).await?;
-        drop(admission);
         Ok(self.view(&stored, &units))
     }
 
     /// Wants a VM to be off: by its power button, or by cutting its power. Asked again, it is pressed again.
     pub async fn stop(&self, name: &str, force: bool) -> Result<Vm, Problem> {
+        let _writing = self.writing.lock().await;
         let mut stored = self.existing(name).await?;
         let units = self.init.units()?;
         if stored.record.goal != Goal::Run && !units.contains_key(&unit_name(name)) {
@@ -378,37 +376,38 @@ impl Vms {
 
     /// Deletes a VM that is off, or, with `force`, cuts its power first.
     pub async fn delete(&self, name: &str, condition: &Precondition, force: bool) -> Result<(), Problem> {
-        let stored = self.existing(name).await?;
-        condition.check(name, Some(stored.revision))?;
-        let is_off = |stored: &Stored, units: &Units| {
-            stored.record.goal != Goal::Run && !units.contains_key(&unit_name(name))
-        };
-        if !is_off(&stored, &*self.init.units()?) {
-            if !force {
-                let state = self.view(&stored, &*self.init.units()?).status.state;
-                let detail = format!("VM `{name}` is {state}; stop it first, or delete it with ?force=true");
-                return Err(Problem::new(Kind::Conflict, detail));
-            }
+        condition.check(name, Some(self.existing(name).await?.revision))?;
+        if force {
             self.stop(name, true).await?;
-            let down = self.wait_until(name, is_off);
-            tokio::time::timeout(DELETE_WAIT, down).await.map_err(|_| {
+            let down = tokio::time::timeout(DELETE_WAIT, self.wait_until_off(name)).await;
+            down.map_err(|_| {
                 let detail = format!("VM `{name}` did not end within {} s", DELETE_WAIT.as_secs());
                 Problem::new(Kind::Unavailable, detail)
             })??;
         }
-        let Some(stored) = self.record(name).await? else {
-            return Ok(());
-        };
+        let _writing = self.writing.lock().await;
+        let stored = self.existing(name).await?;
+        let units = self.init.units()?;
+        if !Self::is_off(&stored, &units) {
+            let state = self.view(&stored, &units).status.state;
+            let detail = format!("VM `{name}` is {state}; stop it first, or delete it with ?force=true");
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
         Ok(self.store.delete(&key(name), stored.revision).await?)
     }
 
-    async fn wait_until(&self, name: &str, holds: impl Fn(&Stored, &Units) -> bool) -> Result<(), Problem> {
+    /// Whether a VM has no unit, and none is to come.
+    fn is_off(stored: &Stored, units: &Units) -> bool {
+        stored.record.goal != Goal::Run && !units.contains_key(&unit_name(&stored.name))
+    }
+
+    async fn wait_until_off(&self, name: &str) -> Result<(), Problem> {
         let (mut records, mut units) = (self.store.watch(), self.init.watch());
         loop {
             records.borrow_and_update();
             units.borrow_and_update();
             match self.record(name).await? {
-                Some(stored) if !holds(&stored, &*self.init.units()?) => {}
+                Some(stored) if !Self::is_off(&stored, &*self.init.units()?) => {}
                 _ => return Ok(()),
             }
             tokio::select! {
@@ -420,7 +419,7 @@ impl Vms {
 
     /// Deletes an image that no VM boots from.
     pub async fn delete_image(&self, digest: Digest) -> Result<(), Problem> {
-        let _admission: MutexGuard<'_, ()> = self.admission.lock().await;
+        let _writing = self.writing.lock().await;
         let text = digest.to_string();
         let user = self.records().await?.into_iter().find(|stored| {
             let boot = &stored.record.spec.boot;
@@ -440,3 +439,6 @@ impl Vms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -228,7 +228,7 @@ async fn act(vms: Arc<Vms>, stored: Stored, action: Action) -> Done {
         Action::Start => start(&vms, &stored).await,
         Action::PressPower => press_power(&vms, &name).await,
         Action::CutPower => cut_power(&vms, &name).await,
-        Action::Record(end) => record_end(&vms, stored, end.clone()).await,
+        Action::Record(end) => record_end(&vms, &stored, end.clone()).await,
         Action::Forget => remove(&vms, &name).await,
     };
     Done {
@@ -240,6 +240,11 @@ async fn act(vms: Arc<Vms>, stored: Stored, action: Action) -> Done {
 }
 
 async fn start(vms: &Vms, stored: &Stored) -> Result<(), VmsError> {
+    // Until the unit is in the picture, so that nobody deletes a VM that is being started.
+    let _writing = vms.writing.lock().await;
+    if vms.record(&stored.name).await?.as_ref() != Some(stored) {
+        return Ok(());
+    }
     let unit = unit(vms, stored)?;
     match answer(vms.init.proxy()?.start_transient_unit(&unit)).await {
         Ok(status) => tracing::info!("VM {} starts as process {}", stored.name, status.pid.unwrap_or(0)),
@@ -331,29 +336,35 @@ async fn cut_power(vms: &Vms, name: &str) -> Result<(), VmsError> {
     Ok(vms.init.refresh().await?)
 }
 
-async fn record_end(vms: &Vms, mut stored: Stored, mut end: End) -> Result<(), VmsError> {
+async fn record_end(vms: &Vms, planned: &Stored, mut end: End) -> Result<(), VmsError> {
     if end.failed
-        && let Some(cause) = last_error(vms, &stored.name).await
+        && let Some(cause) = last_words(vms, &planned.name).await
     {
         end.why = format!("{}: {cause}", end.why);
     }
-    tracing::info!("VM {} ended: {}", stored.name, end.why);
+    let writing = vms.writing.lock().await;
+    if vms.record(&planned.name).await?.as_ref() != Some(planned) {
+        return Ok(());
+    }
+    tracing::info!("VM {} ended: {}", planned.name, end.why);
+    let mut stored = planned.clone();
     stored.record.end = Some(end);
     if stored.record.goal == Goal::Run {
         stored.record.goal = Goal::PowerOff;
     }
     vms.write(&stored).await?;
+    drop(writing);
     remove(vms, &stored.name).await
 }
 
-/// The last error that the VMM logged.
-async fn last_error(vms: &Vms, name: &str) -> Option<String> {
+/// The VMM's last words: its last line says how the machine ended.
+async fn last_words(vms: &Vms, name: &str) -> Option<String> {
     let lines = answer(vms.init.proxy().ok()?.logs(0, 200)).await.ok()?;
     let unit = unit_name(name);
     lines
         .into_iter()
         .rev()
-        .find(|line| line.source == unit && line.severity <= 3)
+        .find(|line| line.source == unit)
         .map(|line| line.message)
 }
 

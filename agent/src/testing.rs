@@ -1,0 +1,449 @@
+//! An agent in a temporary directory, with an init and VMMs that only pretend.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axion_api::init::{
+    BootStatus, INTERFACE, LogEntry, NodeStatus, PATH, TransientUnit, UnitState, UnitStatus,
+};
+use axion_api::problem::Problem;
+use axion_core::config::{Effective, resolve};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+use zbus::fdo;
+
+use crate::app::{App, Places};
+use crate::auth::Peer;
+use crate::routes::router;
+use crate::vm::reconcile;
+
+/// A token that the agent accepts.
+pub const TOKEN: &str = "axion_test";
+
+/// An agent in a temporary directory.
+pub struct Agent {
+    pub directory: tempfile::TempDir,
+    pub app: Arc<App>,
+    pub init: FakeInit,
+    router: Router,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// An answer of the agent.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The problem that it must be.
+    pub fn problem(&self) -> Problem {
+        let kind = self
+            .headers
+            .get("content-type")
+            .and_then(|value| value.to_str().ok());
+        assert_eq!(
+            kind,
+            Some("application/problem+json"),
+            "{}",
+            String::from_utf8_lossy(&self.body)
+        );
+        let problem: Problem = self.json();
+        assert_eq!(problem.status, self.status.as_u16());
+        problem
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl Agent {
+    /// An agent without an init.
+    pub fn alone() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let init = FakeInit::default();
+        Self::open(directory, init)
+    }
+
+    /// An agent with an init, reconciling.
+    pub async fn new() -> Self {
+        let mut agent = Self::alone();
+        agent.init.listen(&places(&agent.directory).init_socket);
+        agent.run().await;
+        agent
+    }
+
+    /// The same node, when its agent was killed and another one was started.
+    pub async fn restarted(self) -> Self {
+        let Self {
+            directory,
+            app,
+            init,
+            router,
+            tasks,
+        } = self;
+        drop((app, router));
+        for task in tasks {
+            task.abort();
+            assert!(task.await.is_err());
+        }
+        let mut again = Self::open(directory, init);
+        again.run().await;
+        again
+    }
+
+    fn open(directory: tempfile::TempDir, init: FakeInit) -> Self {
+        use sha2::Digest;
+        let mut config: Effective = resolve(&[]);
+        config.config.api.token_hashes = vec![format!("sha256:{}", hex::encode(sha2::Sha256::digest(TOKEN)))];
+        let app = Arc::new(App::open(&places(&directory), config, "sha256:00".to_owned()).unwrap());
+        Self {
+            router: router(&app),
+            directory,
+            app,
+            init,
+            tasks: Vec::new(),
+        }
+    }
+
+    async fn run(&mut self) {
+        let init = self.app.init.clone();
+        let mut seen = init.watch();
+        self.tasks = vec![
+            tokio::spawn(async move { init.run().await }),
+            tokio::spawn(reconcile::run(self.app.vms.clone())),
+        ];
+        while self.app.init.units().is_err() {
+            seen.changed().await.unwrap();
+        }
+    }
+
+    pub fn vm_directory(&self, name: &str) -> PathBuf {
+        places(&self.directory).vms_run.join(name)
+    }
+
+    /// Sends a request as it is.
+    pub async fn send(&self, peer: Peer, mut request: Request<Body>) -> Answer {
+        request.extensions_mut().insert(peer);
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, 1 << 20).await.unwrap().to_vec();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// Sends a request as root on the local socket.
+    pub async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        self.send(
+            Peer::Local { uid: 0 },
+            request.body(Body::from(body.to_owned())).unwrap(),
+        )
+        .await
+    }
+
+    pub async fn call_with(&self, method: &str, path: &str, header: (&str, &str), body: &str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header.0, header.1);
+        self.send(
+            Peer::Local { uid: 0 },
+            request.body(Body::from(body.to_owned())).unwrap(),
+        )
+        .await
+    }
+
+    /// Waits until `holds` says so of VM `name`.
+    pub async fn until(&self, name: &str, holds: impl Fn(&axion_api::vm::Vm) -> bool) -> axion_api::vm::Vm {
+        let mut cursor = self.app.events.subscribe(None);
+        let wait = async {
+            loop {
+                let vm = self.app.vms.get(name).await.unwrap();
+                if holds(&vm) {
+                    return vm;
+                }
+                self.app.events.next(&mut cursor).await;
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(20), wait).await {
+            Ok(vm) => vm,
+            Err(_) => panic!("{:?}", self.app.vms.get(name).await),
+        }
+    }
+}
+
+fn places(directory: &tempfile::TempDir) -> Places {
+    let at = |name: &str| directory.path().join(name);
+    Places {
+        state: at("state"),
+        run: at("run"),
+        images: at("images"),
+        first_token: at("first-token"),
+        vms_run: at("vms"),
+        init_socket: at("init.sock"),
+    }
+}
+
+/// Init's interface over units that have no processes.
+#[derive(Clone, Default)]
+pub struct FakeInit(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    units: BTreeMap<String, UnitStatus>,
+    peers: Vec<zbus::Connection>,
+    /// Transient units that were started, oldest first.
+    started: Vec<TransientUnit>,
+    killed: Vec<String>,
+    refuse_starts: bool,
+    clock: u64,
+}
+
+impl FakeInit {
+    fn listen(&self, socket: &std::path::Path) {
+        let listener = UnixListener::bind(socket).unwrap();
+        let init = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let stream = stream.into_std().unwrap();
+                let peer = zbus::connection::Builder::unix_stream(stream)
+                    .server(zbus::Guid::generate())
+                    .p2p()
+                    .serve_at(PATH, init.clone())
+                    .build()
+                    .await
+                    .unwrap();
+                init.0.lock().unwrap().peers.push(peer);
+            }
+        });
+    }
+
+    pub fn started(&self) -> Vec<TransientUnit> {
+        self.0.lock().unwrap().started.clone()
+    }
+
+    pub fn killed(&self) -> Vec<String> {
+        self.0.lock().unwrap().killed.clone()
+    }
+
+    pub fn refuse_starts(&self, refuse: bool) {
+        self.0.lock().unwrap().refuse_starts = refuse;
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.lock().unwrap().units.contains_key(name)
+    }
+
+    /// Adds a unit that runs.
+    pub async fn add(&self, name: &str, transient: bool) -> UnitStatus {
+        self.set(name, UnitState::Running, transient, None).await
+    }
+
+    /// Ends a unit by itself, with an exit status.
+    pub async fn end(&self, name: &str, status: i32) {
+        let state = if status == 0 {
+            UnitState::Inactive
+        } else {
+            UnitState::Failed
+        };
+        self.set(name, state, true, Some(status)).await;
+    }
+
+    /// Ends a unit as a node that goes down does.
+    pub async fn stop(&self, name: &str) {
+        self.set(name, UnitState::Stopping, true, None).await;
+        self.set(name, UnitState::Inactive, true, Some(0)).await;
+    }
+
+    async fn set(&self, name: &str, state: UnitState, transient: bool, status: Option<i32>) -> UnitStatus {
+        let (unit, peers) = {
+            let mut init = self.0.lock().unwrap();
+            init.clock += 1;
+            let unit = UnitStatus {
+                name: name.to_owned(),
+                description: String::new(),
+                transient,
+                state,
+                pid: matches!(state, UnitState::Running | UnitState::Stopping).then_some(4242),
+                restarts: 0,
+                since_unix_us: init.clock,
+                exit: status.map(|status| format!("exited with status {status}")),
+                exit_status: status,
+            };
+            init.units.insert(name.to_owned(), unit.clone());
+            (unit, init.peers.clone())
+        };
+        for peer in peers {
+            // A peer that is gone hears nothing.
+            let _ = peer
+                .emit_signal(None::<&str>, PATH, INTERFACE, "UnitChanged", &unit)
+                .await;
+        }
+        unit
+    }
+}
+
+fn unknown(name: &str) -> fdo::Error {
+    fdo::Error::UnknownObject(format!("no unit `{name}`"))
+}
+
+#[zbus::interface(name = "org.axion.Init1")]
+impl FakeInit {
+    fn list_units(&self) -> Vec<UnitStatus> {
+        self.0.lock().unwrap().units.values().cloned().collect()
+    }
+
+    fn get_unit(&self, name: &str) -> fdo::Result<UnitStatus> {
+        self.0
+            .lock()
+            .unwrap()
+            .units
+            .get(name)
+            .cloned()
+            .ok_or_else(|| unknown(name))
+    }
+
+    async fn stop_unit(&self, name: &str) -> fdo::Result<()> {
+        self.get_unit(name)?;
+        self.set(name, UnitState::Stopping, true, None).await;
+        Ok(())
+    }
+
+    async fn kill_unit(&self, name: &str) -> fdo::Result<()> {
+        let unit = self.get_unit(name)?;
+        self.0.lock().unwrap().killed.push(name.to_owned());
+        let stopped = unit.state == UnitState::Stopping;
+        let state = if stopped {
+            UnitState::Inactive
+        } else {
+            UnitState::Failed
+        };
+        self.set(name, state, true, None).await;
+        Ok(())
+    }
+
+    async fn restart_unit(&self, name: &str) -> fdo::Result<()> {
+        self.get_unit(name)?;
+        self.set(name, UnitState::Running, false, None).await;
+        Ok(())
+    }
+
+    async fn start_transient_unit(&self, unit: TransientUnit) -> fdo::Result<UnitStatus> {
+        let name = unit.name.clone();
+        if self.0.lock().unwrap().refuse_starts {
+            return Err(fdo::Error::Failed("the node goes down".to_owned()));
+        }
+        if self.has(&name) {
+            return Err(fdo::Error::FileExists(format!("unit `{name}` exists")));
+        }
+        self.0.lock().unwrap().started.push(unit);
+        Ok(self.set(&name, UnitState::Running, true, None).await)
+    }
+
+    fn remove_unit(&self, name: &str) -> fdo::Result<()> {
+        let unit = self.get_unit(name)?;
+        if unit.pid.is_some() {
+            return Err(fdo::Error::Failed(format!("unit `{name}` is not down")));
+        }
+        self.0.lock().unwrap().units.remove(name);
+        Ok(())
+    }
+
+    fn boot_status(&self) -> BootStatus {
+        BootStatus {
+            kernel_us: 1_500_000,
+            ready_us: Some(2_000_999),
+            phases: Vec::new(),
+        }
+    }
+
+    fn node_status(&self) -> NodeStatus {
+        NodeStatus {
+            hostname: "node1".to_owned(),
+            ..NodeStatus::default()
+        }
+    }
+
+    fn logs(&self, after: u64, limit: u32) -> Vec<LogEntry> {
+        let line = |source: &str, message: &str| LogEntry {
+            sequence: after + 1,
+            unix_us: 0,
+            severity: 6,
+            source: source.to_owned(),
+            message: message.to_owned(),
+        };
+        let lines = [
+            line("vm-broken", "kernel: no PVH note"),
+            line("init", "unrelated"),
+        ];
+        lines.into_iter().take(usize::try_from(limit).unwrap()).collect()
+    }
+
+    fn reboot(&self) {}
+
+    fn power_off(&self) {}
+}
+
+/// A VMM's sockets in its run directory: a control socket that says yes and notes the first line of each request, and a
+/// console that says hello and echoes.
+pub struct FakeVmm(Arc<Mutex<Vec<String>>>);
+
+impl FakeVmm {
+    pub fn new(directory: &std::path::Path) -> Self {
+        std::fs::create_dir_all(directory).unwrap();
+        let control = UnixListener::bind(directory.join("api.sock")).unwrap();
+        let console = UnixListener::bind(directory.join("console.sock")).unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let heard = requests.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = control.accept().await.unwrap();
+                let mut buffer = vec![0; 4096];
+                let read = stream.read(&mut buffer).await.unwrap();
+                let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
+                heard
+                    .lock()
+                    .unwrap()
+                    .push(text.lines().next().unwrap_or_default().to_owned());
+                stream
+                    .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+                    .await
+                    .unwrap();
+            }
+        });
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = console.accept().await.unwrap();
+                stream.write_all(b"hello").await.unwrap();
+                let (mut from, mut to) = stream.split();
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+            }
+        });
+        Self(requests)
+    }
+
+    pub fn requests(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}

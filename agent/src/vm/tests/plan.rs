@@ -1,0 +1,100 @@
+use axion_api::init::{UnitState, UnitStatus};
+use axion_api::vm::VmSpec;
+
+use crate::init::Unit;
+use crate::vm::plan::{Action, plan};
+use crate::vm::record::{End, Goal, Record};
+
+fn record(goal: Goal) -> Record {
+    Record {
+        spec: VmSpec::default(),
+        goal,
+        slot: 0,
+        end: None,
+        written_unix_us: 1,
+    }
+}
+
+fn unit(state: UnitState, exit: Option<(&str, Option<i32>)>, was_stopped: bool) -> Unit {
+    let status = UnitStatus {
+        name: "vm-a".to_owned(),
+        description: String::new(),
+        transient: true,
+        state,
+        pid: None,
+        restarts: 0,
+        since_unix_us: 9,
+        exit: exit.map(|(text, _)| text.to_owned()),
+        exit_status: exit.and_then(|(_, status)| status),
+    };
+    Unit { status, was_stopped }
+}
+
+#[test]
+fn the_table() {
+    use Action::{CutPower, Forget, PressPower, Rest, Start};
+    let ok = Some(("exited with status 0", Some(0)));
+    let bad = Some(("exited with status 1", Some(1)));
+    let killed = Some(("killed by SIGKILL", None));
+    let end = |why: &str, failed| {
+        Action::Record(End {
+            why: why.to_owned(),
+            failed,
+            unix_us: 9,
+        })
+    };
+    let (run, off, cut) = (Goal::Run, Goal::PowerOff, Goal::Cut);
+    for (goal, unit, action) in [
+        (run, None, Start),
+        (off, None, Rest),
+        (cut, None, Rest),
+        (run, Some(unit(UnitState::Running, None, false)), Rest),
+        (off, Some(unit(UnitState::Running, None, false)), PressPower),
+        (cut, Some(unit(UnitState::Running, None, false)), CutPower),
+        (run, Some(unit(UnitState::Stopping, None, true)), Rest),
+        (off, Some(unit(UnitState::Stopping, None, true)), Rest),
+        (cut, Some(unit(UnitState::Stopping, None, true)), CutPower),
+        (run, Some(unit(UnitState::BackOff, bad, false)), Rest),
+        (off, Some(unit(UnitState::BackOff, bad, false)), CutPower),
+        (cut, Some(unit(UnitState::BackOff, bad, false)), CutPower),
+        (
+            run,
+            Some(unit(UnitState::Inactive, ok, false)),
+            end("guest powered off", false),
+        ),
+        (
+            off,
+            Some(unit(UnitState::Inactive, ok, false)),
+            end("guest powered off", false),
+        ),
+        (
+            off,
+            Some(unit(UnitState::Inactive, ok, true)),
+            end("guest powered off", false),
+        ),
+        (
+            run,
+            Some(unit(UnitState::Failed, bad, false)),
+            end("exited with status 1", true),
+        ),
+        (
+            off,
+            Some(unit(UnitState::Failed, killed, true)),
+            end("killed by SIGKILL", false),
+        ),
+        (
+            cut,
+            Some(unit(UnitState::Inactive, killed, true)),
+            end("power cut", false),
+        ),
+        (
+            run,
+            Some(unit(UnitState::Failed, None, false)),
+            end("ended for an unknown reason", true),
+        ),
+        (run, Some(unit(UnitState::Inactive, ok, true)), Forget),
+        (run, Some(unit(UnitState::Failed, killed, true)), Forget),
+    ] {
+        assert_eq!(plan(&record(goal), unit.as_ref()), action, "{goal:?} {unit:?}");
+    }
+}

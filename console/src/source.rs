@@ -5,10 +5,11 @@
 
 mod proc;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axion_api::client::Client;
+use axion_api::client::{self, Client};
 use axion_api::host::PowerAction;
 use axion_api::init::{self, InitProxy, LogEntry};
 use axion_api::vm::Vm;
@@ -27,6 +28,8 @@ const ATTENDED: Duration = Duration::from_secs(1);
 const UNATTENDED: Duration = Duration::from_secs(5);
 /// How long after the last key somebody is taken to be there.
 const STAY: Duration = Duration::from_secs(120);
+/// Why a part that has not come up yet does not answer.
+const NO_SOCKET: &str = "its socket is not there yet";
 /// Log lines asked for at once.
 const LOG_BATCH: u32 = 500;
 
@@ -168,11 +171,12 @@ impl Source {
     }
 
     async fn ask_agent(&self) -> Result<Vec<Vm>, String> {
-        self.agent.vms().await.map_err(|error| {
-            let causes = std::iter::successors(std::error::Error::source(&error), |e| e.source());
-            causes
-                .last()
-                .map_or_else(|| error.to_string(), ToString::to_string)
+        self.agent.vms().await.map_err(|error| match error {
+            client::Error::Connect { source, .. } if source.kind() == ErrorKind::NotFound => {
+                NO_SOCKET.to_owned()
+            }
+            client::Error::Connect { source, .. } => source.kind().to_string(),
+            other => other.to_string(),
         })
     }
 
@@ -215,9 +219,7 @@ impl Source {
     fn forget_token(&self) -> String {
         match std::fs::remove_file(below(&self.root, paths::FIRST_TOKEN)) {
             Ok(()) => "The token is no longer shown.".to_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                "The token was gone already.".to_owned()
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => "The token was gone already.".to_owned(),
             Err(error) => format!(
                 "The token could not be removed from {}: {error}",
                 paths::FIRST_TOKEN
@@ -267,10 +269,8 @@ fn below(root: &Path, path: &str) -> PathBuf {
 
 fn plain(error: &init::Error) -> String {
     match error {
-        init::Error::InputOutput(io) if io.kind() == std::io::ErrorKind::NotFound => {
-            "its socket is not there yet".to_owned()
-        }
-        init::Error::InputOutput(io) => io.to_string(),
+        init::Error::InputOutput(io) if io.kind() == ErrorKind::NotFound => NO_SOCKET.to_owned(),
+        init::Error::InputOutput(io) => io.kind().to_string(),
         init::Error::MethodError(_, Some(detail), _) => detail.clone(),
         other => other.to_string(),
     }

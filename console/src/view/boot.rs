@@ -72,7 +72,8 @@ fn row<'a>(at_us: u64, took_us: u64, name: &str) -> Line<'a> {
 
 fn milliseconds(us: u64) -> String {
     match us {
-        0..10_000 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+        0 => "0 ms".to_owned(),
+        1..10_000 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
         10_000..10_000_000 => format!("{} ms", us / 1000),
         _ => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
     }

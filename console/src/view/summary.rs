@@ -97,7 +97,7 @@ fn facts<'a>(app: &'a App, theme: &Theme) -> Vec<Line<'a>> {
         .local
         .fingerprint
         .as_deref()
-        .unwrap_or("made at the first start of the agent");
+        .unwrap_or("not there yet: the agent makes it at its first start");
     group("CA", vec![vec![Span::raw(fingerprint)]]);
     let facts = snapshot.init.as_ref().ok();
     if let Some(facts) = facts {
@@ -140,10 +140,11 @@ fn facts<'a>(app: &'a App, theme: &Theme) -> Vec<Line<'a>> {
 fn api<'a>(app: &App, theme: &Theme) -> Vec<Vec<Span<'a>>> {
     let urls = app.snapshot.api_urls();
     if urls.is_empty() {
-        return vec![vec![Span::styled(
-            "not reachable: this node has no address yet",
-            theme.warn(),
-        )]];
+        let why = match app.snapshot.init {
+            Ok(_) => "not reachable: this node has no address yet",
+            Err(_) => "not known: init does not answer",
+        };
+        return vec![vec![Span::styled(why, theme.warn())]];
     }
     let hidden = urls.len().saturating_sub(2);
     let mut values: Vec<Vec<Span<'_>>> = urls.into_iter().take(2).map(|url| vec![Span::raw(url)]).collect();
@@ -251,7 +252,7 @@ fn log_tail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     if area.height < 2 {
         return;
     }
-    let rule = theme.rule().repeat(usize::from(area.width.saturating_sub(6)));
+    let rule = theme.rule().repeat(usize::from(area.width.saturating_sub(4)));
     let head = Line::from(vec![
         Span::styled("Log ", theme.strong()),
         Span::styled(rule, theme.dim()),

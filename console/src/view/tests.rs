@@ -93,7 +93,7 @@ fn the_summary_of_a_node_in_trouble() {
     );
     let mut silent = App::new("tty1".to_owned());
     silent.snapshot.init = Err("its socket is not there yet".to_owned());
-    silent.snapshot.vms = Err("No such file or directory (os error 2)".to_owned());
+    silent.snapshot.vms = Err("its socket is not there yet".to_owned());
     assert_screen("silent-80x24", &silent, &Theme::PLAIN);
 }
 

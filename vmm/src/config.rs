@@ -83,7 +83,7 @@ pub fn load(run_dir: &Path) -> Result<Plan, ConfigError> {
     if config.cpus > host.max_cpus() {
         return Err(value(
             "cpus",
-            config.cpus,
+            &config.cpus,
             format!("this host runs at most {} vCPUs", host.max_cpus()),
         ));
     }

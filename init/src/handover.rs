@@ -18,6 +18,8 @@ const PATH: &str = "/run/axion/stage1.json";
 pub struct Handover {
     /// Microseconds from the kernel's start to stage 1's first instruction.
     pub kernel_us: u64,
+    /// Microseconds from the kernel's start to the hand-over itself.
+    pub left_us: u64,
     /// Phases that have ended.
     pub phases: Vec<Phase>,
     /// Config documents, weakest first: where each came from, and its text.

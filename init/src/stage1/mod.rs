@@ -67,6 +67,7 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
     root::mount(Path::new(root::IMAGE)).map_err(|e| on_failure(&handover, &e))?;
     handover.phases.push(phase("mount-root", log, started));
 
+    handover.left_us = clock::micros(clock::since_start());
     handover.store().map_err(|e| on_failure(&handover, &e))?;
     root::switch_and_run().map_err(|e| on_failure(&handover, &e))
 }

@@ -57,9 +57,11 @@ async fn live(log: &Log) -> std::io::Result<std::convert::Infallible> {
         log.error(&format!("{}; going on without a machine config", chain(&e)));
         Handover::default()
     });
+    let entered = run::entered(handover.left_us, began);
     let cmdline = CommandLine::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default());
     let (power, mut wishes) = mpsc::unbounded_channel();
     let node = Arc::new(Node::new(log.clone(), cmdline, handover, power)?);
+    run::tell(&entered, &node);
     power::listen(&node)?;
     let reader = crate::log::read_kernel_log(log.clone(), began);
     let reader_log = log.clone();

@@ -18,6 +18,9 @@ pub type Running = Pin<Box<dyn Future<Output = Result<(), TaskError>> + Send>>;
 /// What a task does.
 pub type Run = fn(Arc<Node>) -> Running;
 
+/// A task that takes longer is named in the log.
+const SLOW_US: u64 = 100_000;
+
 /// A task.
 pub struct TaskPlan {
     /// Name.
@@ -102,8 +105,25 @@ fn outcome(tasks: &[Task]) -> Outcome {
     }
 }
 
-fn tell(phase: &Phase, node: &Node) {
+/// The phase between the stages: the switch to the root and the load of stage 2 from it.
+pub fn entered(left_us: u64, began_us: u64) -> Phase {
+    Phase {
+        stage: 2,
+        name: "enter-root".to_owned(),
+        start_us: left_us,
+        duration_us: began_us.saturating_sub(left_us),
+        outcome: Outcome::Ok,
+        tasks: Vec::new(),
+    }
+}
+
+/// Tells the log and D-Bus of a phase that has ended.
+pub fn tell(phase: &Phase, node: &Node) {
     for task in &phase.tasks {
+        if task.duration_us > SLOW_US && phase.tasks.len() > 1 {
+            node.log
+                .info(&format!("task {} took {} ms", task.name, task.duration_us / 1000));
+        }
         if let Some(error) = &task.error {
             node.log.error(&format!("{}: {error}", task.name));
         }

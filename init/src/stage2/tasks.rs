@@ -159,7 +159,8 @@ pub async fn apply_kernel_settings(node: Arc<Node>) -> Done {
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let all = own.chain(config(&node)?.sysctl.clone());
     let failed = |(key, value): (String, String)| match sysctl_path(&key) {
-        Some(path) => files::set(&path, &value).err().map(|e| chain(&e)),
+        // Some settings take a whole line only.
+        Some(path) => files::set(&path, &format!("{value}\n")).err().map(|e| chain(&e)),
         None => Some(format!("`{key}` is not a kernel setting's name")),
     };
     several(all.filter_map(failed))

@@ -4,25 +4,24 @@
 //! is (CPR, ECMA-48 §8.3.14). Without an answer, nobody is there or the terminal cannot tell, and 80x24 is taken. The size
 //! found is told to the kernel (`TIOCSWINSZ`), where everything that asks finds it. Ctrl-L asks anew.
 
-use std::io::{self, BufWriter, Stdout, Write};
+mod ansi;
 
-use crossterm::style::ResetColor;
-use crossterm::terminal::{Clear, ClearType, disable_raw_mode, enable_raw_mode};
-use crossterm::{cursor, execute, queue};
+use std::io::{self, BufWriter, Stdout};
+
+use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
+use crossterm::{cursor, execute};
 use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
-use ratatui::layout::Rect;
+use ratatui::backend::Backend;
+use ratatui::layout::{Position, Rect};
 use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
 use crate::app::App;
 use crate::view::{self, Theme};
-
-/// Size taken where the terminal does not tell.
-const FALLBACK: (u16, u16) = (80, 24);
+use ansi::{Ansi, FALLBACK};
 
 /// The screen of this console.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    terminal: Terminal<Ansi<BufWriter<Stdout>>>,
     theme: Theme,
     asks_size: bool,
 }
@@ -39,8 +38,8 @@ impl Screen {
         if asks_size {
             ask_size()?;
         }
-        execute!(io::stdout(), ResetColor, Clear(ClearType::All), cursor::Hide)?;
-        let terminal = Terminal::new(CrosstermBackend::new(BufWriter::new(io::stdout())))?;
+        let mut terminal = Terminal::new(Ansi::new(BufWriter::new(io::stdout())))?;
+        terminal.backend_mut().clear()?;
         let variable = |name: &str| std::env::var(name).ok();
         let theme = if plain { Theme::PLAIN } else { Theme::of(variable) };
         Ok(Self {
@@ -74,19 +73,17 @@ impl Screen {
         self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 
-    /// Gives the terminal back with the cursor below what was shown.
+    /// Gives the terminal back with the cursor in its last row.
     pub fn close(mut self) {
         let bottom = self
             .terminal
             .size()
             .map(|size| size.height.saturating_sub(1))
             .unwrap_or_default();
-        let out = self.terminal.backend_mut();
         // The line may be gone; then there is nobody to give it back to.
-        let _ = queue!(out, ResetColor, cursor::MoveTo(0, bottom), cursor::Show).and_then(|()| {
-            out.write_all(b"\r\n")?;
-            Write::flush(out)
-        });
+        let _ = self.terminal.set_cursor_position(Position::new(0, bottom));
+        let _ = self.terminal.show_cursor();
+        let _ = self.terminal.backend_mut().flush();
         let _ = disable_raw_mode();
     }
 }

@@ -70,7 +70,8 @@ impl Theme {
 
     /// Broken.
     pub fn bad(self) -> Style {
-        self.style(Color::LightRed, Modifier::BOLD)
+        self.style(Color::Red, Modifier::BOLD)
+            .add_modifier(Modifier::BOLD)
     }
 
     /// Of less weight.
@@ -91,7 +92,7 @@ impl Theme {
     /// The header.
     pub fn bar(self) -> Style {
         if self.colours {
-            Style::new().fg(Color::White).bg(Color::Blue)
+            Style::new().fg(Color::Gray).bg(Color::Blue)
         } else {
             self.selected()
         }
@@ -105,7 +106,8 @@ impl Theme {
     /// A word in the header in the colour of `condition`.
     pub fn badge(self, condition: Style) -> Style {
         match condition.fg {
-            Some(colour) => Style::new().fg(Color::Black).bg(colour),
+            // Reset first: a bold black is grey on many terminals.
+            Some(colour) => Style::reset().fg(Color::Black).bg(colour),
             None => self.bar_strong(),
         }
     }

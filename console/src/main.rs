@@ -93,7 +93,6 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
 
     let mut app = App::new(arguments.line.unwrap_or_default());
     let mut keys = EventStream::new();
-    screen.draw(&mut app)?;
     loop {
         let changed = tokio::select! {
             _ = terminate.recv() => break,

@@ -23,6 +23,7 @@ use zbus::fdo;
 use crate::app::{App, Places};
 use crate::auth::Peer;
 use crate::routes::router;
+use crate::store::RedbStore;
 use crate::vm::reconcile;
 
 /// A token that the agent accepts.
@@ -102,6 +103,13 @@ impl Agent {
         for task in tasks {
             task.abort();
             assert!(task.await.is_err());
+        }
+        // A read of the store that was under way ends by itself, and lets go of the file then.
+        for _ in 0..1000 {
+            if RedbStore::open(&places(&directory).state.join("store.redb")).is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let mut again = Self::open(directory, init);
         again.run().await;
@@ -325,8 +333,9 @@ impl FakeInit {
     }
 
     async fn stop_unit(&self, name: &str) -> fdo::Result<()> {
-        self.get_unit(name)?;
-        self.set(name, UnitState::Stopping, true, None).await;
+        if self.get_unit(name)?.pid.is_some() {
+            self.set(name, UnitState::Stopping, true, None).await;
+        }
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axion_api::event::What;
 use axion_api::init::{INTERFACE, InitProxy, Phase, UnitState, UnitStatus, connect};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Notify, watch};
 use zbus::{MatchRule, Message, MessageStream, message};
 
@@ -94,8 +94,6 @@ pub struct Init {
     socket: PathBuf,
     events: Arc<Events>,
     link: Mutex<Link>,
-    /// Orders the replacements of the picture.
-    refreshing: tokio::sync::Mutex<()>,
     outdated: Notify,
     changed: watch::Sender<()>,
 }
@@ -104,6 +102,9 @@ pub struct Init {
 struct Link {
     proxy: Option<InitProxy<'static>>,
     units: Option<Arc<Units>>,
+    /// Refreshes that were asked for, and those of them that the picture answers.
+    asked: u64,
+    answered: u64,
     /// Units that were seen on their way down and have not run since.
     stopping: BTreeSet<String>,
 }
@@ -115,7 +116,6 @@ impl Init {
             socket,
             events,
             link: Mutex::default(),
-            refreshing: tokio::sync::Mutex::default(),
             outdated: Notify::new(),
             changed: watch::Sender::new(()),
         }
@@ -140,29 +140,33 @@ impl Init {
         self.link().proxy.clone().ok_or(InitError::Disconnected)
     }
 
-    /// Replaces the picture of the units by the present one.
+    /// Waits until the picture of the units is newer than this call.
     pub async fn refresh(&self) -> Result<(), InitError> {
-        let _order = self.refreshing.lock().await;
-        let listed = answer(self.proxy()?.list_units()).await?;
-        let mut link = self.link();
-        if link.proxy.is_none() {
-            return Err(InitError::Disconnected);
-        }
-        for unit in &listed {
-            link.observe(unit);
-        }
-        let units: Units = listed
-            .into_iter()
-            .map(|status| {
-                let was_stopped = link.stopping.contains(&status.name);
-                (status.name.clone(), Unit { status, was_stopped })
-            })
-            .collect();
-        link.stopping.retain(|name| units.contains_key(name));
-        link.units = Some(Arc::new(units));
-        drop(link);
-        self.changed.send_replace(());
-        Ok(())
+        let mut changed = self.changed.subscribe();
+        let number = {
+            let mut link = self.link();
+            link.asked += 1;
+            link.asked
+        };
+        self.outdated.notify_one();
+        let wait = async {
+            loop {
+                changed.borrow_and_update();
+                {
+                    let link = self.link();
+                    if link.proxy.is_none() {
+                        return Err(InitError::Disconnected);
+                    }
+                    if link.answered >= number {
+                        return Ok(());
+                    }
+                }
+                changed.changed().await.map_err(|_| InitError::Disconnected)?;
+            }
+        };
+        tokio::time::timeout(ANSWER, wait)
+            .await
+            .map_err(|_| InitError::Timeout)?
     }
 
     /// Keeps the connection and the picture; never ends.
@@ -179,7 +183,7 @@ impl Init {
                 }
                 Err(_) => {}
             }
-            *self.link() = Link::default();
+            self.link().disconnect();
             self.changed.send_replace(());
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -193,25 +197,50 @@ impl Init {
             .msg_type(message::Type::Signal)
             .interface(INTERFACE)
             .build()?;
-        let signals = MessageStream::for_match_rule(signals, proxy.inner().connection(), Some(QUEUE)).await?;
-        self.link().proxy = Some(proxy);
+        let connection = proxy.inner().connection();
+        let mut signals = MessageStream::for_match_rule(signals, connection, Some(QUEUE)).await?;
+        self.link().proxy = Some(proxy.clone());
         self.outdated.notify_one();
-        tokio::select! {
-            () = self.listen(signals) => {}
-            () = self.stay_current() => {}
-        }
-        Ok(())
-    }
-
-    async fn listen(&self, mut signals: MessageStream) {
-        while let Some(Ok(signal)) = signals.next().await {
-            if let Err(error) = self.heard(&signal) {
-                tracing::warn!("init sent a signal that cannot be read: {error}");
+        loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Some(signal) => self.heard(&signal?),
+                    None => return Ok(()),
+                },
+                () = self.outdated.notified() => self.replace(&proxy, &mut signals).await?,
             }
         }
     }
 
-    fn heard(&self, signal: &Message) -> zbus::Result<()> {
+    /// Replaces the picture of the units by the present one.
+    async fn replace(&self, proxy: &InitProxy<'_>, signals: &mut MessageStream) -> zbus::Result<()> {
+        let asked = self.link().asked;
+        let list = answer(proxy.list_units());
+        tokio::pin!(list);
+        let listed = loop {
+            tokio::select! {
+                listed = &mut list => break listed,
+                Some(signal) = signals.next() => self.heard(&signal?),
+            }
+        };
+        let listed = listed.map_err(|error| zbus::Error::Failure(error.to_string()))?;
+        // What init said before it answered is in the queue by now, and must be known first: a unit that is listed as
+        // ended may have been announced as stopping.
+        while let Some(Some(signal)) = signals.next().now_or_never() {
+            self.heard(&signal?);
+        }
+        self.link().replace(listed, asked);
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    fn heard(&self, signal: &Message) {
+        if let Err(error) = self.take(signal) {
+            tracing::warn!("init sent a signal that cannot be read: {error}");
+        }
+    }
+
+    fn take(&self, signal: &Message) -> zbus::Result<()> {
         let header = signal.header();
         match header.member().map(|member| member.as_str()) {
             Some("UnitChanged") => {
@@ -229,20 +258,32 @@ impl Init {
         }
         Ok(())
     }
-
-    /// Refreshes whenever a signal said so; ends when init cannot be asked.
-    async fn stay_current(&self) {
-        loop {
-            self.outdated.notified().await;
-            if let Err(error) = self.refresh().await {
-                tracing::warn!("cannot list units: {error}");
-                return;
-            }
-        }
-    }
 }
 
 impl Link {
+    fn replace(&mut self, listed: Vec<UnitStatus>, answered: u64) {
+        // The list may be older than the last signals: it tells of no unit that it runs again.
+        let stopping = listed.iter().filter(|unit| unit.state == UnitState::Stopping);
+        self.stopping.extend(stopping.map(|unit| unit.name.clone()));
+        let units = listed.into_iter().map(|status| {
+            let was_stopped = self.stopping.contains(&status.name);
+            (status.name.clone(), Unit { status, was_stopped })
+        });
+        let units: Units = units.collect();
+        self.stopping.retain(|name| units.contains_key(name));
+        self.units = Some(Arc::new(units));
+        self.answered = answered;
+    }
+
+    fn disconnect(&mut self) {
+        // Numbers of refreshes go on, so that nobody takes the next picture for an earlier one.
+        *self = Self {
+            asked: self.asked,
+            ..Self::default()
+        };
+    }
+
+    /// Takes note of a signal.
     fn observe(&mut self, unit: &UnitStatus) {
         match unit.state {
             UnitState::Stopping => {

@@ -37,7 +37,7 @@ pub struct Health {
 
 /// Every route.
 pub fn router(app: &Arc<App>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/healthz", get(healthz))
         .route("/openapi.json", get(openapi::document))
         .route("/v1/host", get(host::get))
@@ -57,9 +57,12 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/images", get(images::list))
         .route("/v1/images/{digest}", put(images::put).delete(images::delete))
         .route("/v1/events", get(events::stream))
+        .with_state(app.clone());
+    // Around the router as a whole, so that its own answers (404, 405) pass them too, complete.
+    Router::new()
+        .fallback_service(routes)
         .layer(from_fn_with_state(app.clone(), guard::guard))
         .layer(from_fn(problem::as_problem))
-        .with_state(app.clone())
 }
 
 /// Whether the API is up and its store can be read. Needs no token.

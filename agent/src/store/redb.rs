@@ -80,7 +80,9 @@ impl RedbStore {
     /// Writes or removes (`None`) a key that is as expected.
     fn write(&self, key: &str, value: Option<Vec<u8>>, expect: Expect) -> Answer<'_, u64> {
         let key = key.to_owned();
-        let written = self.blocking("write", move |database| write(database, key, value, expect));
+        let written = self.blocking("write", move |database| {
+            write(database, key, value.as_deref(), expect)
+        });
         async move {
             let revision = written.await?;
             self.newest.send_modify(|newest| *newest = revision.max(*newest));
@@ -90,12 +92,7 @@ impl RedbStore {
     }
 }
 
-fn write(
-    database: &Database,
-    key: String,
-    value: Option<Vec<u8>>,
-    expect: Expect,
-) -> Result<u64, StoreError> {
+fn write(database: &Database, key: String, value: Option<&[u8]>, expect: Expect) -> Result<u64, StoreError> {
     let failed = "write";
     let transaction = database.begin_write().map_err(engine(failed))?;
     let revision = {
@@ -114,10 +111,10 @@ fn write(
             .map_or(0, |newest| newest.value());
         let revision = newest + 1;
         revisions.insert(NEWEST, revision).map_err(engine(failed))?;
-        match &value {
+        match value {
             Some(value) => {
                 values
-                    .insert(key.as_str(), (revision, value.as_slice()))
+                    .insert(key.as_str(), (revision, value))
                     .map_err(engine(failed))?;
             }
             None => {

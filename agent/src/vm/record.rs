@@ -123,11 +123,16 @@ impl Record {
             (UnitState::BackOff | UnitState::Failed, _) => VmState::Failed,
             (UnitState::Inactive, _) => VmState::Stopped,
         };
-        let exit = unit
-            .exit
-            .clone()
-            .or_else(|| self.end.as_ref().map(|end| end.why.clone()));
-        let exit = exit.filter(|_| state != VmState::Running);
+        let exit = match unit.state {
+            UnitState::Running | UnitState::Stopping => None,
+            UnitState::BackOff => unit.exit.clone(),
+            // An end that is recorded already says more.
+            UnitState::Inactive | UnitState::Failed => self
+                .end
+                .as_ref()
+                .map(|end| end.why.clone())
+                .or_else(|| unit.exit.clone()),
+        };
         VmStatus {
             state,
             pid: unit.pid,

@@ -29,6 +29,7 @@ mod names;
 mod network;
 mod node;
 mod power;
+mod rcu;
 mod stage1;
 mod stage2;
 mod sync;

@@ -6,12 +6,14 @@ use axion_api::init::{BootStatus, NodeStatus, Phase};
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{Boot, Effective};
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::handover::Handover;
 use crate::log::Log;
 use crate::names::Names;
 use crate::network::State;
 use crate::power::Verb;
+use crate::stage2::TaskError;
 use crate::units::{Change, Units};
 use crate::watchdog::Watchdog;
 
@@ -49,6 +51,8 @@ pub struct Node {
     pub power: mpsc::UnboundedSender<Verb>,
     /// The hardware watchdog.
     pub watchdog: Watchdog,
+    /// KVM while it is being loaded.
+    pub kvm: Mutex<Option<JoinHandle<Result<(), TaskError>>>>,
     /// The network as it is.
     pub network: watch::Sender<State>,
     /// Names to addresses.
@@ -93,6 +97,7 @@ impl Node {
             signals,
             power,
             watchdog: Watchdog::default(),
+            kvm: Mutex::new(None),
             network,
             names: Arc::new(Names::new(state)),
         })

@@ -49,26 +49,60 @@ fn boot(rounds: usize, record: bool) -> Result<()> {
     let sizes = fs::read_to_string(products.dir.join("sizes.json"))?;
     let text = boot_report(&times, rounds, &serde_json::from_str(&sizes)?);
     println!("{text}");
-    if record { replace_section("Boot", &text) } else { Ok(()) }
+    if record {
+        replace_section("Boot", &text)
+    } else {
+        Ok(())
+    }
 }
 
-fn boot_report(times: &BootTimes, rounds: usize, sizes: &serde_json::Map<String, serde_json::Value>) -> String {
+fn boot_report(
+    times: &BootTimes,
+    rounds: usize,
+    sizes: &serde_json::Map<String, serde_json::Value>,
+) -> String {
     let mut text = format!(
         "`cargo xtask bench boot --rounds {rounds}`: 2 CPUs and 2 GiB, emulated; medians of {rounds} boots each, alternating.\n\n"
     );
     let seconds = |d: Duration| format!("{:.2} s", d.as_secs_f64());
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let mut rows = vec![
-        ("floor: QEMU's start to the print of a bare init".to_owned(), seconds(times.floor_median())),
-        ("ready: QEMU's start to an API that answers".to_owned(), seconds(times.median(|b| b.ready_wall))),
-        ("**ratio of the two** (at most 1.6)".to_owned(), format!("**{:.2}**", times.ratio())),
-        ("kernel, by its own clock".to_owned(), seconds(times.median(|b| b.kernel))),
+        (
+            "floor: QEMU's start to the print of a bare init".to_owned(),
+            seconds(times.floor_median()),
+        ),
+        (
+            "ready: QEMU's start to an API that answers".to_owned(),
+            seconds(times.median(|b| b.ready_wall)),
+        ),
+        (
+            "**ratio of the two** (at most 1.6)".to_owned(),
+            format!("**{:.2}**", times.ratio()),
+        ),
+        (
+            "kernel, by its own clock".to_owned(),
+            seconds(times.median(|b| b.kernel)),
+        ),
         ("stage 1".to_owned(), seconds(times.median(|b| b.stage1))),
-        ("stage 2, to ready".to_owned(), seconds(times.median(|b| b.stage2))),
-        ("memory in use at ready, image excluded (at most 160 MiB)".to_owned(), mib(times.memory_in_use())),
+        (
+            "stage 2, to ready".to_owned(),
+            seconds(times.median(|b| b.stage2)),
+        ),
+        (
+            "memory in use at ready, image excluded (at most 160 MiB)".to_owned(),
+            mib(times.memory_in_use()),
+        ),
     ];
-    let size = |name: &str| sizes.get(name).and_then(serde_json::Value::as_u64).unwrap_or_default();
-    rows.push(("kernel + initramfs (at most 40 MiB)".to_owned(), mib(size("vmlinuz") + size("initramfs"))));
+    let size = |name: &str| {
+        sizes
+            .get(name)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_default()
+    };
+    rows.push((
+        "kernel + initramfs (at most 40 MiB)".to_owned(),
+        mib(size("vmlinuz") + size("initramfs")),
+    ));
     for name in sizes.keys() {
         rows.push((format!("bytes of {name}"), mib(size(name))));
     }
@@ -85,8 +119,16 @@ fn replace_section(name: &str, text: &str) -> Result<()> {
     let file = layout::root().join("docs/benchmarks.md");
     let old = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
     let heading = format!("## {name}\n");
-    let start = old.find(&heading).with_context(|| format!("{} has no section {name}", file.display()))? + heading.len();
+    let start = old
+        .find(&heading)
+        .with_context(|| format!("{} has no section {name}", file.display()))?
+        + heading.len();
     let end = old[start..].find("\n## ").map_or(old.len(), |n| start + n + 1);
-    let new = format!("{}\n{text}{}{}", &old[..start], if end < old.len() { "\n" } else { "" }, &old[end..]);
+    let new = format!(
+        "{}\n{text}{}{}",
+        &old[..start],
+        if end < old.len() { "\n" } else { "" },
+        &old[end..]
+    );
     fs::write(&file, new).with_context(|| format!("writing {}", file.display()))
 }

@@ -21,7 +21,9 @@ pub struct Key(Sha256);
 impl Key {
     /// Starts the hash of a product of `kind`; `recipe` changes when the way it is built does.
     pub fn new(kind: &str, recipe: u32) -> Self {
-        Self(Sha256::new()).text("kind", kind).text("recipe", &recipe.to_string())
+        Self(Sha256::new())
+            .text("kind", kind)
+            .text("recipe", &recipe.to_string())
     }
 
     /// Adds a text.
@@ -38,7 +40,12 @@ impl Key {
         use std::os::unix::fs::PermissionsExt;
         for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
             let entry = entry.with_context(|| format!("reading {}", path.display()))?;
-            let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).display().to_string();
+            let name = entry
+                .path()
+                .strip_prefix(path)
+                .unwrap_or(entry.path())
+                .display()
+                .to_string();
             if entry.file_type().is_file() {
                 let mode = entry.metadata()?.permissions().mode() & 0o7777;
                 let content =
@@ -83,7 +90,10 @@ pub fn product(kind: &str, hash: &str, build: impl FnOnce(&Path) -> Result<()>) 
 
 fn remove_old(kinds: &Path) -> Result<()> {
     let mut products: Vec<_> = fs::read_dir(kinds)?
-        .filter_map(|e| e.ok().filter(|e| !e.file_name().to_string_lossy().starts_with('.')))
+        .filter_map(|e| {
+            e.ok()
+                .filter(|e| !e.file_name().to_string_lossy().starts_with('.'))
+        })
         .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
         .collect();
     products.sort();

@@ -50,7 +50,10 @@ fn apt(program: &str) -> Command {
         .arg("-o")
         .arg(format!("Dir={}", root.display()))
         .arg("-o")
-        .arg(format!("Dir::State::status={}", root.join("var/lib/dpkg/status").display()))
+        .arg(format!(
+            "Dir::State::status={}",
+            root.join("var/lib/dpkg/status").display()
+        ))
         .arg("-o")
         .arg(format!("Dir::Cache={}", root.join("var/cache/apt").display()))
         .args(["-o", "APT::Sandbox::User=root"])
@@ -69,7 +72,9 @@ pub fn host_archive() -> Result<(String, String)> {
         .filter(|l| !l.trim_start().starts_with('#'))
         .find_map(|l| match l.split_once(':') {
             Some(("URIs", uri)) => uri.split_whitespace().next(),
-            _ => l.strip_prefix("deb ").and_then(|l| l.split_whitespace().find(|w| w.contains("://"))),
+            _ => l
+                .strip_prefix("deb ")
+                .and_then(|l| l.split_whitespace().find(|w| w.contains("://"))),
         })
         .context("the host's apt sources name no Debian archive")?;
     Ok((uri.to_owned(), KEYRING.to_owned()))
@@ -77,7 +82,13 @@ pub fn host_archive() -> Result<(String, String)> {
 
 fn prepare(step: &Step) -> Result<()> {
     let root = root();
-    for dir in ["etc/apt/sources.list.d", "etc/apt/preferences.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/lib/dpkg"] {
+    for dir in [
+        "etc/apt/sources.list.d",
+        "etc/apt/preferences.d",
+        "var/lib/apt/lists/partial",
+        "var/cache/apt/archives/partial",
+        "var/lib/dpkg",
+    ] {
         fs::create_dir_all(root.join(dir))?;
     }
     let status = root.join("var/lib/dpkg/status");
@@ -91,9 +102,11 @@ fn prepare(step: &Step) -> Result<()> {
     let sources_file = root.join("etc/apt/sources.list.d/axion.sources");
     let stamp = root.join("updated");
     let fresh = fs::read_to_string(&sources_file).is_ok_and(|t| t == sources)
-        && fs::metadata(&stamp)
-            .and_then(|m| m.modified())
-            .is_ok_and(|t| SystemTime::now().duration_since(t).is_ok_and(|age| age < LISTS_MAX_AGE));
+        && fs::metadata(&stamp).and_then(|m| m.modified()).is_ok_and(|t| {
+            SystemTime::now()
+                .duration_since(t)
+                .is_ok_and(|age| age < LISTS_MAX_AGE)
+        });
     if !fresh {
         fs::write(&sources_file, sources)?;
         step.run(apt("apt-get").arg("update"))?;
@@ -115,9 +128,17 @@ pub fn fetch(step: &Step, name: &str) -> Result<Package> {
             .with_context(|| format!("apt-cache show {name} gives no {key}"))
     };
     let (version, sha256, architecture) = (field("Version")?, field("SHA256")?, field("Architecture")?);
-    let file = archives.join(format!("{name}_{}_{architecture}.deb", version.replace(':', "%3a")));
+    let file = archives.join(format!(
+        "{name}_{}_{architecture}.deb",
+        version.replace(':', "%3a")
+    ));
     if !file.exists() {
         step.run(apt("apt-get").arg("download").arg(name).current_dir(&archives))?;
     }
-    Ok(Package { name: name.to_owned(), version, sha256, file })
+    Ok(Package {
+        name: name.to_owned(),
+        version,
+        sha256,
+        file,
+    })
 }

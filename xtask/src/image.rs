@@ -49,13 +49,17 @@ pub fn build() -> Result<Image> {
     fs::write(dir.join("initramfs.cpio"), cpio(&staging)?)?;
     fs::remove_dir_all(&staging)?;
     fs::create_dir_all(&staging)?;
-    fs::copy(programs::path("floor"), staging.join("init"))?;
+    fs::copy(programs::path("axion-floor"), staging.join("init"))?;
     fs::write(dir.join("floor.cpio"), cpio(&staging)?)?;
     fs::remove_dir_all(&staging)?;
     fs::copy(root.kernel.dir.join("vmlinuz"), dir.join("vmlinuz"))?;
     step.done();
 
-    let size = |path: &Path| fs::metadata(path).map(|m| m.len()).with_context(|| path.display().to_string());
+    let size = |path: &Path| {
+        fs::metadata(path)
+            .map(|m| m.len())
+            .with_context(|| path.display().to_string())
+    };
     let sizes = Sizes {
         vmlinuz: size(&dir.join("vmlinuz"))?,
         initramfs: size(&dir.join("initramfs.cpio"))?,
@@ -84,14 +88,22 @@ pub fn build() -> Result<Image> {
 /// with one time stamp, sorted; directories and regular files.
 pub fn cpio(dir: &Path) -> Result<Vec<u8>> {
     let mut archive = Vec::new();
-    for (inode, entry) in walkdir::WalkDir::new(dir).min_depth(1).sort_by_file_name().into_iter().enumerate() {
+    for (inode, entry) in walkdir::WalkDir::new(dir)
+        .min_depth(1)
+        .sort_by_file_name()
+        .into_iter()
+        .enumerate()
+    {
         let entry = entry?;
         let name = entry.path().strip_prefix(dir)?.to_string_lossy().into_owned();
         let (mode, content) = if entry.file_type().is_dir() {
             (0o40_755, Vec::new())
         } else {
             let mode = 0o100_000 | (entry.metadata()?.permissions().mode() & 0o755);
-            (mode, fs::read(entry.path()).with_context(|| entry.path().display().to_string())?)
+            (
+                mode,
+                fs::read(entry.path()).with_context(|| entry.path().display().to_string())?,
+            )
         };
         let mut file = Builder::new(&name)
             .ino(u32::try_from(inode)? + 1)

@@ -34,7 +34,11 @@ pub struct Kernel {
 /// The appliance's own kernel: `vmlinuz`, `modules/`.
 pub const HOST: Kernel = Kernel {
     name: "host",
-    artifacts: &[("arch/x86/boot/bzImage", "vmlinuz"), (".config", "config"), ("Module.symvers", "Module.symvers")],
+    artifacts: &[
+        ("arch/x86/boot/bzImage", "vmlinuz"),
+        (".config", "config"),
+        ("Module.symvers", "Module.symvers"),
+    ],
     targets: &["bzImage", "modules"],
     modules: true,
 };
@@ -78,21 +82,35 @@ impl Kernel {
             .finish();
         let dir = product(&format!("kernel-{}", self.name), &hash, |dir| {
             let tree = unpack(&step, &source)?;
-            let build = layout::cache().join("build").join(format!("kernel-{}", self.name));
+            let build = layout::cache()
+                .join("build")
+                .join(format!("kernel-{}", self.name));
             fs::create_dir_all(&build)?;
             self.configure(&step, &tree, &build, &fragments)?;
-            step.run(make(&tree, &build)?.arg(format!("-j{}", std::thread::available_parallelism()?)).args(self.targets))?;
+            step.run(
+                make(&tree, &build)?
+                    .arg(format!("-j{}", std::thread::available_parallelism()?))
+                    .args(self.targets),
+            )?;
             for (from, to) in self.artifacts {
                 fs::copy(build.join(from), dir.join(to)).with_context(|| format!("keeping {from}"))?;
             }
             if self.modules {
-                let strip = ["INSTALL_MOD_STRIP=1".to_owned(), format!("INSTALL_MOD_PATH={}", dir.join("modules").display())];
+                let strip = [
+                    "INSTALL_MOD_STRIP=1".to_owned(),
+                    format!("INSTALL_MOD_PATH={}", dir.join("modules").display()),
+                ];
                 step.run(make(&tree, &build)?.args(strip).arg("modules_install"))?;
             } else {
                 let (from, to) = (build.join("vmlinux"), dir.join("vmlinux"));
                 step.run(Command::new("strip").arg("-o").arg(to).arg(from))?;
             }
-            let record = Record { package: SOURCE_PACKAGE, version: &source.version, sha256: &source.sha256, compiler: &compiler };
+            let record = Record {
+                package: SOURCE_PACKAGE,
+                version: &source.version,
+                sha256: &source.sha256,
+                compiler: &compiler,
+            };
             fs::write(dir.join("source.json"), serde_json::to_string_pretty(&record)?)?;
             Ok(())
         })?;
@@ -108,7 +126,12 @@ impl Kernel {
         // make compares time stamps: an unchanged configuration must not rebuild the tree.
         let config = build.join(".config");
         let before = fs::read(&config).ok();
-        step.run(make(tree, build)?.arg("-s").env("KCONFIG_ALLCONFIG", &merged).arg("alldefconfig"))?;
+        step.run(
+            make(tree, build)?
+                .arg("-s")
+                .env("KCONFIG_ALLCONFIG", &merged)
+                .arg("alldefconfig"),
+        )?;
         let after = fs::read_to_string(&config)?;
         if before.as_deref() != Some(after.as_bytes()) {
             step.run(make(tree, build)?.arg("-s").arg("syncconfig"))?;
@@ -196,7 +219,10 @@ fn parse_fragment(text: &str) -> Result<Vec<(String, String)>> {
             Some((symbol, value)) if symbol.starts_with("CONFIG_") && !value.is_empty() => {
                 symbols.push((symbol.to_owned(), value.to_owned()));
             }
-            _ => bail!("line {}: `{line}` is neither a comment nor CONFIG_SYMBOL=value (write =n for off)", number + 1),
+            _ => bail!(
+                "line {}: `{line}` is neither a comment nor CONFIG_SYMBOL=value (write =n for off)",
+                number + 1
+            ),
         }
     }
     Ok(symbols)

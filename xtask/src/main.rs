@@ -46,9 +46,13 @@ use clap::{Parser, Subcommand};
 
 /// Builds, runs, tests and measures the Axion appliance.
 #[derive(Parser)]
-#[command(name = "cargo xtask", version, after_help = "The first `cargo xtask run` on a fresh Debian machine installs what \
+#[command(
+    name = "cargo xtask",
+    version,
+    after_help = "The first `cargo xtask run` on a fresh Debian machine installs what \
     the build needs (it asks first), builds everything and boots it. Products are in target/axion, expensive ones are \
-    kept in ~/.cache/axion (AXION_CACHE names another place).")]
+    kept in ~/.cache/axion (AXION_CACHE names another place)."
+)]
 struct Arguments {
     #[command(subcommand)]
     task: Task,

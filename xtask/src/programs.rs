@@ -11,7 +11,14 @@ use crate::step::Step;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Packages whose programs go into the image or are used beside it.
-const PACKAGES: [&str; 6] = ["axion-init", "axion-agent", "axion-console", "axion-vmm", "axctl", "axion-lab"];
+const PACKAGES: [&str; 6] = [
+    "axion-init",
+    "axion-agent",
+    "axion-console",
+    "axion-vmm",
+    "axctl",
+    "axion-lab",
+];
 
 /// Builds every program.
 pub fn build() -> Result<()> {

@@ -29,7 +29,17 @@ const PROGRAMS: [(&str, &str); 5] = [
 ];
 
 /// Mount points and directories that the root has besides those of its files.
-const DIRECTORIES: [&str; 9] = ["dev", "newroot", "proc", "run", "sys", "tmp", "var", "usr/share/axion/guest", "usr/lib/modules"];
+const DIRECTORIES: [&str; 9] = [
+    "dev",
+    "newroot",
+    "proc",
+    "run",
+    "sys",
+    "tmp",
+    "var",
+    "usr/share/axion/guest",
+    "usr/lib/modules",
+];
 
 const SYMLINKS: [(&str, &str); 5] = [
     ("lib", "usr/lib"),
@@ -91,7 +101,10 @@ pub fn build() -> Result<Root> {
 
     let products = layout::products();
     let (erofs, guest_initrd) = (products.join("root.erofs"), products.join("guest/initrd"));
-    let mut key = Key::new("rootfs", RECIPE).path(&sources)?.path(&kernel.dir)?.path(&guest_kernel.dir)?;
+    let mut key = Key::new("rootfs", RECIPE)
+        .path(&sources)?
+        .path(&kernel.dir)?
+        .path(&guest_kernel.dir)?;
     for (package, _) in &packages {
         key = key.text(&package.name, &package.sha256);
     }
@@ -102,7 +115,12 @@ pub fn build() -> Result<Root> {
     let stamp = products.join("root.hash");
     if erofs.exists() && guest_initrd.exists() && fs::read_to_string(&stamp).is_ok_and(|h| h == hash) {
         step.done();
-        return Ok(Root { erofs, kernel, guest_kernel, guest_initrd });
+        return Ok(Root {
+            erofs,
+            kernel,
+            guest_kernel,
+            guest_initrd,
+        });
     }
 
     let staging = products.join("staging");
@@ -111,10 +129,18 @@ pub fn build() -> Result<Root> {
     for (package, entry) in &packages {
         let unpacked = staging.join("packages").join(&package.name);
         package.unpack(&step, &unpacked)?;
-        let into = if entry.into == Destination::Root { &root } else { &guest };
+        let into = if entry.into == Destination::Root {
+            &root
+        } else {
+            &guest
+        };
         for (from, to) in &entry.files {
-            copy(&unpacked.join(from), &into.join(to))
-                .with_context(|| format!("package {} has no {from}; correct rootfs/manifest.toml", package.name))?;
+            copy(&unpacked.join(from), &into.join(to)).with_context(|| {
+                format!(
+                    "package {} has no {from}; correct rootfs/manifest.toml",
+                    package.name
+                )
+            })?;
         }
     }
 
@@ -135,9 +161,15 @@ pub fn build() -> Result<Root> {
     for (program, to) in PROGRAMS {
         copy(&programs::path(program), &root.join(to))?;
     }
-    copy(&guest_kernel.dir.join("vmlinux"), &root.join("usr/share/axion/guest/vmlinux"))?;
+    copy(
+        &guest_kernel.dir.join("vmlinux"),
+        &root.join("usr/share/axion/guest/vmlinux"),
+    )?;
     copy(&guest_initrd, &root.join("usr/share/axion/guest/initrd"))?;
-    copy_modules(&kernel.dir.join("modules/lib/modules"), &root.join("usr/lib/modules"))?;
+    copy_modules(
+        &kernel.dir.join("modules/lib/modules"),
+        &root.join("usr/lib/modules"),
+    )?;
 
     let debs: Vec<&Package> = packages.iter().map(|(p, _)| p).collect();
     let list = sbom::write(&debs, &kernel.source, &staging.join("packages"))?;
@@ -157,14 +189,24 @@ pub fn build() -> Result<Root> {
     fs::remove_dir_all(&staging)?;
     fs::write(&stamp, hash)?;
     step.done();
-    Ok(Root { erofs, kernel, guest_kernel, guest_initrd })
+    Ok(Root {
+        erofs,
+        kernel,
+        guest_kernel,
+        guest_initrd,
+    })
 }
 
 fn read_manifest(file: &Path) -> Result<Manifest> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let manifest: Manifest = toml::from_str(&text).with_context(|| file.display().to_string())?;
     for entry in &manifest.package {
-        ensure!(!entry.why.trim().is_empty(), "{}: package {} says not why it is there", file.display(), entry.name);
+        ensure!(
+            !entry.why.trim().is_empty(),
+            "{}: package {} says not why it is there",
+            file.display(),
+            entry.name
+        );
     }
     Ok(manifest)
 }
@@ -176,7 +218,10 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     }
     fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
     let executable = fs::metadata(from)?.permissions().mode() & 0o100 != 0;
-    fs::set_permissions(to, fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
+    fs::set_permissions(
+        to,
+        fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }),
+    )?;
     Ok(())
 }
 
@@ -195,7 +240,8 @@ fn copy_modules(from: &Path, to: &Path) -> Result<()> {
     for entry in walkdir::WalkDir::new(from).sort_by_file_name() {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy();
-        let wanted = name.ends_with(".ko") || matches!(name.as_ref(), "modules.dep" | "modules.alias" | "modules.builtin");
+        let wanted = name.ends_with(".ko")
+            || matches!(name.as_ref(), "modules.dep" | "modules.alias" | "modules.builtin");
         if entry.file_type().is_file() && wanted {
             copy(entry.path(), &to.join(entry.path().strip_prefix(from)?))?;
         }

@@ -53,7 +53,9 @@ pub fn run(options: &Options) -> Result<()> {
     let machine = Spec::new("run")
         .cpus(options.cpus, 1)
         .memory_mib(options.memory)
-        .network(Network::User { port: Some(options.port) })
+        .network(Network::User {
+            port: Some(options.port),
+        })
         .watchdog(WatchdogDevice::I6300esb)
         .display(Display::Framebuffer)
         .token(token.clone())
@@ -70,7 +72,11 @@ pub fn run(options: &Options) -> Result<()> {
     println!("  log          {}", machine.dir().join("log").display());
     println!();
     println!("In another terminal:");
-    println!("  export AXION_SERVER=https://127.0.0.1:{} AXION_TOKEN={}", options.port, token.as_str());
+    println!(
+        "  export AXION_SERVER=https://127.0.0.1:{} AXION_TOKEN={}",
+        options.port,
+        token.as_str()
+    );
     println!("  export AXION_FINGERPRINT={}", node.fingerprint());
     println!("  alias axctl={}", programs::path("axctl").display());
     println!("  axctl vm run hello && axctl vm console hello");

@@ -17,7 +17,11 @@ use crate::step::output;
 pub fn write(debs: &[&Package], kernel: &Package, unpacked: &Path) -> Result<String> {
     let mut packages = Vec::new();
     for deb in debs {
-        let licence = debian_licence(&unpacked.join(&deb.name).join(format!("usr/share/doc/{}/copyright", deb.name)))?;
+        let licence = debian_licence(
+            &unpacked
+                .join(&deb.name)
+                .join(format!("usr/share/doc/{}/copyright", deb.name)),
+        )?;
         packages.push(entry(&deb.name, &deb.version, &licence, Some(&deb.sha256), "deb"));
     }
     packages.push(entry(
@@ -46,7 +50,13 @@ pub fn write(debs: &[&Package], kernel: &Package, unpacked: &Path) -> Result<Str
 fn entry(name: &str, version: &str, licence: &str, sha256: Option<&str>, kind: &str) -> Value {
     let id: String = format!("{kind}-{name}-{version}")
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '.' {
+                c
+            } else {
+                '-'
+            }
+        })
         .collect();
     let purl = match kind {
         "deb" => format!("pkg:deb/debian/{name}@{version}"),
@@ -78,7 +88,11 @@ fn debian_licence(file: &Path) -> Result<String> {
         .flat_map(|l| l.split(" and "))
         .filter_map(|l| spdx_name(l.trim()))
         .collect();
-    Ok(if licences.is_empty() { "NOASSERTION".to_owned() } else { licences.into_iter().collect::<Vec<_>>().join(" AND ") })
+    Ok(if licences.is_empty() {
+        "NOASSERTION".to_owned()
+    } else {
+        licences.into_iter().collect::<Vec<_>>().join(" AND ")
+    })
 }
 
 /// SPDX identifier of a licence's short name in a Debian copyright file; one that SPDX does not know becomes a
@@ -99,8 +113,16 @@ fn spdx_name(debian: &str) -> Option<String> {
         "Expat" => "MIT",
         "public-domain" => "LicenseRef-public-domain",
         other => {
-            let name: String =
-                other.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+            let name: String = other
+                .chars()
+                .map(|c| {
+                    if c.is_ascii_alphanumeric() || c == '.' {
+                        c
+                    } else {
+                        '-'
+                    }
+                })
+                .collect();
             return Some(format!("LicenseRef-Debian-{name}"));
         }
     };
@@ -114,17 +136,35 @@ fn crates() -> Result<Vec<Value>> {
         let tree = output(
             Command::new("cargo")
                 .current_dir(layout::root())
-                .args(["tree", "--locked", "-p", package, "-e", "normal", "--target", "x86_64-unknown-linux-gnu"])
+                .args([
+                    "tree",
+                    "--locked",
+                    "-p",
+                    package,
+                    "-e",
+                    "normal",
+                    "--target",
+                    "x86_64-unknown-linux-gnu",
+                ])
                 .args(["--prefix", "none", "--format", "{p}|{l}"]),
         )?;
         for line in tree.lines() {
-            let Some((crate_, licence)) = line.trim_end_matches(" (*)").split_once('|') else { continue };
+            let Some((crate_, licence)) = line.trim_end_matches(" (*)").split_once('|') else {
+                continue;
+            };
             let mut words = crate_.split_whitespace();
             if let (Some(name), Some(version)) = (words.next(), words.next()) {
                 let licence = licence.trim().replace('/', " OR ");
-                names.insert((name.to_owned(), version.trim_start_matches('v').to_owned(), licence));
+                names.insert((
+                    name.to_owned(),
+                    version.trim_start_matches('v').to_owned(),
+                    licence,
+                ));
             }
         }
     }
-    Ok(names.iter().map(|(name, version, licence)| entry(name, version, licence, None, "cargo")).collect())
+    Ok(names
+        .iter()
+        .map(|(name, version, licence)| entry(name, version, licence, None, "cargo"))
+        .collect())
 }

@@ -23,7 +23,10 @@ pub struct Options {
 const PACKAGES: [(&str, &str); 15] = [
     ("bc", "the kernel's build computes constants with it"),
     ("bison", "the kernel's build parses Kconfig with it"),
-    ("ccache", "a changed kernel symbol recompiles only what it touches"),
+    (
+        "ccache",
+        "a changed kernel symbol recompiles only what it touches",
+    ),
     ("cpio", "the kernel's build archives its headers with it"),
     ("erofs-utils", "mkfs.erofs makes the root file system"),
     ("flex", "the kernel's build parses Kconfig with it"),
@@ -42,12 +45,14 @@ const PACKAGES: [(&str, &str); 15] = [
 const QEMU_MIN_MAJOR: u32 = 9;
 
 fn installed(package: &str) -> bool {
-    output(Command::new("dpkg-query").args(["-W", "-f=${Status}", package])).is_ok_and(|s| s == "install ok installed")
+    output(Command::new("dpkg-query").args(["-W", "-f=${Status}", package]))
+        .is_ok_and(|s| s == "install ok installed")
 }
 
 fn qemu_major() -> Option<u32> {
     let text = output(Command::new("qemu-system-x86_64").arg("--version")).ok()?;
-    text.split_whitespace().find_map(|w| w.split_once('.')?.0.parse().ok())
+    text.split_whitespace()
+        .find_map(|w| w.split_once('.')?.0.parse().ok())
 }
 
 fn missing() -> Vec<(&'static str, &'static str)> {
@@ -91,7 +96,9 @@ pub fn install(options: &Options) -> Result<()> {
     let names: Vec<_> = missing.iter().map(|(name, _)| *name).collect();
     let mut arguments = vec!["install", "-y", "--no-install-recommends"];
     let suite = format!("{codename}-backports");
-    let (qemu, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|n| matches!(*n, "qemu-system-x86" | "seabios"));
+    let (qemu, others): (Vec<_>, Vec<_>) = names
+        .into_iter()
+        .partition(|n| matches!(*n, "qemu-system-x86" | "seabios"));
     if !others.is_empty() {
         step.run(&mut as_root("apt-get", &[&arguments[..], &others[..]].concat()))?;
     }
@@ -126,20 +133,29 @@ fn codename() -> Result<String> {
 fn add_backports(step: &Step, codename: &str) -> Result<()> {
     let file = Path::new("/etc/apt/sources.list.d/axion-backports.sources");
     let (uri, keyring) = debian::host_archive()?;
-    let text = format!("Types: deb\nURIs: {uri}\nSuites: {codename}-backports\nComponents: main\nSigned-By: {keyring}\n");
+    let text = format!(
+        "Types: deb\nURIs: {uri}\nSuites: {codename}-backports\nComponents: main\nSigned-By: {keyring}\n"
+    );
     if fs::read_to_string(file).is_ok_and(|t| t == text) {
         return Ok(());
     }
     let temporary = std::env::temp_dir().join("axion-backports.sources");
     fs::write(&temporary, text)?;
-    step.run(&mut as_root("install", &["-m644", &temporary.to_string_lossy(), &file.to_string_lossy()]))
+    step.run(&mut as_root(
+        "install",
+        &["-m644", &temporary.to_string_lossy(), &file.to_string_lossy()],
+    ))
 }
 
 /// Says what is missing and changes nothing.
 pub fn doctor() -> Result<()> {
     let missing = missing();
     for (name, why) in PACKAGES {
-        let state = if missing.iter().any(|(m, _)| *m == name) { "MISSING" } else { "ok" };
+        let state = if missing.iter().any(|(m, _)| *m == name) {
+            "MISSING"
+        } else {
+            "ok"
+        };
         println!("{state:<8} {name:<18} {why}");
     }
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -148,7 +164,11 @@ pub fn doctor() -> Result<()> {
         "{:<8} {:<18} {}",
         "info",
         "accelerator",
-        if hardware { "KVM" } else { "TCG with emulated SVM: 10 to 50 times slower than metal" }
+        if hardware {
+            "KVM"
+        } else {
+            "TCG with emulated SVM: 10 to 50 times slower than metal"
+        }
     );
     if missing.is_empty() {
         return Ok(());

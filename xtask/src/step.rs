@@ -30,14 +30,21 @@ impl Step {
         File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let bar = if std::io::stderr().is_terminal() {
             let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg:.dim}")?;
-            let bar = ProgressBar::new_spinner().with_style(style).with_prefix(name.to_owned());
+            let bar = ProgressBar::new_spinner()
+                .with_style(style)
+                .with_prefix(name.to_owned());
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         } else {
             eprintln!("    {name} ...");
             ProgressBar::hidden()
         };
-        Ok(Self { name: name.to_owned(), started: Instant::now(), log, bar })
+        Ok(Self {
+            name: name.to_owned(),
+            started: Instant::now(),
+            log,
+            bar,
+        })
     }
 
     /// Runs a command of the step. Its output goes to the log; its last line is shown while it runs.
@@ -45,7 +52,10 @@ impl Step {
         let mut log = File::options().append(true).open(&self.log)?;
         writeln!(log, "+ {command:?}")?;
         let (reader, writer) = std::io::pipe()?;
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        command
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer);
         let mut child = command
             .spawn()
             .with_context(|| format!("starting {}", command.get_program().to_string_lossy()))?;
@@ -55,7 +65,8 @@ impl Step {
             let line = line?;
             log.write_all(&line)?;
             log.write_all(b"\n")?;
-            self.bar.set_message(String::from_utf8_lossy(&line).trim().to_owned());
+            self.bar
+                .set_message(String::from_utf8_lossy(&line).trim().to_owned());
         }
         let status = child.wait()?;
         if !status.success() {
@@ -66,7 +77,12 @@ impl Step {
             for line in &lines[lines.len().saturating_sub(TAIL)..] {
                 eprintln!("    | {line}");
             }
-            bail!("{}: {:?} ended with {status}; the whole log is {}", self.name, command.get_program(), self.log.display());
+            bail!(
+                "{}: {:?} ended with {status}; the whole log is {}",
+                self.name,
+                command.get_program(),
+                self.log.display()
+            );
         }
         Ok(())
     }
@@ -74,16 +90,27 @@ impl Step {
     /// Ends the step with a line that says how long it took.
     pub fn done(self) {
         self.bar.finish_and_clear();
-        eprintln!("  ✓ {:<28} {:>8.1} s", self.name, self.started.elapsed().as_secs_f64());
+        eprintln!(
+            "  ✓ {:<28} {:>8.1} s",
+            self.name,
+            self.started.elapsed().as_secs_f64()
+        );
     }
 }
 
 /// The standard output of a command that must succeed.
 pub fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let out = command.stdin(Stdio::null()).output().with_context(|| format!("starting {name}"))?;
+    let out = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting {name}"))?;
     if !out.status.success() {
-        bail!("{command:?} ended with {}: {}", out.status, String::from_utf8_lossy(&out.stderr).trim());
+        bail!(
+            "{command:?} ended with {}: {}",
+            out.status,
+            String::from_utf8_lossy(&out.stderr).trim()
+        );
     }
     Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }

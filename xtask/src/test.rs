@@ -34,9 +34,21 @@ pub fn test(options: &Options) -> Result<()> {
         step.run(&mut cargo(&["fmt", "--all", "--check"]))?;
         step.done();
         let step = Step::start("lints")?;
-        step.run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+        step.run(&mut cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ]))?;
         step.done();
-        run("unit and integration tests", options, &mut cargo(&["test", "--workspace", "--locked", "--exclude", "axion-e2e"]))?;
+        run(
+            "unit and integration tests",
+            options,
+            &mut cargo(&["test", "--workspace", "--locked", "--exclude", "axion-e2e"]),
+        )?;
     }
     if !options.no_e2e {
         let image = image::build()?;
@@ -64,7 +76,9 @@ fn run(name: &str, options: &Options, command: &mut Command) -> Result<()> {
     if let Some(filter) = &options.filter {
         command.arg("--").arg(filter);
     }
-    let status = command.status().with_context(|| format!("starting {command:?}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("starting {command:?}"))?;
     if !status.success() {
         bail!("{name} failed ({status})");
     }

@@ -58,7 +58,11 @@ pub enum Identity {
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Local { uid } => write!(f, "local uid {uid}"),
+            Self::Local { uid: 0 } => f.write_str("root"),
+            Self::Local {
+                uid: paths::UID_CONSOLE,
+            } => f.write_str("console"),
+            Self::Local { uid } => write!(f, "uid {uid}"),
             Self::Token(id) => write!(f, "token {id}"),
         }
     }

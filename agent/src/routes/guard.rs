@@ -57,7 +57,11 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let unknown = Peer::Remote(([0, 0, 0, 0], 0).into());
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(unknown);
     let method = request.method().clone();
-    let target = request.uri().to_string();
+    let target = request
+        .uri()
+        .path_and_query()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     // A console is typed into.
     let changes = !matches!(method, Method::GET | Method::HEAD) || request.uri().path().ends_with("/console");
     let (who, response) = match authenticate(&app, peer, request.headers()).await {

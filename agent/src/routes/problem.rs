@@ -25,11 +25,9 @@ impl<E: Into<Problem>> From<E> for Fault {
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let Self(problem) = self;
-        if problem.status >= 500 {
-            tracing::warn!("{problem}");
-        }
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(problem)).into_response();
+        let mut response = (status, Json(&problem)).into_response();
+        response.extensions_mut().insert(problem);
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

@@ -203,7 +203,7 @@ async fn changes_are_audited_and_so_are_refusals() {
     assert_eq!(lines[0]["peer"], "192.0.2.9:40000");
     assert_eq!(
         (&lines[1]["who"], &lines[1]["status"]),
-        (&"local uid 0".into(), &404.into())
+        (&"root".into(), &404.into())
     );
     assert_eq!(
         (&lines[1]["method"], &lines[1]["target"]),

@@ -187,3 +187,6 @@ pub fn bind_local(path: &Path) -> Result<UnixListener, FileError> {
     };
     bind().map_err(|e| FileError::new("listen on", path, e))
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,19 +59,4 @@ impl Drop for Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_bounded_in_all_and_for_each_and_come_back() {
-        let slots = Slots::new(3, 2);
-        let (a, b): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        let held = (slots.take(a).unwrap(), slots.take(a).unwrap());
-        assert!(slots.take(a).is_none());
-        let other = slots.take(b).unwrap();
-        assert!(slots.take(b).is_none());
-        drop(held);
-        drop(other);
-        assert!(slots.taken.lock().unwrap().is_empty());
-    }
-}
+mod tests;

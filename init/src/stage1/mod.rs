@@ -25,6 +25,7 @@ use crate::failure::{Failure, chain};
 use crate::handover::Handover;
 use crate::log::Log;
 use crate::mounts;
+use crate::rcu;
 
 /// Runs stage 1. It comes back only when it failed.
 pub fn run(log: &Log) -> Failure {
@@ -49,6 +50,7 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
             boot: Boot::default(),
         })?;
     }
+    rcu::hurry(true, log);
     handover.phases.push(phase("kernel-interfaces", log, started));
 
     let started = clock::since_start();

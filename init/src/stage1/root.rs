@@ -1,14 +1,13 @@
 //! The root file system: mounted from a file of the initramfs, made `/`, and entered.
 
 use std::convert::Infallible;
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use axion_core::paths;
 use nix::mount::{MsFlags, mount as mount_call};
-use nix::unistd::{chdir, chroot, execv};
+use nix::unistd::{chdir, chroot, fexecve};
 
 use crate::mounts::{Mount, MountError, STAGE1};
 use crate::sys;
@@ -58,7 +57,7 @@ pub enum RootError {
     #[error("cannot switch to the root file system: {0} failed")]
     Switch(&'static str, #[source] std::io::Error),
     /// Stage 2.
-    #[error("cannot run {init} from the root file system", init = paths::INIT)]
+    #[error("cannot start stage 2")]
     Run(#[source] std::io::Error),
 }
 
@@ -121,10 +120,14 @@ fn size(block: &[u8; BLOCKS + 4]) -> Option<u64> {
 
 /// Takes the mounts along, makes the new root `/`, and becomes stage 2.
 ///
+/// Stage 2 is this same program: what it needs of the file is in memory already, while a copy in the root would have to be
+/// read and decompressed.
+///
 /// # Errors
-/// The kernel refuses a step, or stage 2 is not there.
+/// The kernel refuses a step.
 pub fn switch_and_run() -> Result<Infallible, RootError> {
     let failed = |step| move |e: nix::Error| RootError::Switch(step, e.into());
+    let program = File::open("/proc/self/exe").map_err(RootError::Run)?;
     for mounted in STAGE1 {
         let target = format!("{NEW_ROOT}{}", mounted.target);
         mount_call(
@@ -136,16 +139,13 @@ pub fn switch_and_run() -> Result<Infallible, RootError> {
         )
         .map_err(failed("moving a mount"))?;
     }
-    // Its memory is free once stage 2 runs; the root's file has to stay.
-    let _ = std::fs::remove_file("/init");
     chdir(NEW_ROOT).map_err(failed("chdir"))?;
     mount_call(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
         .map_err(failed("moving the root"))?;
     chroot(".").map_err(failed("chroot"))?;
     chdir("/").map_err(failed("chdir"))?;
-    let argument = |text: &str| CString::new(text).map_err(|e| RootError::Run(e.into()));
-    let program = argument(paths::INIT)?;
-    execv(&program, &[program.clone(), argument("--stage2")?]).map_err(|e| RootError::Run(e.into()))
+    let none: [&CStr; 0] = [];
+    fexecve(&program, &[c"axion-init", c"--stage2"], &none).map_err(|e| RootError::Run(e.into()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ mod plan;
 mod run;
 mod tasks;
 
+pub use self::run::TaskError;
+
 use std::sync::Arc;
 
 use axion_core::cmdline::CommandLine;
@@ -20,6 +22,7 @@ use crate::handover::Handover;
 use crate::log::Log;
 use crate::node::Node;
 use crate::power::{self, Verb};
+use crate::rcu;
 use crate::sync::lock;
 
 /// File descriptors of PID 1: one for each unit's output, and its D-Bus peers.
@@ -33,6 +36,8 @@ pub fn run(log: &Log) -> Failure {
         next_step: "report it; boot the previous image if it happens again".to_owned(),
         boot: Boot::default(),
     };
+    // Run from a descriptor, the program would be called by its number.
+    let _ = nix::sys::prctl::set_name(c"axion-init");
     if let Err(e) = setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES) {
         log.warning(&format!("cannot raise the number of open files: {e}"));
     }
@@ -84,6 +89,7 @@ async fn boot(node: &Arc<Node>) -> Verb {
         let ready = clock::since_start();
         lock(&node.boot).ready_us = Some(clock::micros(ready));
         node.log.info(&format!("ready in {} ms", ready.as_millis()));
+        rcu::hurry(false, &node.log);
         return std::future::pending().await;
     };
     let log = node.log.clone();

@@ -31,6 +31,7 @@ pub const PHASES: &[PhasePlan] = &[
             essential("mount-file-systems", KERNEL_MISFIT, |node| {
                 Box::pin(tasks::mount_file_systems(node))
             }),
+            best_effort("begin-kvm", |node| Box::pin(tasks::begin_loading_kvm(node))),
             best_effort("mount-kernel-views", |node| {
                 Box::pin(tasks::mount_kernel_views(node))
             }),
@@ -80,7 +81,7 @@ pub const PHASES: &[PhasePlan] = &[
         tasks: &[
             best_effort("agent", |node| Box::pin(tasks::start_agent(node))),
             best_effort("consoles", |node| Box::pin(tasks::start_consoles(node))),
-            best_effort("kvm", |node| Box::pin(tasks::load_kvm(node))),
+            best_effort("kvm", |node| Box::pin(tasks::finish_loading_kvm(node))),
             best_effort("modules", |node| Box::pin(tasks::load_configured_modules(node))),
         ],
     },

@@ -17,7 +17,7 @@ use crate::mounts::{self, Mount};
 use crate::network::{self, Settings};
 use crate::node::Node;
 use crate::sync::lock;
-use crate::units::{Restart, Spec, Stdio, cgroup};
+use crate::units::{CPU_WEIGHT, Restart, Spec, Stdio, cgroup};
 use crate::{dbus, log, timekeeping, watchdog};
 
 type Done = Result<(), TaskError>;
@@ -147,7 +147,7 @@ const SETTINGS: [(&str, &str); 7] = [
 
 /// Kernel settings below /proc/sys.
 pub async fn apply_kernel_settings(node: Arc<Node>) -> Done {
-    if timekeeping::not_before(Path::new(paths::INIT)) {
+    if timekeeping::not_before(Path::new(paths::AGENT)) {
         node.log
             .warning("the hardware clock is behind the image; the clock starts at the image's time");
     }
@@ -259,6 +259,7 @@ fn service(name: &str, description: &str, program: &str, uid: u32) -> Spec {
         stdio: Stdio::Log,
         notifies: false,
         oom_score: -900,
+        cpu_weight: CPU_WEIGHT,
     }
 }
 
@@ -297,6 +298,8 @@ pub async fn start_consoles(node: Arc<Node>) -> Done {
         spec.stdio = Stdio::Terminal(line);
         spec.stop_timeout = Duration::from_secs(2);
         spec.oom_score = -500;
+        // A screen can wait, the API cannot.
+        spec.cpu_weight = CPU_WEIGHT / 5;
         failures.extend(node.units.add(spec).await.err().map(|e| chain(&e)));
     }
     several(failures)
@@ -310,26 +313,40 @@ fn read_modules() -> Result<Modules, TaskError> {
     Ok(Modules::read(Path::new("/"), &release)?)
 }
 
+/// Begins to load KVM: it takes the kernel longer than anything else, and only VMs need it.
+pub async fn begin_loading_kvm(node: Arc<Node>) -> Done {
+    let loading = tokio::task::spawn_blocking({
+        let node = node.clone();
+        move || load_kvm(&node)
+    });
+    *lock(&node.kvm) = Some(loading);
+    Ok(())
+}
+
 /// KVM for this CPU, and who may use it.
-pub async fn load_kvm(node: Arc<Node>) -> Done {
-    let work = move || -> Done {
-        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
-        let Some(module) = kvm_module(&cpuinfo) else {
-            return Err(
-                "the CPU has no virtualization (neither vmx nor svm), or the firmware switched it off".into(),
-            );
-        };
-        read_modules()?.load(module, &node.cmdline)?;
-        Ok(files::set_access(
-            Path::new("/dev/kvm"),
-            Access {
-                uid: 0,
-                gid: paths::GROUP_KVM,
-                mode: 0o660,
-            },
-        )?)
+fn load_kvm(node: &Node) -> Done {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
+    let Some(module) = kvm_module(&cpuinfo) else {
+        return Err(
+            "the CPU has no virtualization (neither vmx nor svm), or the firmware switched it off".into(),
+        );
     };
-    tokio::task::spawn_blocking(work).await?
+    read_modules()?.load(module, &node.cmdline)?;
+    let group_only = Access {
+        uid: 0,
+        gid: paths::GROUP_KVM,
+        mode: 0o660,
+    };
+    Ok(files::set_access(Path::new("/dev/kvm"), group_only)?)
+}
+
+/// Waits for KVM.
+pub async fn finish_loading_kvm(node: Arc<Node>) -> Done {
+    let loading = lock(&node.kvm).take();
+    match loading {
+        Some(loading) => loading.await?,
+        None => Err("KVM was never begun to be loaded".into()),
+    }
 }
 
 /// Modules that the config asks for.

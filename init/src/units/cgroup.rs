@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::spec::CPU_WEIGHT;
 use crate::files::{self, FileError};
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -83,12 +84,16 @@ impl Cgroup {
         Self(Path::new(ROOT).join(slice).join(name.replace('@', "-")))
     }
 
-    /// Makes it, and opens the file that a process enters it by.
+    /// Makes it with this share of CPU time, and opens the file that a process enters it by.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn open(&self) -> Result<File, CgroupError> {
+    pub fn open(&self, cpu_weight: u32) -> Result<File, CgroupError> {
         make(&self.0)?;
+        if cpu_weight != CPU_WEIGHT {
+            // A kernel without the controller shares alike.
+            let _ = files::set(&self.0.join("cpu.weight"), &cpu_weight.to_string());
+        }
         let procs = self.0.join("cgroup.procs");
         File::options()
             .write(true)

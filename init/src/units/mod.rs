@@ -20,5 +20,5 @@ mod spec;
 mod state;
 mod supervisor;
 
-pub use self::spec::{Restart, Spec, Stdio};
+pub use self::spec::{CPU_WEIGHT, Restart, Spec, Stdio};
 pub use self::supervisor::{Change, UnitError, Units};

@@ -82,7 +82,7 @@ pub fn spawn(spec: &Spec) -> Result<(u32, Option<pipe::Receiver>), SpawnError> {
         }
     };
     let child = Child {
-        cgroup: Cgroup::of(&spec.name, spec.transient).open()?,
+        cgroup: Cgroup::of(&spec.name, spec.transient).open(spec.cpu_weight)?,
         terminal: matches!(spec.stdio, Stdio::Terminal(_)),
         lock_memory: spec.transient,
         groups: spec.groups.iter().copied().map(Gid::from_raw).collect(),

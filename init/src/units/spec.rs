@@ -57,7 +57,12 @@ pub struct Spec {
     pub notifies: bool,
     /// How gladly the kernel kills it when memory runs out: -1000 never, 1000 first (proc_pid_oom_score_adj(5)).
     pub oom_score: i32,
+    /// Its share of CPU time among its siblings when there is not enough, 1 to 10000 (cgroup-v2.rst, cpu.weight).
+    pub cpu_weight: u32,
 }
+
+/// The kernel's own share of a cgroup.
+pub const CPU_WEIGHT: u32 = 100;
 
 /// A transient unit that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -158,6 +163,7 @@ impl Spec {
             stdio: Stdio::Log,
             notifies: false,
             oom_score: 0,
+            cpu_weight: CPU_WEIGHT,
         })
     }
 
@@ -180,6 +186,7 @@ impl Spec {
             stdio: Stdio::Log,
             notifies: false,
             oom_score: 0,
+            cpu_weight: CPU_WEIGHT,
         }
     }
 }

@@ -30,8 +30,6 @@ pub const IMAGES: &str = "/var/lib/axion/images";
 pub const GUEST_KERNEL: &str = "/usr/share/axion/guest/vmlinux";
 /// The guest initramfs (Debian's busybox and a login shell on the console) that the image carries.
 pub const GUEST_INITRD: &str = "/usr/share/axion/guest/initrd";
-/// Our programs.
-pub const INIT: &str = "/usr/lib/axion/axion-init";
 /// The node agent.
 pub const AGENT: &str = "/usr/lib/axion/axion-agent";
 /// The TUI.

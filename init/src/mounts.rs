@@ -29,13 +29,6 @@ pub struct MountError {
     source: std::io::Error,
 }
 
-impl MountError {
-    /// Whether the kernel wants a block device instead of the file.
-    pub fn wants_block_device(&self) -> bool {
-        self.source.raw_os_error() == Some(libc::ENOTBLK)
-    }
-}
-
 const NO_PROGRAMS: MsFlags = MsFlags::MS_NOSUID
     .union(MsFlags::MS_NODEV)
     .union(MsFlags::MS_NOEXEC);

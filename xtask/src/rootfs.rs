@@ -19,9 +19,8 @@ use crate::{layout, programs, sbom};
 /// Grows when this file changes what comes out.
 const RECIPE: u32 = 1;
 
-/// Programs in the root, and where.
-const PROGRAMS: [(&str, &str); 5] = [
-    ("axion-init", "usr/lib/axion/axion-init"),
+/// Programs in the root, and where. PID 1 is not among them: it runs on from the initramfs.
+const PROGRAMS: [(&str, &str); 4] = [
     ("axion-agent", "usr/lib/axion/axion-agent"),
     ("axion-console", "usr/lib/axion/axion-console"),
     ("axion-vmm", "usr/lib/axion/axion-vmm"),

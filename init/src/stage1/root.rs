@@ -10,7 +10,6 @@ use nix::mount::{MsFlags, mount as mount_call};
 use nix::unistd::{chdir, chroot, fexecve};
 
 use crate::mounts::{Mount, MountError, STAGE1};
-use crate::sys;
 
 /// The root file system in the initramfs.
 pub const IMAGE: &str = "/axion/root.erofs";
@@ -50,9 +49,6 @@ pub enum RootError {
     /// The kernel does not take it.
     #[error("the kernel refuses the file system; the kernel log says what is wrong with it")]
     Mount(#[from] MountError),
-    /// No block device can be made of the file.
-    #[error("cannot attach a loop device to {IMAGE}")]
-    Loop(#[source] std::io::Error),
     /// The switch.
     #[error("cannot switch to the root file system: {0} failed")]
     Switch(&'static str, #[source] std::io::Error),
@@ -74,18 +70,9 @@ pub fn mount(image: &Path) -> Result<(), RootError> {
         flags: MsFlags::MS_RDONLY.union(MsFlags::MS_NODEV),
         options: "",
     };
-    match root.perform_at(Path::new(NEW_ROOT), &image.to_string_lossy()) {
-        // EROFS reads a file of a ramfs where it lies, but not one of a tmpfs, which the initramfs is unpacked to unless
-        // `rootfstype=ramfs` says otherwise.
-        Err(e) if e.wants_block_device() => {
-            let file = File::open(image).map_err(RootError::Loop)?;
-            let (name, device) = sys::attach_loop(&file).map_err(RootError::Loop)?;
-            root.perform_at(Path::new(NEW_ROOT), &name)?;
-            drop(device);
-            Ok(())
-        }
-        other => Ok(other?),
-    }
+    // EROFS reads a file of a ramfs where it lies, but not one of a tmpfs: the kernel's built-in arguments say
+    // `rootfstype=ramfs`.
+    Ok(root.perform_at(Path::new(NEW_ROOT), &image.to_string_lossy())?)
 }
 
 /// Tells a missing, a foreign and a cut-off file apart, which mount(2) does not; the kernel notices the last one only

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
@@ -69,13 +68,22 @@ impl Key {
 /// The product of `kind` with `hash`: from the cache, or built by `build` into the directory it is given.
 pub fn product(kind: &str, hash: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let kinds = layout::cache().join(kind);
+    fs::create_dir_all(&kinds).with_context(|| format!("creating {}", kinds.display()))?;
+    // Two checkouts share the cache, and build trees below it: the second waits, and finds the product.
+    let lock = fs::File::create(kinds.join(".lock"))?;
+    lock.lock()
+        .with_context(|| format!("locking {}", kinds.display()))?;
     let done = kinds.join(hash);
     if done.is_dir() {
         // Used now: not the next to be removed.
         drop(fs::File::open(&done).and_then(|f| f.set_modified(SystemTime::now())));
         return Ok(done);
     }
-    let building = kinds.join(format!(".{hash}.{}", process::id()));
+    let building = kinds.join(format!(".{hash}"));
+    if building.exists() {
+        fs::remove_dir_all(&building)
+            .with_context(|| format!("removing what a build left in {}", building.display()))?;
+    }
     fs::create_dir_all(&building).with_context(|| format!("creating {}", building.display()))?;
     match build(&building) {
         Ok(()) => fs::rename(&building, &done).with_context(|| format!("renaming to {}", done.display()))?,

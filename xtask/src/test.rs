@@ -1,5 +1,6 @@
 //! Everything that must pass: format, lints, unit and integration tests, and the end-to-end tests on the booted image.
 
+use std::fs;
 use std::process::Command;
 use std::time::Instant;
 
@@ -34,12 +35,24 @@ pub fn test(options: &Options) -> Result<()> {
         step.run(&mut cargo(&["fmt", "--all", "--check"]))?;
         step.done();
         let step = Step::start("lints")?;
-        step.run(cargo(&["clippy", "--locked"]).args(selected(&LINTED)))?;
+        step.run(&mut cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+        ]))?;
         step.done();
         run(
             "unit and integration tests",
             options,
-            cargo(&["test", "--locked", "--features", "axion-api/client"]).args(selected(&LINTED)),
+            &mut cargo(&[
+                "test",
+                "--workspace",
+                "--exclude",
+                E2E,
+                "--locked",
+                "--no-fail-fast",
+            ]),
         )?;
     }
     if !options.no_e2e {
@@ -47,32 +60,29 @@ pub fn test(options: &Options) -> Result<()> {
         run(
             "end-to-end tests",
             options,
-            cargo(&[
-                "test",
-                "--package",
-                "axion-e2e",
-                "--test",
-                "boots_to_ready",
-                "--locked",
-                "--no-fail-fast",
-            ])
-            .env("AXION_IMAGE_DIR", &image.dir)
-            .env("AXION_AXCTL", programs::path("axctl")),
+            cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])
+                .args(e2e_targets()?)
+                .env("AXION_IMAGE_DIR", &image.dir)
+                .env("AXION_AXCTL", programs::path("axctl")),
         )?;
     }
     eprintln!("  all tests passed in {:.0} s", started.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// Packages whose lints and tests gate a change. The others have tests too, which join when they pass on a fresh clone;
-/// of the end-to-end tests only `boots_to_ready` does so far.
-const LINTED: [&str; 4] = ["axion-core", "axion-api", "axctl", "axion-console"];
+/// The package of the tests that boot machines.
+const E2E: &str = "axion-e2e";
 
-fn selected(packages: &[&str]) -> Vec<String> {
-    packages
-        .iter()
-        .map(|package| format!("--package={package}"))
-        .collect()
+/// Its tests, one by one: with the package alone selected, cargo would build every dependency again with the features
+/// that this one package asks for.
+fn e2e_targets() -> Result<Vec<String>> {
+    let dir = layout::root().join("tests/e2e/tests");
+    let files = fs::read_dir(&dir).with_context(|| format!("reading {}", dir.display()))?;
+    let mut names: Vec<_> = files
+        .filter_map(|f| f.ok()?.path().file_stem()?.to_str().map(str::to_owned))
+        .collect();
+    names.sort();
+    Ok(names.into_iter().flat_map(|n| ["--test".to_owned(), n]).collect())
 }
 
 fn cargo(arguments: &[&str]) -> Command {

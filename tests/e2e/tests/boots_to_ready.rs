@@ -11,6 +11,7 @@ use axion_e2e::{SOON, bare_get, boot};
 use axion_lab::deadline::{Poll, scaled};
 use axion_lab::machine::READY;
 use axion_lab::{Machine, Node, Spec, WatchdogDevice};
+use serde_json::Value;
 
 /// The least that the config allows, so that a watchdog nobody feeds fires within this test.
 const WATCHDOG: Duration = Duration::from_secs(10);
@@ -36,6 +37,7 @@ fn a_node_boots_to_ready() -> Result<()> {
     a_clock_without_ntp_is_said_to_be_unset(&node)?;
     the_config_says_where_its_values_come_from(&node)?;
     log_lines_reach_the_collector(&collector)?;
+    axctl_shows_the_node(&node)?;
     the_watchdog_is_fed(&machine, &node)?;
     let node = a_dead_kernel_is_reset_by_the_watchdog(&machine)?;
     power_off_ends_the_machine(&machine, &node)
@@ -212,6 +214,33 @@ fn log_lines_reach_the_collector(collector: &UdpSocket) -> Result<()> {
         fields.get(2).is_some_and(|host| host.starts_with("axion-")),
         "{message}"
     );
+    Ok(())
+}
+
+fn axctl_shows_the_node(node: &Node) -> Result<()> {
+    let shown = [
+        (&["host", "show"][..], "10.0.2.15"),
+        (&["host", "boot"], "services"),
+        (&["host", "units"], "console@ttyS0"),
+        (&["host", "processes"], "axion-agent"),
+        (&["host", "config"], "watchdog.timeout"),
+        (&["host", "logs", "-n", "50"], "ready in"),
+        (&["image", "list"], ""),
+        (&["vm", "list"], ""),
+    ];
+    for (args, part) in shown {
+        let text = node.axctl(args)?;
+        ensure!(text.contains(part), "`{part}` is not in what {args:?} shows:\n{text}");
+        let wide = text.lines().find(|line| line.chars().count() > 80);
+        ensure!(
+            wide.is_none() || args.contains(&"logs"),
+            "{args:?} shows more than 80 columns: {wide:?}"
+        );
+    }
+    let vms: Value = serde_json::from_str(&node.axctl(&["vm", "list", "-o", "json"])?)?;
+    ensure!(vms.as_array().is_some_and(Vec::is_empty), "{vms}");
+    let described: Value = serde_json::from_str(&node.axctl(&["api", "get", "/openapi.json"])?)?;
+    ensure!(described.get("openapi").is_some(), "{described}");
     Ok(())
 }
 

@@ -102,4 +102,13 @@ impl Resolved {
             Err(Refusals(refusals)) => off(Standing::Refused, refusals),
         }
     }
+
+    /// Whether the kernel is to be started again. Never for a declaration that was refused: what an earlier one put on the
+    /// loader's command line is likely what the operator still wants.
+    pub fn kexec(&self, current: &CommandLine) -> KexecDecision {
+        match self.standing {
+            Standing::Refused => KexecDecision::NotNeeded,
+            Standing::Planned | Standing::Off => needs_kexec(current, &self.plan),
+        }
+    }
 }

@@ -112,3 +112,16 @@ fn a_line_that_the_kernel_would_cut_is_not_tried() {
     };
     assert!(length > 2047);
 }
+
+#[test]
+fn a_refused_declaration_starts_no_kernel() {
+    let line = CommandLine::parse(&format!("axion.plan=begin {OURS} axion.plan=end"));
+    let topology = machine(&[(4, 8)], 1);
+    let kexec = |toml| Resolved::of(&topology, &declaration(toml), &line).kexec(&line);
+    assert_eq!(kexec("profile.cpu.isolated = \"9\""), KexecDecision::NotNeeded);
+    assert_eq!(kexec(DOCUMENT), KexecDecision::NotNeeded);
+    assert!(matches!(
+        kexec("profile.mode = \"off\""),
+        KexecDecision::Kexec { .. }
+    ));
+}

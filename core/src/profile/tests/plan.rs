@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// What is tested, nodes, threads a core, document; housekeeping, isolated, arguments.
@@ -478,4 +480,30 @@ fn planning_the_largest_machine_is_quick() {
         })
         .min();
     assert!(fastest < Some(Duration::from_millis(100)), "{fastest:?}");
+}
+
+proptest! {
+    /// Whatever the machine: the host has a CPU, nobody shares one, and no core is divided.
+    #[test]
+    fn a_division_is_sound(
+        nodes in prop::collection::vec((1u32..40, 0u64..64), 1..5),
+        threads in 1u32..3,
+        hpc: bool,
+        offline in prop::collection::vec(1u32..100, 0..4),
+    ) {
+        let mut topology = machine(&nodes, threads);
+        for cpu in topology.cpus.iter_mut().filter(|cpu| offline.contains(&cpu.id)) {
+            cpu.online = false;
+        }
+        let plan = planned(&topology, if hpc { HPC } else { "" });
+        let online: CpuSet = topology.cpus.iter().filter(|cpu| cpu.online).map(|cpu| cpu.id).collect();
+        prop_assert!(plan.housekeeping.contains(0));
+        prop_assert!(plan.housekeeping.intersection(&plan.isolated).is_empty());
+        prop_assert_eq!(plan.housekeeping.union(&plan.isolated), online.clone());
+        for cpu in topology.cpus.iter().filter(|cpu| plan.isolated.contains(cpu.id)) {
+            prop_assert!(cpu.siblings.intersection(&online).is_subset(&plan.isolated));
+        }
+        let line = compose(&CommandLine::parse("quiet"), &plan).line;
+        prop_assert_eq!(needs_kexec(&line, &plan), KexecDecision::NotNeeded);
+    }
 }

@@ -52,7 +52,7 @@ async fn a_client_with_pin_and_token_runs_a_vm_and_talks_to_it() {
         .put_image(&ImageFile::open(&file).await.unwrap(), |_| {})
         .await
         .unwrap();
-    assert_eq!(client.images().await.unwrap(), [image.clone()]);
+    assert_eq!(client.images().await.unwrap(), std::slice::from_ref(&image));
     client.delete_image(&image.digest).await.unwrap();
 
     let mut events = client.events(None).await.unwrap();

@@ -15,10 +15,9 @@ pub fn show(profile: &HostProfile, style: &Style) -> String {
         Standing::Off => "off".to_owned(),
         Standing::Refused => "refused: nothing of `[profile]` is put in force".to_owned(),
     };
-    let mut text = fields(
-        &[&[("Profile", standing)], division(&profile.plan).as_slice()].concat(),
-        style,
-    );
+    let mut rows = vec![("Profile", standing)];
+    rows.extend(division(&profile.plan));
+    let mut text = fields(&rows, style);
     if !profile.refusals.is_empty() {
         text.push('\n');
         text.push_str(&refusals(&profile.refusals, style));
@@ -38,15 +37,11 @@ pub fn preview(preview: &ProfilePreview, style: &Style) -> String {
         NextBoot::TooLong => "without arguments: the line below is longer than the kernel keeps",
         NextBoot::SwitchedOff => "without the profile: `axion.profile=off` is on the command line",
     };
-    let rows = [
-        [("Profile", plan.mode.to_string())].as_slice(),
-        &division(plan),
-        &[
-            ("Next boot", next_boot.to_owned()),
-            ("Command line", preview.command_line.clone()),
-        ],
-    ];
-    let mut text = fields(&rows.concat(), style);
+    let mut rows = vec![("Profile", plan.mode.to_string())];
+    rows.extend(division(plan));
+    rows.push(("Next boot", next_boot.to_owned()));
+    rows.push(("Command line", preview.command_line.clone()));
+    let mut text = fields(&rows, style);
     for argument in &preview.overridden {
         let argument = style.paint(&plain(argument), Tone::Warning);
         let why = set_in(

@@ -50,11 +50,12 @@ async fn preconditions_are_headers() {
     }
 }
 
+const PREVIEW: &str = r#"{"plan":{"mode":"hpc","housekeeping":"0","isolated":"1-3","arguments":[],"actions":[],"notes":[]},
+        "command_line":"quiet","overridden":[],"next_boot":"kexec","attestation":{"state":"ok","items":[]}}"#;
+
 #[tokio::test]
 async fn a_config_is_sent_as_it_is() {
-    let preview = r#"{"plan":{"mode":"hpc","housekeeping":"0","isolated":"1-3","arguments":[],"actions":[],"notes":[]},
-        "command_line":"quiet","overridden":[],"next_boot":"kexec","attestation":{"state":"ok","items":[]}}"#;
-    let node = Local::new(move |_| json(preview));
+    let node = Local::new(|_| json(PREVIEW));
     let document = "[profile]\nmode = \"hpc\"\n";
     let preview = node.client.plan_profile(document).await.unwrap();
     assert_eq!(

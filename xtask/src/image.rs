@@ -85,12 +85,16 @@ pub fn build() -> Result<Image> {
 }
 
 /// A directory as a cpio archive in the kernel's "newc" format (Documentation/driver-api/early-userspace), owned by root,
-/// with one time stamp, sorted; directories and regular files.
+/// with one time stamp, sorted; directories and regular files. Files come before directories: of an archive that arrives cut
+/// off, `/init` is there to say so.
 pub fn cpio(dir: &Path) -> Result<Vec<u8>> {
     let mut archive = Vec::new();
     for (inode, entry) in walkdir::WalkDir::new(dir)
         .min_depth(1)
-        .sort_by_file_name()
+        .sort_by(|a, b| {
+            let key = |e: &walkdir::DirEntry| (e.file_type().is_dir(), e.file_name().to_owned());
+            key(a).cmp(&key(b))
+        })
         .into_iter()
         .enumerate()
     {

@@ -57,18 +57,14 @@ fn names(rejected: Option<&String>, parts: &[&str]) -> Result<()> {
 
 /// The token that the agent made itself, as a person reads it off the console.
 fn token_of_the_console(machine: &Machine) -> Result<Token> {
-    let screen = machine.screen().wait_for(TOKEN_TITLE, SOON)?;
-    let box_line = screen
-        .lines()
-        .skip_while(|line| !line.contains(TOKEN_TITLE))
-        .nth(1);
-    let word = box_line
-        .unwrap_or_default()
-        .split_whitespace()
-        .max_by_key(|word| word.len());
-    Ok(Token::new(
-        word.with_context(|| format!("no token in its box:\n{screen}"))?,
-    ))
+    // The line below the token is painted after it.
+    let screen = machine.screen().wait_for("press n", SOON)?;
+    let mut words = screen
+        .split(|c: char| c.is_whitespace() || "|│".contains(c))
+        .filter(|word| word.starts_with("axion_"));
+    Ok(Token::new(words.next().with_context(|| {
+        format!("no token on the console:\n{screen}")
+    })?))
 }
 
 /// Noted, it goes from the console for good, and still opens the node.

@@ -53,6 +53,8 @@ use crate::tls::{Ca, Identity, Subjects, TlsError};
 
 /// Between two looks at the host's names and addresses, for the certificate.
 const SUBJECTS_INTERVAL: Duration = Duration::from_secs(10);
+/// How long init may take to answer before the API is opened without it.
+const INIT_ANSWERS: Duration = Duration::from_secs(5);
 /// How long connections may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(6);
 /// Threads for files and the store.
@@ -148,10 +150,17 @@ async fn serve(places: &Places) -> Result<(), AgentError> {
     tokio::spawn(server.clone().local(local));
     let init = app.init.clone();
     tokio::spawn(async move { init.run().await });
-    tokio::spawn(vm::reconcile::run(app.vms.clone()));
+    let (init, vms) = (app.init.clone(), app.vms.clone());
+    tokio::spawn(async move {
+        init.known().await;
+        vm::reconcile::run(vms).await;
+    });
     tokio::spawn(follow_subjects(identity.clone()));
     let tls = identity.server_config()?;
+    let init = app.init.clone();
     tokio::spawn(async move {
+        // An API that cannot say a word about units and VMs is not ready; one that never can is better than none.
+        let _ = tokio::time::timeout(INIT_ANSWERS, init.known()).await;
         let listener = bind_https(listen).await;
         tracing::info!("listening at https://{listen}, CA {}", identity.fingerprint());
         tokio::spawn(server.https(listener, tls));

@@ -135,6 +135,12 @@ impl Init {
         self.changed.subscribe()
     }
 
+    /// Waits until the units are known.
+    pub async fn known(&self) {
+        let mut changed = self.watch();
+        while self.units().is_err() && changed.changed().await.is_ok() {}
+    }
+
     /// Init's methods; to be called through [`answer`].
     pub fn proxy(&self) -> Result<InitProxy<'static>, InitError> {
         self.link().proxy.clone().ok_or(InitError::Disconnected)

@@ -22,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Answer;
 use crate::app::App;
+use crate::vm::control;
 
 /// Between two pings.
 const PING: Duration = Duration::from_secs(20);
@@ -53,7 +54,7 @@ pub async fn attach(
 }
 
 async fn connect(socket: &FilePath, name: &str) -> Result<UnixStream, Problem> {
-    UnixStream::connect(socket).await.map_err(|error| {
+    control::connect(socket).await.map_err(|error| {
         let detail = format!("the console of VM `{name}` cannot be reached: {error}");
         Problem::new(Kind::Unavailable, detail)
     })

@@ -1,6 +1,7 @@
-//! One call to a VMM's control socket (`axion_api::vmm`).
+//! Connections to a VMM's sockets, and one call to its control socket (`axion_api::vmm`).
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,12 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep};
 
+/// A VMM that has just been started has opened its sockets by then.
+const OPENS: Duration = Duration::from_secs(10);
+/// Between two looks for a socket.
+const LOOK: Duration = Duration::from_millis(10);
 /// How long a VMM may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
 /// Longest error body that is read, bytes.
@@ -53,14 +59,34 @@ pub enum ControlError {
 
 /// Sends `command` to the VMM whose control socket is at `path`.
 pub async fn send(path: PathBuf, command: Command) -> Result<(), ControlError> {
-    tokio::time::timeout(ANSWER, exchange(path, command))
+    let stream = connect(&path).await;
+    let stream = stream.map_err(|source| ControlError::Connect { path, source })?;
+    tokio::time::timeout(ANSWER, exchange(stream, command))
         .await
         .map_err(|_| ControlError::Timeout)?
 }
 
-async fn exchange(path: PathBuf, command: Command) -> Result<(), ControlError> {
-    let stream = UnixStream::connect(&path).await;
-    let stream = stream.map_err(|source| ControlError::Connect { path, source })?;
+/// Connects to a socket of a VMM that runs: its process is there a moment before its sockets are.
+///
+/// # Errors
+/// Nobody listens there, and nobody begins to.
+pub async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let end = Instant::now() + OPENS;
+    loop {
+        let not_yet = |e: &io::Error| {
+            matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            )
+        };
+        match UnixStream::connect(path).await {
+            Err(e) if not_yet(&e) && Instant::now() < end => sleep(LOOK).await,
+            connected => return connected,
+        }
+    }
+}
+
+async fn exchange(stream: UnixStream, command: Command) -> Result<(), ControlError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.method_mut() = Method::PUT;

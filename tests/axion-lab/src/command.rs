@@ -1,5 +1,6 @@
 //! Programs that run beside the machine: `axctl` above all. Each has a deadline; its output is kept.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -86,16 +87,18 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `command`; its standard output is copied to the file `log`.
+    /// Starts `command`; its standard output is copied to the file `log`, its standard error goes to `log.err`.
     ///
     /// # Errors
     /// It cannot be started, or the file cannot be made.
     pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
         let what = text(command);
+        let errors = log.with_added_extension("err");
+        let errors = File::create(&errors).map_err(Error::io("create", &errors))?;
         let command = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .stderr(errors);
         let mut child = command.spawn().map_err(Error::io("start", &what))?;
         let output: Box<dyn Read + Send> = match child.stdout.take() {
             Some(pipe) => Box::new(pipe),

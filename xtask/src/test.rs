@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::step::Step;
-use crate::{image, layout, programs, setup};
+use crate::{image, layout, media, programs, setup};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -41,9 +41,23 @@ pub fn test(options: &Options) -> Result<()> {
             options,
             cargo(&["test", "--locked", "--features", "axion-api/client"]).args(selected(&LINTED)),
         )?;
+        // Those that need this machine's packages are left out of a plain `cargo test`.
+        let media = [
+            "test",
+            "--package",
+            "xtask",
+            "--locked",
+            "media",
+            "--",
+            "--include-ignored",
+        ];
+        let step = Step::start("media tests")?;
+        step.run(&mut cargo(&media))?;
+        step.done();
     }
     if !options.no_e2e {
         let image = image::build()?;
+        media::build(&image.dir, &media::directory(), None)?;
         run(
             "end-to-end tests",
             options,
@@ -53,6 +67,8 @@ pub fn test(options: &Options) -> Result<()> {
                 "axion-e2e",
                 "--test",
                 "boots_to_ready",
+                "--test",
+                "media",
                 "--locked",
                 "--no-fail-fast",
             ])
@@ -65,7 +81,7 @@ pub fn test(options: &Options) -> Result<()> {
 }
 
 /// Packages whose lints and tests gate a change. The others have tests too, which join when they pass on a fresh clone;
-/// of the end-to-end tests only `boots_to_ready` does so far.
+/// of the end-to-end tests `boots_to_ready` and `media` do so far.
 const LINTED: [&str; 4] = ["axion-core", "axion-api", "axctl", "axion-console"];
 
 fn selected(packages: &[&str]) -> Vec<String> {

@@ -35,10 +35,7 @@ pub fn keys(options: &Options) -> Result<()> {
     let secret = sk.to_box(Some("Axion release key, secret"))?.into_string();
     create(&options.secret, 0o600, &secret)?;
     create(&public, 0o644, &pk.to_box()?.into_string())?;
-    println!(
-        "secret key  {} (keep it off the build machine's backups)",
-        options.secret.display()
-    );
+    println!("secret key  {}", options.secret.display());
     println!("public key  {}", public.display());
     println!("            {}", pk.to_base64());
     Ok(())

@@ -144,6 +144,22 @@ impl Argv {
         }
     }
 
+    fn network(&mut self, boot: &Boot, port: u16) {
+        let forward = format!("user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:{API_PORT}");
+        let device = "virtio-net-pci,netdev=net0";
+        if let Boot::Network { directory } = boot {
+            self.file(
+                "-netdev",
+                &format!("{forward},bootfile=axion.ipxe,tftp="),
+                directory,
+            );
+            self.flags(["-device", &format!("{device},bootindex=0")]);
+        } else {
+            // An empty romfile spares the machine seconds in iPXE.
+            self.flags(["-netdev", &forward, "-device", &format!("{device},romfile=")]);
+        }
+    }
+
     fn boot(&mut self, spec: &Spec, wiring: &Wiring) {
         match &spec.boot {
             Boot::Kernel => {
@@ -164,6 +180,8 @@ impl Argv {
                 }
                 self.medium(*drive, file);
             }
+            // The network card is what it starts from.
+            Boot::Network { .. } => {}
         }
     }
 
@@ -211,14 +229,7 @@ impl Argv {
             WatchdogDevice::I6300esb => self.flags(["-device", "i6300esb", "-action", "watchdog=reset"]),
         }
         if let (Network::User { .. }, Some(port)) = (spec.network, wiring.port) {
-            let forward = format!("user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:{API_PORT}");
-            // An empty romfile spares the machine seconds in iPXE.
-            self.flags([
-                "-netdev",
-                &forward,
-                "-device",
-                "virtio-net-pci,netdev=net0,romfile=",
-            ]);
+            self.network(&spec.boot, port);
         }
         for (n, (disk, file)) in spec.disks.iter().zip(&wiring.disks).enumerate() {
             self.file("-drive", &format!("if=none,id=disk{n},format=raw,file="), file);

@@ -72,7 +72,7 @@ impl Image {
         self.file("guest/initrd")
     }
 
-    /// A boot medium: `axion.iso`, `axion.img`, `axion.efi`.
+    /// One of the boot media: `axion.iso`, `axion.img`, `axion.efi`, `axion.ipxe`.
     ///
     /// # Errors
     /// [`Error::NoImage`] when it was not built.

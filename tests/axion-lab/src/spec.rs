@@ -65,6 +65,11 @@ pub enum Boot {
         /// The medium, a raw file. What the machine writes to it is gone with the machine.
         file: PathBuf,
     },
+    /// SeaBIOS and iPXE start `axion.ipxe` from a directory that the user network serves by TFTP.
+    Network {
+        /// The directory, with `axion.ipxe` and what that loads.
+        directory: PathBuf,
+    },
 }
 
 /// Firmware of a machine that starts from a medium.
@@ -198,6 +203,15 @@ impl Spec {
             firmware,
             drive,
             file: file.into(),
+        };
+        Self { boot, ..self }
+    }
+
+    /// Started by iPXE from `directory`; as with a medium, the lab's part has to be in the config.
+    #[must_use]
+    pub fn boot_from_network(self, directory: impl Into<PathBuf>) -> Self {
+        let boot = Boot::Network {
+            directory: directory.into(),
         };
         Self { boot, ..self }
     }
@@ -367,6 +381,9 @@ impl Spec {
                 "it starts from a medium, which has its own kernel command line and initramfs; put the config on a volume"
                     .to_owned(),
             );
+        }
+        if matches!(self.boot, Boot::Network { .. }) && self.network == Network::None {
+            return Some("it starts from the network and has none".to_owned());
         }
         let line = self.kernel_command_line().len();
         (line >= COMMAND_LINE_SIZE).then(|| {

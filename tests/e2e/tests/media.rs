@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use axion_api::init::Outcome;
 use axion_e2e::SOON;
 use axion_lab::{Display, Drive, Firmware, Image, Machine, Node, Spec, media};
@@ -57,6 +57,15 @@ fn the_uki_starts_from_any_fat_volume() -> Result<()> {
     media::efi_volume(&stick, &image.medium("axion.efi")?)?;
     let spec = Spec::new("uki").boot_from(Firmware::Uefi, Drive::UsbStick, stick);
     with_config_volume(spec, &image)?;
+    Ok(())
+}
+
+#[test]
+fn ipxe_loads_the_files_beside_its_script() -> Result<()> {
+    let image = Image::find()?;
+    let script = image.medium("axion.ipxe")?;
+    let directory = script.parent().context("the script is in no directory")?;
+    with_config_volume(Spec::new("pxe").boot_from_network(directory), &image)?;
     Ok(())
 }
 

@@ -135,3 +135,15 @@ fn a_medium_is_started_by_firmware_and_not_written_to() {
         }
     }
 }
+
+#[test]
+fn the_network_serves_the_script_and_the_card_is_first_in_the_boot_order() {
+    let line = line(&Spec::new("m").boot_from_network("/tftp,root"));
+    for part in [
+        "-netdev user,id=net0,hostfwd=tcp:127.0.0.1:18443-:8443,bootfile=axion.ipxe,tftp=/tftp,,root",
+        "-device virtio-net-pci,netdev=net0,bootindex=0",
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(!line.contains("-kernel") && !line.contains("romfile"), "{line}");
+}

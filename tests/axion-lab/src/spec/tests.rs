@@ -47,6 +47,10 @@ fn a_medium_brings_its_own_command_line_and_initramfs() {
     ] {
         assert!(impossible.problem().unwrap().contains("volume"));
     }
+    let spec = Spec::new("m").boot_from_network("/tftp");
+    assert_eq!(spec.problem(), None);
+    let lonely = spec.network(Network::None);
+    assert!(lonely.problem().unwrap().contains("network"));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Boot media: the image's kernel and initramfs as what machines boot from.
 //!
 //! ```text
-//! vmlinuz + initramfs.cpio ─┬─> axion.efi   UKI: UEFI boots it as it is                             (media/uki.rs)
-//!                           ├─> axion.ipxe  script beside the two files, for PXE
-//!  axion.efi, GRUB ─────────┼─> axion.iso   CD or USB stick: El Torito, MBR, ESP                    (media/iso.rs)
-//!                           └─> axion.img   disk: AXION-CFG to edit, ESP, BIOS boot partition       (media/disk.rs)
-//!                               SHA256SUMS, and its minisign signature when there is a key          (media/sums.rs)
+//! vmlinuz, initramfs.cpio ─┬─> axion.efi   UKI: UEFI boots it as it is                       (media/uki.rs)
+//!                          ├─> axion.ipxe  script beside the two files, for PXE
+//! axion.efi, GRUB ─────────┼─> axion.iso   CD or USB stick: El Torito, MBR, ESP              (media/iso.rs)
+//!                          └─> axion.img   disk: AXION-CFG, ESP, BIOS boot partition         (media/disk.rs)
+//!                              SHA256SUMS, and its minisign signature if there is a key      (media/sums.rs)
 //! ```
 //! UEFI starts the UKI itself, without a loader in between; only BIOS needs one (`media/grub.rs`). Nothing here needs root, and
 //! the same inputs give the same bytes: times, identifiers and the order of files are fixed. The signature alone differs, as
@@ -160,11 +160,11 @@ fn write(path: &Path, content: &[u8]) -> Result<()> {
 
 /// Release of a kernel, from its bzImage (Documentation/arch/x86/boot.rst, `kernel_version`).
 fn kernel_release(kernel: &[u8]) -> Result<&str> {
-    let field = kernel
-        .get(0x20e..0x210)
-        .map(|f| usize::from(f[0]) | usize::from(f[1]) << 8);
+    let field = kernel.get(0x20e..0x210).and_then(|field| field.try_into().ok());
     let magic = kernel.get(0x202..0x206) == Some(b"HdrS".as_slice());
-    let text = field.filter(|_| magic).and_then(|at| kernel.get(at + 0x200..));
+    let text = field
+        .filter(|_| magic)
+        .and_then(|field| kernel.get(usize::from(u16::from_le_bytes(field)) + 0x200..));
     let word = text.and_then(|t| t.split(|b| *b == b' ' || *b == 0).next());
     match word.and_then(|w| std::str::from_utf8(w).ok()) {
         Some(release) if !release.is_empty() => Ok(release),

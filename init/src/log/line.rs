@@ -30,7 +30,7 @@ pub fn start(log: &Log, mut line: impl Write + Send + 'static) -> std::io::Resul
 
 fn copy(backlog: Vec<LogEntry>, mut lines: Receiver<LogEntry>, line: &mut impl Write) {
     let last = backlog.last().map_or(0, |entry| entry.sequence);
-    let new = std::iter::from_fn(|| lines.blocking_recv()).filter(|entry| entry.sequence > last);
+    let new = std::iter::from_fn(move || lines.blocking_recv()).filter(|entry| entry.sequence > last);
     for entry in backlog.into_iter().chain(new) {
         // Kernel consoles do not show these either.
         if entry.severity < DEBUG && line.write_all(text(&entry).as_bytes()).is_err() {

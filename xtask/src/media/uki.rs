@@ -1,9 +1,9 @@
 //! A unified kernel image: systemd's EFI stub with the kernel, its command line and the initramfs as further sections
 //! (UAPI.5, <https://uapi-group.org/specifications/specs/unified_kernel_image/>).
 //!
-//! Sections are appended to the stub as the PE/COFF specification has it: a header into the free room behind the stub's own ones,
-//! the content at the end of the file, an address behind the last section. The kernel comes last, with as much address space as it
-//! needs once it runs, because the stub may run it where it lies.
+//! Sections are appended to the stub as the PE/COFF specification has it: a header into the free room behind the stub's own
+//! ones, the content at the end of the file, an address behind the last section. The kernel comes last, with as much address
+//! space as it needs once it runs, because the stub may run it where it lies.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use object::pe::{

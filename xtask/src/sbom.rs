@@ -30,16 +30,16 @@ pub fn write(debs: &[&Package], kernel: &Package, unpacked: &Path) -> Result<Str
     let libc = output(Command::new("dpkg-query").args(["-W", "-f=${Version}", "libc6-dev"]))?;
     packages.push(entry("libc6-dev", &libc, "LGPL-2.1-or-later", None, "deb"));
     packages.extend(crates()?);
-    document("axion", packages)
+    document("axion", &packages)
 }
 
 /// Writes the list of the loaders on the boot media: packages, each with the directory that its files are in.
 pub fn write_loaders(loaders: &[(&Package, &Path)]) -> Result<String> {
     let packages = loaders.iter().map(|(deb, files)| debian_entry(deb, files));
-    document("axion-media", packages.collect::<Result<_>>()?)
+    document("axion-media", &packages.collect::<Result<Vec<_>>>()?)
 }
 
-fn document(name: &str, packages: Vec<Value>) -> Result<String> {
+fn document(name: &str, packages: &[Value]) -> Result<String> {
     let version = env!("CARGO_PKG_VERSION");
     let document = json!({
         "spdxVersion": "SPDX-2.3",

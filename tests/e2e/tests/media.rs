@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use axion_api::init::Outcome;
 use axion_e2e::SOON;
+use axion_lab::deadline::Poll;
 use axion_lab::{Display, Drive, Firmware, Image, Machine, Node, Spec, media};
 
 #[test]
@@ -99,7 +100,15 @@ fn config(spec: &Spec) -> String {
 fn start(spec: Spec, image: &Image) -> Result<(Machine, Node)> {
     let machine = spec.start(image)?;
     let node = machine.wait_ready()?;
-    let host = node.call(node.client().host())?;
-    ensure!(host.hostname == machine.spec().name, "hostname {}", host.hostname);
+    let name = &machine.spec().name;
+    // The agent listens before it has found init, and answers this call only then.
+    node.poll(&format!("host name {name}"), SOON, |node| {
+        let hostname = node.call(node.client().host())?.hostname;
+        Ok(if hostname == *name {
+            Poll::Ready(())
+        } else {
+            Poll::Pending(hostname)
+        })
+    })?;
     Ok((machine, node))
 }

@@ -69,17 +69,13 @@ pub fn media(options: &Options) -> Result<()> {
         Some(dir) => dir.clone(),
         None => image::build()?.dir,
     };
-    let to = options.to.clone().unwrap_or_else(directory);
+    let to = options.to.clone();
+    let to = to.unwrap_or_else(|| layout::products().join("media"));
     build(&image, &to, key.as_ref())
 }
 
-/// Where the media are by default.
-pub fn directory() -> PathBuf {
-    layout::products().join("media")
-}
-
 /// Builds the media of the kernel and initramfs in `image` into the directory `to`.
-pub fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
+fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
     let step = Step::start("media")?;
     let to = std::path::absolute(to)?;
     let staging = to.join("staging");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::step::Step;
-use crate::{image, layout, media, programs, setup};
+use crate::{image, layout, programs, setup};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -57,7 +57,6 @@ pub fn test(options: &Options) -> Result<()> {
     }
     if !options.no_e2e {
         let image = image::build()?;
-        media::build(&image.dir, &media::directory(), None)?;
         run(
             "end-to-end tests",
             options,
@@ -67,8 +66,6 @@ pub fn test(options: &Options) -> Result<()> {
                 "axion-e2e",
                 "--test",
                 "boots_to_ready",
-                "--test",
-                "media",
                 "--locked",
                 "--no-fail-fast",
             ])
@@ -81,7 +78,7 @@ pub fn test(options: &Options) -> Result<()> {
 }
 
 /// Packages whose lints and tests gate a change. The others have tests too, which join when they pass on a fresh clone;
-/// of the end-to-end tests `boots_to_ready` and `media` do so far.
+/// of the end-to-end tests only `boots_to_ready` does so far.
 const LINTED: [&str; 4] = ["axion-core", "axion-api", "axctl", "axion-console"];
 
 fn selected(packages: &[&str]) -> Vec<String> {

@@ -117,28 +117,53 @@ fn prepare(step: &Step) -> Result<()> {
 
 /// Downloads a package without its dependencies: the image takes the files that it names, not closures.
 pub fn fetch(step: &Step, name: &str) -> Result<Package> {
+    let package = fetch_all(step, &[name])?.pop();
+    package.with_context(|| format!("apt-cache knows no package {name}"))
+}
+
+/// Downloads packages without their dependencies, in the order of `names`. Reading the lists takes apt seconds, so they are read
+/// once for all.
+pub fn fetch_all(step: &Step, names: &[&str]) -> Result<Vec<Package>> {
     prepare(step)?;
     let archives = root().join("var/cache/apt/archives");
-    let shown = output(apt("apt-cache").args(["show", "--no-all-versions", name]))?;
-    let field = |key: &str| {
-        shown
+    let shown = output(apt("apt-cache").args(["show", "--no-all-versions"]).args(names))?;
+    let packages = names.iter().map(|name| parse(&shown, name, &archives));
+    let packages = packages.collect::<Result<Vec<_>>>()?;
+    let missing = packages.iter().filter(|package| !package.file.exists());
+    let missing: Vec<_> = missing.map(|package| &package.name).collect();
+    if !missing.is_empty() {
+        let mut download = apt("apt-get");
+        step.run(download.arg("download").args(missing).current_dir(&archives))?;
+    }
+    Ok(packages)
+}
+
+/// A package from what `apt-cache show` printed: one paragraph for each.
+fn parse(shown: &str, name: &str, archives: &Path) -> Result<Package> {
+    let field = |paragraph: &str, key: &str| {
+        paragraph
             .lines()
             .find_map(|l| l.strip_prefix(key)?.strip_prefix(": "))
             .map(str::to_owned)
-            .with_context(|| format!("apt-cache show {name} gives no {key}"))
     };
-    let (version, sha256, architecture) = (field("Version")?, field("SHA256")?, field("Architecture")?);
+    let paragraph = shown
+        .split("\n\n")
+        .find(|p| field(p, "Package").is_some_and(|package| package == name))
+        .with_context(|| format!("apt-cache knows no package {name}"))?;
+    let need =
+        |key: &str| field(paragraph, key).with_context(|| format!("apt-cache show {name} gives no {key}"));
+    let (version, architecture) = (need("Version")?, need("Architecture")?);
     let file = archives.join(format!(
         "{name}_{}_{architecture}.deb",
         version.replace(':', "%3a")
     ));
-    if !file.exists() {
-        step.run(apt("apt-get").arg("download").arg(name).current_dir(&archives))?;
-    }
     Ok(Package {
         name: name.to_owned(),
+        sha256: need("SHA256")?,
         version,
-        sha256,
         file,
     })
 }
+
+#[cfg(test)]
+mod tests;

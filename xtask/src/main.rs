@@ -9,6 +9,8 @@
 //! | `rootfs.rs`     | the root file system from `rootfs/`, as EROFS, and the guest's initramfs      |
 //! | `sbom.rs`       | the list of everything in the image with version and licence (SPDX)           |
 //! | `image.rs`      | kernel and initramfs, ready to boot, and how large each part is               |
+//! | `media.rs`      | what machines boot from: UKI, ISO, disk, PXE script, their sums and signature |
+//! | `keys.rs`       | a key pair that signs them                                                    |
 //! | `run.rs`        | boots the image in QEMU with its console in this terminal                     |
 //! | `test.rs`       | everything that must pass                                                     |
 //! | `bench.rs`      | measurements, compared within one run                                         |
@@ -32,7 +34,9 @@ mod clean;
 mod debian;
 mod image;
 mod kernel;
+mod keys;
 mod layout;
+mod media;
 mod programs;
 mod rootfs;
 mod run;
@@ -72,6 +76,10 @@ enum Task {
     Rootfs,
     /// Build the bootable image: kernel and initramfs
     Image,
+    /// Build the boot media: UKI, ISO, disk image, PXE script
+    Media(media::Options),
+    /// Make a key pair that signs media
+    Keys(keys::Options),
     /// Build what is missing and boot the image in QEMU, its console in this terminal
     Run(run::Options),
     /// Format, lints, unit, integration and end-to-end tests
@@ -90,6 +98,8 @@ fn main() -> anyhow::Result<()> {
         Task::GuestKernel => kernel::GUEST.build().map(drop),
         Task::Rootfs => rootfs::build().map(drop),
         Task::Image => image::build().map(drop),
+        Task::Media(options) => media::media(&options),
+        Task::Keys(options) => keys::keys(&options),
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::test(&options),
         Task::Bench(options) => bench::bench(&options),

@@ -1,5 +1,5 @@
 //! The list of everything in the image: Debian packages, kernel, Rust crates, with version and licence, as SPDX 2.3
-//! JSON (<https://spdx.github.io/spdx-spec/v2.3/>).
+//! JSON (<https://spdx.github.io/spdx-spec/v2.3/>). The loaders on the boot media have a list of their own.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,12 +17,7 @@ use crate::step::output;
 pub fn write(debs: &[&Package], kernel: &Package, unpacked: &Path) -> Result<String> {
     let mut packages = Vec::new();
     for deb in debs {
-        let licence = debian_licence(
-            &unpacked
-                .join(&deb.name)
-                .join(format!("usr/share/doc/{}/copyright", deb.name)),
-        )?;
-        packages.push(entry(&deb.name, &deb.version, &licence, Some(&deb.sha256), "deb"));
+        packages.push(debian_entry(deb, &unpacked.join(&deb.name))?);
     }
     packages.push(entry(
         &kernel.name,
@@ -35,16 +30,32 @@ pub fn write(debs: &[&Package], kernel: &Package, unpacked: &Path) -> Result<Str
     let libc = output(Command::new("dpkg-query").args(["-W", "-f=${Version}", "libc6-dev"]))?;
     packages.push(entry("libc6-dev", &libc, "LGPL-2.1-or-later", None, "deb"));
     packages.extend(crates()?);
+    document("axion", &packages)
+}
+
+/// Writes the list of the loaders on the boot media: packages, each with the directory that its files are in.
+pub fn write_loaders(loaders: &[(&Package, &Path)]) -> Result<String> {
+    let packages = loaders.iter().map(|(deb, files)| debian_entry(deb, files));
+    document("axion-media", &packages.collect::<Result<Vec<_>>>()?)
+}
+
+fn document(name: &str, packages: &[Value]) -> Result<String> {
+    let version = env!("CARGO_PKG_VERSION");
     let document = json!({
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
-        "name": format!("axion-{}", env!("CARGO_PKG_VERSION")),
-        "documentNamespace": format!("urn:axion:sbom:{}", env!("CARGO_PKG_VERSION")),
+        "name": format!("{name}-{version}"),
+        "documentNamespace": format!("urn:{name}:sbom:{version}"),
         "creationInfo": { "created": "2026-01-01T00:00:00Z", "creators": ["Tool: axion-xtask"] },
         "packages": packages,
     });
     Ok(serde_json::to_string_pretty(&document)?)
+}
+
+fn debian_entry(deb: &Package, files: &Path) -> Result<Value> {
+    let licence = debian_licence(&files.join(format!("usr/share/doc/{}/copyright", deb.name)))?;
+    Ok(entry(&deb.name, &deb.version, &licence, Some(&deb.sha256), "deb"))
 }
 
 fn entry(name: &str, version: &str, licence: &str, sha256: Option<&str>, kind: &str) -> Value {

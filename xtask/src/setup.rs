@@ -20,7 +20,7 @@ pub struct Options {
 }
 
 /// Debian packages, and why.
-const PACKAGES: [(&str, &str); 15] = [
+const PACKAGES: [(&str, &str); 17] = [
     ("bc", "the kernel's build computes constants with it"),
     ("bison", "the kernel's build parses Kconfig with it"),
     (
@@ -36,8 +36,10 @@ const PACKAGES: [(&str, &str); 15] = [
     ("libelf-dev", "the kernel's objtool reads object files with it"),
     ("libssl-dev", "the kernel's build signs and hashes with it"),
     ("make", "builds the kernel"),
+    ("ovmf", "UEFI firmware of the emulated machines"),
     ("qemu-system-x86", "the emulated machines of run, test and bench"),
     ("seabios", "their BIOS"),
+    ("xorriso", "writes the ISO"),
     ("xz-utils", "Debian's kernel source is compressed with it"),
 ];
 
@@ -98,7 +100,7 @@ pub fn install(options: &Options) -> Result<()> {
     let suite = format!("{codename}-backports");
     let (qemu, others): (Vec<_>, Vec<_>) = names
         .into_iter()
-        .partition(|n| matches!(*n, "qemu-system-x86" | "seabios"));
+        .partition(|n| matches!(*n, "ovmf" | "qemu-system-x86" | "seabios"));
     if !others.is_empty() {
         step.run(&mut as_root("apt-get", &[&arguments[..], &others[..]].concat()))?;
     }

@@ -1,7 +1,7 @@
 //! The node's log.
 //!
 //! ```text
-//! init's own lines ─┬─> ring (D-Bus `Logs`) ─> receivers (RFC 5424)
+//! init's own lines ─┬─> ring (D-Bus `Logs`) ─> receivers (RFC 5424), a serial line
 //! services' lines ──┤
 //!                   └─> /dev/kmsg ─> kernel consoles, pstore
 //! kernel lines ─────────> ring
@@ -10,6 +10,7 @@
 
 mod forward;
 mod kernel;
+mod line;
 mod rfc5424;
 mod ring;
 
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 
 pub use self::forward::start as start_forwarding;
 pub use self::kernel::read as read_kernel_log;
+pub use self::line::start as start_line;
 use self::ring::Ring;
 use crate::clock;
 use crate::sync::lock;

@@ -25,25 +25,44 @@ const STEP: Duration = Duration::from_millis(20);
 pub fn find(root: &Path) -> Vec<String> {
     let end = clock::since_start() + SETTLE;
     loop {
-        let found = scan(root);
-        if !found.is_empty() || !is_settling(root) || clock::since_start() >= end {
-            return found;
+        // Asked first: a disk that comes up meanwhile is looked at in the next round.
+        let settling = is_settling(root);
+        let scan = scan(root);
+        if !scan.found.is_empty() || !(settling || scan.incomplete) || clock::since_start() >= end {
+            return scan.found;
         }
         sys::pause(STEP);
     }
 }
 
-fn scan(root: &Path) -> Vec<String> {
+/// A look at all block devices.
+struct Scan {
+    /// Those that hold a config volume.
+    found: Vec<String>,
+    /// Another look may show more: a disk is in the list before it can be opened (ENXIO), and its partitions are there only
+    /// once somebody has opened it.
+    incomplete: bool,
+}
+
+fn scan(root: &Path) -> Scan {
+    let names = devices(root);
+    let (mut found, mut incomplete) = (Vec::new(), false);
+    for name in &names {
+        match File::open(root.join("dev").join(name)) {
+            Ok(device) if read_label(&device).is_some_and(|l| l == LABEL) => found.push(name.clone()),
+            Ok(_) => {}
+            Err(e) => incomplete |= e.raw_os_error() == Some(libc::ENXIO),
+        }
+    }
+    incomplete |= devices(root) != names;
+    Scan { found, incomplete }
+}
+
+fn devices(root: &Path) -> Vec<String> {
     let mut names = entries(&root.join("sys/class/block"));
     names.retain(|name| !SKIPPED.iter().any(|prefix| name.starts_with(prefix)));
     names.sort();
-    let has_label = |name: &String| {
-        File::open(root.join("dev").join(name))
-            .ok()
-            .and_then(|device| read_label(&device))
-            .is_some_and(|l| l == LABEL)
-    };
-    names.into_iter().filter(has_label).collect()
+    names
 }
 
 /// Whether a disk is on its way: an NVMe controller that is not live yet, or USB storage without its disk.

@@ -66,6 +66,7 @@ pub const PHASES: &[PhasePlan] = &[
                 Box::pin(tasks::apply_kernel_settings(node))
             }),
             best_effort("watchdog", |node| Box::pin(tasks::arm_watchdog(node))),
+            best_effort("log-line", |node| Box::pin(tasks::start_log_line(node))),
         ],
     },
     PhasePlan {

@@ -17,7 +17,7 @@ use crate::mounts::{self, Mount};
 use crate::network::{self, Settings};
 use crate::node::Node;
 use crate::sync::lock;
-use crate::units::{CPU_WEIGHT, Restart, Spec, Stdio, cgroup};
+use crate::units::{CPU_WEIGHT, Restart, Spec, Stdio, cgroup, open_terminal};
 use crate::{dbus, log, timekeeping, watchdog};
 
 type Done = Result<(), TaskError>;
@@ -231,6 +231,17 @@ pub async fn start_clock(node: Arc<Node>) -> Done {
         network,
         names,
     ));
+    Ok(())
+}
+
+/// The log on its serial line, unless the kernel writes it there.
+pub async fn start_log_line(node: Arc<Node>) -> Done {
+    let Some(line) = log_line(&node.cmdline, &config(&node)?.console) else {
+        return Ok(());
+    };
+    if !Terminals::read(Path::new("/")).kernel.iter().any(|k| k == line) {
+        log::start_line(&node.log, open_terminal(line)?)?;
+    }
     Ok(())
 }
 

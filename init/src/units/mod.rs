@@ -20,5 +20,6 @@ mod spec;
 mod state;
 mod supervisor;
 
+pub use self::spawn::open_terminal;
 pub use self::spec::{CPU_WEIGHT, Restart, Spec, Stdio};
 pub use self::supervisor::{Change, UnitError, Units};

@@ -116,34 +116,45 @@ fn connect_log(command: &mut Command) -> std::io::Result<pipe::Receiver> {
 }
 
 fn connect_terminal(command: &mut Command, line: &str, uid: u32) -> Result<(), SpawnError> {
-    let path = Path::new("/dev").join(line);
-    let failed = |source| SpawnError::Terminal {
-        line: line.to_owned(),
-        source,
-    };
     files::set_access(
-        &path,
+        &Path::new("/dev").join(line),
         Access {
             uid,
             gid: 5,
             mode: 0o620,
         },
     )?;
+    let failed = |source| SpawnError::Terminal {
+        line: line.to_owned(),
+        source,
+    };
+    let terminal = OwnedFd::from(open_terminal(line)?);
+    let second = terminal.try_clone().map_err(failed)?;
+    let third = terminal.try_clone().map_err(failed)?;
+    command.stdin(terminal).stdout(second).stderr(third);
+    Ok(())
+}
+
+/// Opens a terminal of `/dev` for reading and writing, set up as a program expects it.
+///
+/// # Errors
+/// There is none of that name.
+pub fn open_terminal(line: &str) -> Result<File, SpawnError> {
+    let failed = |source| SpawnError::Terminal {
+        line: line.to_owned(),
+        source,
+    };
     // Without O_NONBLOCK, opening a serial line waits for a carrier.
     let mut options = File::options();
     options
         .read(true)
         .write(true)
         .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK);
-    let terminal = options.open(&path).map_err(failed)?;
+    let terminal = options.open(Path::new("/dev").join(line)).map_err(failed)?;
     reset_terminal(&terminal, line).map_err(|e| failed(e.into()))?;
     nix::fcntl::fcntl(&terminal, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_RDWR))
         .map_err(|e| failed(e.into()))?;
-    let terminal = OwnedFd::from(terminal);
-    let second = terminal.try_clone().map_err(failed)?;
-    let third = terminal.try_clone().map_err(failed)?;
-    command.stdin(terminal).stdout(second).stderr(third);
-    Ok(())
+    Ok(terminal)
 }
 
 /// Line discipline as a program expects it; the last one may have died in raw mode.

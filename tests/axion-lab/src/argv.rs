@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::spec::{DiskBus, Display, Network, Spec, WatchdogDevice};
+use crate::spec::{Boot, DiskBus, Display, Drive, Firmware, Network, Spec, WatchdogDevice};
 
 /// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Wiring {
     pub kernel: PathBuf,
     /// Initramfs.
     pub initramfs: PathBuf,
+    /// UEFI's boot variables: a copy of the machine's own of [`UEFI_VARIABLES`].
+    pub nvram: PathBuf,
     /// Socket that QEMU connects ttyS0 to.
     pub console: PathBuf,
     /// Socket that QEMU connects ttyS1 to.
@@ -63,6 +65,11 @@ pub struct Wiring {
     /// Port of this computer that leads to the API.
     pub port: Option<u16>,
 }
+
+/// UEFI firmware (Debian package ovmf), without Secure Boot.
+const UEFI_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// Its boot variables as they leave the factory.
+pub const UEFI_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
 /// Port of the agent's API on the machine.
 const API_PORT: u16 = axion_api::DEFAULT_PORT;
@@ -81,9 +88,7 @@ pub fn arguments(spec: &Spec, accelerator: Accelerator, wiring: &Wiring) -> Vec<
     ]);
     argv.flags(accelerator.arguments());
     argv.processors(spec);
-    argv.file("-kernel", "", &wiring.kernel);
-    argv.file("-initrd", "", &wiring.initramfs);
-    argv.flags(["-append", &spec.kernel_command_line()]);
+    argv.boot(spec, wiring);
     argv.serial_ports(wiring);
     argv.file("-chardev", "socket,id=qmp,path=", &wiring.qmp);
     argv.flags(["-mon", "chardev=qmp,mode=control"]);
@@ -139,6 +144,70 @@ impl Argv {
         }
     }
 
+    fn network(&mut self, boot: &Boot, port: u16) {
+        let forward = format!("user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:{API_PORT}");
+        let device = "virtio-net-pci,netdev=net0";
+        if let Boot::Network { directory } = boot {
+            self.file(
+                "-netdev",
+                &format!("{forward},bootfile=axion.ipxe,tftp="),
+                directory,
+            );
+            self.flags(["-device", &format!("{device},bootindex=0")]);
+        } else {
+            // An empty romfile spares the machine seconds in iPXE.
+            self.flags(["-netdev", &forward, "-device", &format!("{device},romfile=")]);
+        }
+    }
+
+    fn boot(&mut self, spec: &Spec, wiring: &Wiring) {
+        match &spec.boot {
+            Boot::Kernel => {
+                self.file("-kernel", "", &wiring.kernel);
+                self.file("-initrd", "", &wiring.initramfs);
+                self.flags(["-append", &spec.kernel_command_line()]);
+            }
+            Boot::Medium {
+                firmware,
+                drive,
+                file,
+            } => {
+                if *firmware == Firmware::Uefi {
+                    let flash = |unit: u8| format!("if=pflash,unit={unit},format=raw,");
+                    let code = format!("{}readonly=on,file=", flash(0));
+                    self.file("-drive", &code, Path::new(UEFI_CODE));
+                    self.file("-drive", &format!("{}file=", flash(1)), &wiring.nvram);
+                }
+                self.medium(*drive, file);
+            }
+            // The network card is what it starts from.
+            Boot::Network { .. } => {}
+        }
+    }
+
+    /// The medium, first in the firmware's boot order.
+    fn medium(&mut self, drive: Drive, file: &Path) {
+        let mode = match drive {
+            Drive::CdRom => "media=cdrom,readonly=on",
+            _ => "snapshot=on",
+        };
+        self.file(
+            "-drive",
+            &format!("if=none,id=medium,format=raw,{mode},file="),
+            file,
+        );
+        let device = match drive {
+            Drive::CdRom => "ide-cd,drive=medium",
+            Drive::UsbStick => {
+                self.flags(["-device", "qemu-xhci,id=xhci"]);
+                "usb-storage,bus=xhci.0,drive=medium,removable=on"
+            }
+            Drive::Nvme => "nvme,drive=medium,serial=axion-medium",
+            Drive::Virtio => "virtio-blk-pci,drive=medium,serial=axion-medium",
+        };
+        self.flags(["-device", &format!("{device},bootindex=0")]);
+    }
+
     fn serial_ports(&mut self, wiring: &Wiring) {
         self.file("-chardev", "socket,id=ttyS0,path=", &wiring.console);
         self.file("-chardev", "socket,id=ttyS1,path=", &wiring.log);
@@ -160,14 +229,7 @@ impl Argv {
             WatchdogDevice::I6300esb => self.flags(["-device", "i6300esb", "-action", "watchdog=reset"]),
         }
         if let (Network::User { .. }, Some(port)) = (spec.network, wiring.port) {
-            let forward = format!("user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:{API_PORT}");
-            // An empty romfile spares the machine seconds in iPXE.
-            self.flags([
-                "-netdev",
-                &forward,
-                "-device",
-                "virtio-net-pci,netdev=net0,romfile=",
-            ]);
+            self.network(&spec.boot, port);
         }
         for (n, (disk, file)) in spec.disks.iter().zip(&wiring.disks).enumerate() {
             self.file("-drive", &format!("if=none,id=disk{n},format=raw,file="), file);

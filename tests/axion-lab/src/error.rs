@@ -10,10 +10,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no image to boot.
-    #[error("{problem}; build the image with `cargo xtask image` and set {variable} to what it made")]
+    #[error("{problem}; build the image with `cargo xtask {task}` and set {variable} to what it made")]
     NoImage {
         /// What is missing.
         problem: String,
+        /// What makes it: `image` or `media`.
+        task: &'static str,
         /// The environment variable that names it.
         variable: &'static str,
     },

@@ -21,6 +21,7 @@ impl Image {
     pub fn find() -> Result<Self> {
         let dir = std::env::var_os(IMAGE_DIR).ok_or_else(|| Error::NoImage {
             problem: format!("{IMAGE_DIR} is not set"),
+            task: "image",
             variable: IMAGE_DIR,
         })?;
         Self::at(dir)
@@ -71,6 +72,23 @@ impl Image {
         self.file("guest/initrd")
     }
 
+    /// One of the boot media: `axion.iso`, `axion.img`, `axion.efi`, `axion.ipxe`.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn medium(&self, name: &str) -> Result<PathBuf> {
+        self.file(&format!("media/{name}")).map_err(|error| match error {
+            Error::NoImage {
+                problem, variable, ..
+            } => Error::NoImage {
+                problem,
+                task: "media",
+                variable,
+            },
+            other => other,
+        })
+    }
+
     fn file(&self, name: &str) -> Result<PathBuf> {
         existing(self.dir.join(name), IMAGE_DIR)
     }
@@ -84,6 +102,7 @@ pub(crate) fn existing(path: impl AsRef<Path>, variable: &'static str) -> Result
     }
     Err(Error::NoImage {
         problem: format!("there is no file {}", path.display()),
+        task: "image",
         variable,
     })
 }

@@ -21,7 +21,7 @@
 //! | [`screen`]   | the serial console as a terminal                                        |
 //! | [`vga`]      | the VGA text screen, out of video memory                                |
 //! | [`qmp`]      | QEMU's control protocol                                                 |
-//! | [`media`]    | disks, the `AXION-CFG` volume, initramfs overlays                       |
+//! | [`media`]    | disks, FAT volumes, config on the disk image, initramfs overlays        |
 //! | [`node`]     | the appliance's API, typed or by the real `axctl`                       |
 //! | [`command`]  | programs beside the machine, with a deadline                            |
 //! | [`deadline`] | every wait, scaled for slow machines                                    |
@@ -51,4 +51,4 @@ pub use error::{Error, Result};
 pub use image::Image;
 pub use machine::Machine;
 pub use node::{Node, Token};
-pub use spec::{Disk, Display, Network, NumaNode, Spec, WatchdogDevice};
+pub use spec::{Boot, Disk, Display, Drive, Firmware, Network, NumaNode, Spec, WatchdogDevice};

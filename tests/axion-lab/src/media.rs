@@ -1,11 +1,13 @@
-//! What a machine boots from and finds plugged in: disk files, the `AXION-CFG` volume, initramfs overlays.
+//! What a machine boots from and finds plugged in: disk files, FAT volumes, the disk image's config, initramfs overlays.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Cursor, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use cpio::newc;
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
+use gpt::GptConfig;
 
 use crate::spec::DiskContent;
 use crate::{Error, Result};
@@ -49,6 +51,63 @@ pub fn config_volume(path: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
             .map_err(fail("write the config volume"))?;
     }
     volume.unmount().map_err(fail("finish the config volume"))
+}
+
+/// Makes a FAT volume that UEFI starts the program `efi` from, without a partition table: a stick that a person has copied the
+/// file to.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn efi_volume(path: &Path, efi: &Path) -> Result<()> {
+    let fail = |action| Error::io(action, path);
+    let program = std::fs::read(efi).map_err(Error::io("read the EFI program", efi))?;
+    let size = u64::try_from(program.len()).unwrap_or(u64::MAX);
+    let disk = sparse(path, size.next_multiple_of(1 << 20) + (8 << 20))?;
+    fatfs::format_volume(&disk, FormatVolumeOptions::new()).map_err(fail("format the EFI volume"))?;
+    let volume = FileSystem::new(&disk, FsOptions::new()).map_err(fail("open the EFI volume"))?;
+    let boot = volume
+        .root_dir()
+        .create_dir("EFI")
+        .and_then(|efi| efi.create_dir("BOOT"));
+    boot.and_then(|boot| boot.create_file("BOOTX64.EFI")?.write_all(&program))
+        .map_err(fail("write the EFI volume"))?;
+    volume.unmount().map_err(fail("finish the EFI volume"))
+}
+
+/// Copies the disk image `image` to `path` and replaces `axion.toml` on its config volume by `config`, as a person does on a
+/// laptop.
+///
+/// # Errors
+/// A file cannot be read or written, or the image has no config volume.
+pub fn edited_image(image: &Path, path: &Path, config: &str) -> Result<()> {
+    let fail = |action| Error::io(action, path);
+    std::fs::copy(image, path).map_err(fail("copy the disk image to"))?;
+    let table = GptConfig::new()
+        .open(path)
+        .map_err(|e| fail("read the partitions of")(std::io::Error::other(e)))?;
+    let partition = table.partitions().values().find(|p| p.name == "AXION-CFG");
+    let none = || fail("find AXION-CFG on")(std::io::ErrorKind::NotFound.into());
+    let (partition, sector) = (partition.ok_or_else(none)?, *table.logical_block_size());
+    let start = partition.bytes_start(sector).map_err(fail("find AXION-CFG on"))?;
+    let length = partition.bytes_len(sector).map_err(fail("find AXION-CFG on"))?;
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    let disk = File::options().read(true).write(true).open(path);
+    let disk = disk.map_err(fail("open the disk image"))?;
+    disk.read_exact_at(&mut bytes, start)
+        .map_err(fail("read AXION-CFG of"))?;
+    let volume = FileSystem::new(Cursor::new(&mut bytes), FsOptions::new())
+        .map_err(fail("open the config volume of"))?;
+    let mut file = volume
+        .root_dir()
+        .open_file("axion.toml")
+        .map_err(fail("open axion.toml of"))?;
+    file.truncate()
+        .and_then(|()| file.write_all(config.as_bytes()))
+        .map_err(fail("write axion.toml of"))?;
+    drop(file);
+    volume.unmount().map_err(fail("finish the config volume of"))?;
+    disk.write_all_at(&bytes, start)
+        .map_err(fail("write AXION-CFG of"))
 }
 
 /// Writes `base` to `path` and an archive of `files` (path without the leading `/`, contents) behind it.

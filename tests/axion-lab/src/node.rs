@@ -191,6 +191,7 @@ impl Node {
     fn axctl_command(&self, args: &[&str]) -> Result<Command> {
         let unset = || Error::NoImage {
             problem: format!("{AXCTL} is not set"),
+            task: "image",
             variable: AXCTL,
         };
         let program = existing(

@@ -15,6 +15,8 @@ use crate::node::Token;
 pub struct Spec {
     /// Name: of its directory and in messages; a-z, 0-9 and `-`.
     pub name: String,
+    /// What it starts from.
+    pub boot: Boot,
     /// CPUs in all, a multiple of `sockets`.
     pub cpus: u32,
     /// CPU sockets.
@@ -47,6 +49,49 @@ pub struct Spec {
     pub initramfs: Option<PathBuf>,
     /// Waits until no other lab machine runs on this computer; only a person's own machine should not.
     pub exclusive: bool,
+}
+
+/// What a machine starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Boot {
+    /// QEMU itself loads the image's kernel and initramfs; the lab writes the kernel command line.
+    Kernel,
+    /// Firmware starts what is on a medium, as it does on metal; the kernel command line is the medium's.
+    Medium {
+        /// Which firmware.
+        firmware: Firmware,
+        /// How the medium is attached.
+        drive: Drive,
+        /// The medium, a raw file. What the machine writes to it is gone with the machine.
+        file: PathBuf,
+    },
+    /// SeaBIOS and iPXE start `axion.ipxe` from a directory that the user network serves by TFTP.
+    Network {
+        /// The directory, with `axion.ipxe` and what that loads.
+        directory: PathBuf,
+    },
+}
+
+/// Firmware of a machine that starts from a medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// SeaBIOS.
+    Bios,
+    /// OVMF, with boot variables of the machine's own.
+    Uefi,
+}
+
+/// How a boot medium is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drive {
+    /// A CD in a SATA drive.
+    CdRom,
+    /// A USB stick on an xHCI controller.
+    UsbStick,
+    /// An NVMe disk.
+    Nvme,
+    /// A virtio disk.
+    Virtio,
 }
 
 /// One NUMA node.
@@ -130,6 +175,7 @@ impl Spec {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            boot: Boot::Kernel,
             cpus: 2,
             sockets: 1,
             memory_mib: 2048,
@@ -147,6 +193,27 @@ impl Spec {
             initramfs: None,
             exclusive: true,
         }
+    }
+
+    /// Started by `firmware` from the medium `file`. What the lab tells other machines on the kernel command line has to be in
+    /// the config: [`Spec::medium_config`].
+    #[must_use]
+    pub fn boot_from(self, firmware: Firmware, drive: Drive, file: impl Into<PathBuf>) -> Self {
+        let boot = Boot::Medium {
+            firmware,
+            drive,
+            file: file.into(),
+        };
+        Self { boot, ..self }
+    }
+
+    /// Started by iPXE from `directory`; as with a medium, the lab's part has to be in the config.
+    #[must_use]
+    pub fn boot_from_network(self, directory: impl Into<PathBuf>) -> Self {
+        let boot = Boot::Network {
+            directory: directory.into(),
+        };
+        Self { boot, ..self }
     }
 
     /// So many CPUs in so many sockets.
@@ -255,6 +322,13 @@ impl Spec {
         self.config(config)
     }
 
+    /// A machine config for a medium's `axion.toml`: it accepts the machine's token, writes the log to ttyS1 and says `toml`
+    /// besides (any key or table but `api` and `console`).
+    pub fn medium_config(&self, toml: &str) -> String {
+        let hash = self.token.hash();
+        format!("api.token_hashes = [\"{hash}\"]\nconsole.log = \"ttyS1\"\n{toml}")
+    }
+
     /// That token instead of a random one; call it before [`Spec::config_with_token`].
     #[must_use]
     pub fn token(self, token: Token) -> Self {
@@ -300,6 +374,16 @@ impl Spec {
                 "{} CPUs cannot be spread over {} sockets",
                 self.cpus, self.sockets
             ));
+        }
+        let tells_kernel = self.config.is_some() || self.initramfs.is_some() || !self.kernel_args.is_empty();
+        if self.boot != Boot::Kernel && tells_kernel {
+            return Some(
+                "it starts from a medium, which has its own kernel command line and initramfs; put the config on a volume"
+                    .to_owned(),
+            );
+        }
+        if matches!(self.boot, Boot::Network { .. }) && self.network == Network::None {
+            return Some("it starts from the network and has none".to_owned());
         }
         let line = self.kernel_command_line().len();
         (line >= COMMAND_LINE_SIZE).then(|| {

@@ -84,7 +84,7 @@ fn devices_are_found_by_their_label() {
         std::fs::create_dir_all(root.path().join("sys/class/block").join(name)).unwrap();
         std::fs::write(dev.join(name), image).unwrap();
     }
-    assert_eq!(scan(root.path()), ["sda1", "sdc1"]);
+    assert_eq!(scan(root.path()).found, ["sda1", "sdc1"]);
 }
 
 #[test]

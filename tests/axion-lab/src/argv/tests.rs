@@ -5,6 +5,7 @@ fn wiring() -> Wiring {
     Wiring {
         kernel: "/image/vmlinuz".into(),
         initramfs: "/image/initramfs.cpio".into(),
+        nvram: "/tmp/nvram.fd".into(),
         console: "/tmp/c".into(),
         log: "/tmp/l".into(),
         qmp: "/tmp/q".into(),
@@ -83,4 +84,66 @@ fn the_big_machine() {
 fn no_network_means_no_nic() {
     let line = line(&Spec::new("m").network(Network::None));
     assert!(!line.contains("netdev"), "{line}");
+}
+
+#[test]
+fn a_medium_is_started_by_firmware_and_not_written_to() {
+    let line = |firmware, drive| line(&Spec::new("m").boot_from(firmware, drive, "/media/a,b.img"));
+    for (drive, parts) in [
+        (
+            Drive::CdRom,
+            [
+                "media=cdrom,readonly=on,file=/media/a,,b.img",
+                "-device ide-cd,drive=medium,bootindex=0",
+            ],
+        ),
+        (
+            Drive::UsbStick,
+            [
+                "snapshot=on,file=/media/a,,b.img",
+                "-device qemu-xhci,id=xhci -device usb-storage,bus=xhci.0,drive=medium,removable=on,bootindex=0",
+            ],
+        ),
+        (
+            Drive::Nvme,
+            [
+                "snapshot=on",
+                "-device nvme,drive=medium,serial=axion-medium,bootindex=0",
+            ],
+        ),
+        (
+            Drive::Virtio,
+            [
+                "snapshot=on",
+                "-device virtio-blk-pci,drive=medium,serial=axion-medium,bootindex=0",
+            ],
+        ),
+    ] {
+        let bios = line(Firmware::Bios, drive);
+        for part in parts {
+            assert!(bios.contains(part), "{part} is not in {bios}");
+        }
+        for foreign in ["-kernel", "-initrd", "-append", "pflash"] {
+            assert!(!bios.contains(foreign), "{foreign} is in {bios}");
+        }
+        let uefi = line(Firmware::Uefi, drive);
+        for part in [
+            "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+            "if=pflash,unit=1,format=raw,file=/tmp/nvram.fd",
+        ] {
+            assert!(uefi.contains(part), "{part} is not in {uefi}");
+        }
+    }
+}
+
+#[test]
+fn the_network_serves_the_script_and_the_card_is_first_in_the_boot_order() {
+    let line = line(&Spec::new("m").boot_from_network("/tftp,root"));
+    for part in [
+        "-netdev user,id=net0,hostfwd=tcp:127.0.0.1:18443-:8443,bootfile=axion.ipxe,tftp=/tftp,,root",
+        "-device virtio-net-pci,netdev=net0,bootindex=0",
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(!line.contains("-kernel") && !line.contains("romfile"), "{line}");
 }

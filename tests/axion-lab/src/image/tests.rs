@@ -19,4 +19,9 @@ fn a_whole_image_is_found() {
     let image = Image::at(dir.path()).unwrap();
     assert_eq!(image.kernel(), dir.path().join("vmlinuz"));
     assert!(image.floor().unwrap_err().to_string().contains("floor.cpio"));
+    let message = image.medium("axion.iso").unwrap_err().to_string();
+    assert!(
+        message.contains("axion.iso") && message.contains("cargo xtask media"),
+        "{message}"
+    );
 }

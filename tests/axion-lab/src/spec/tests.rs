@@ -35,3 +35,35 @@ fn impossible_machines_are_refused() {
             .contains("command line")
     );
 }
+
+#[test]
+fn a_medium_brings_its_own_command_line_and_initramfs() {
+    let spec = || Spec::new("m").boot_from(Firmware::Uefi, Drive::CdRom, "/m.iso");
+    assert_eq!(spec().config_volume("").problem(), None);
+    for impossible in [
+        spec().config(""),
+        spec().kernel_arg("quiet"),
+        spec().initramfs("/i"),
+    ] {
+        assert!(impossible.problem().unwrap().contains("volume"));
+    }
+    let spec = Spec::new("m").boot_from_network("/tftp");
+    assert_eq!(spec.problem(), None);
+    let lonely = spec.network(Network::None);
+    assert!(lonely.problem().unwrap().contains("network"));
+}
+
+#[test]
+fn the_config_for_a_medium_names_the_log_line_and_the_tokens_hash() {
+    let spec = Spec::new("m");
+    let config = spec.medium_config("hostname = \"lab\"\n");
+    let parsed = config.lines().collect::<Vec<_>>();
+    assert_eq!(
+        parsed,
+        [
+            format!("api.token_hashes = [\"{}\"]", spec.token.hash()).as_str(),
+            "console.log = \"ttyS1\"",
+            "hostname = \"lab\"",
+        ]
+    );
+}

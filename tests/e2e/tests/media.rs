@@ -1,0 +1,114 @@
+//! Every boot medium starts the node, by every firmware and from every drive that it is made for, and tells it nothing but what
+//! its `AXION-CFG` volume says.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use axion_api::init::Outcome;
+use axion_e2e::SOON;
+use axion_lab::deadline::Poll;
+use axion_lab::{Display, Drive, Firmware, Image, Machine, Node, Spec, media};
+
+#[test]
+fn the_iso_is_a_cd_for_bios_and_the_console_is_on_the_screen_and_the_serial_line() -> Result<()> {
+    let spec = Spec::new("iso-cd-bios").display(Display::Text);
+    let (machine, node) = iso(spec, Firmware::Bios, Drive::CdRom)?;
+    let report = node.call(node.client().boot())?;
+    for phase in report.phases {
+        ensure!(phase.outcome == Outcome::Ok, "{}: {:?}", phase.name, phase.tasks);
+    }
+    machine.screen().wait_for("iso-cd-bios", SOON)?;
+    machine.wait_vga("iso-cd-bios", SOON)?;
+    Ok(())
+}
+
+#[test]
+fn the_iso_is_a_cd_for_uefi() -> Result<()> {
+    let (machine, _) = iso(Spec::new("iso-cd-uefi"), Firmware::Uefi, Drive::CdRom)?;
+    machine.screen().wait_for("iso-cd-uefi", SOON)?;
+    Ok(())
+}
+
+#[test]
+fn the_iso_is_a_usb_stick_for_bios() -> Result<()> {
+    iso(Spec::new("iso-usb-bios"), Firmware::Bios, Drive::UsbStick)?;
+    Ok(())
+}
+
+#[test]
+fn the_iso_is_a_usb_stick_for_uefi() -> Result<()> {
+    iso(Spec::new("iso-usb-uefi"), Firmware::Uefi, Drive::UsbStick)?;
+    Ok(())
+}
+
+#[test]
+fn the_edited_disk_image_is_a_usb_stick_for_bios() -> Result<()> {
+    edited_image("img-usb-bios", Firmware::Bios, Drive::UsbStick)
+}
+
+#[test]
+fn the_edited_disk_image_is_a_disk_for_uefi() -> Result<()> {
+    edited_image("img-nvme-uefi", Firmware::Uefi, Drive::Nvme)
+}
+
+#[test]
+fn the_uki_starts_from_any_fat_volume() -> Result<()> {
+    let (image, dir) = (Image::find()?, tempfile::tempdir()?);
+    let stick = dir.path().join("stick.img");
+    media::efi_volume(&stick, &image.medium("axion.efi")?)?;
+    let spec = Spec::new("uki").boot_from(Firmware::Uefi, Drive::UsbStick, stick);
+    with_config_volume(spec, &image)?;
+    Ok(())
+}
+
+#[test]
+fn ipxe_loads_the_files_beside_its_script() -> Result<()> {
+    let image = Image::find()?;
+    let script = image.medium("axion.ipxe")?;
+    let directory = script.parent().context("the script is in no directory")?;
+    with_config_volume(Spec::new("pxe").boot_from_network(directory), &image)?;
+    Ok(())
+}
+
+fn iso(spec: Spec, firmware: Firmware, drive: Drive) -> Result<(Machine, Node)> {
+    let image = Image::find()?;
+    let iso = image.medium("axion.iso")?;
+    with_config_volume(spec.boot_from(firmware, drive, iso), &image)
+}
+
+/// A medium that cannot be written to gets its config from a volume beside it.
+fn with_config_volume(spec: Spec, image: &Image) -> Result<(Machine, Node)> {
+    let config = config(&spec);
+    start(spec.config_volume(&config), image)
+}
+
+/// The disk image brings its own config, which somebody has edited.
+fn edited_image(name: &str, firmware: Firmware, drive: Drive) -> Result<()> {
+    let (image, dir) = (Image::find()?, tempfile::tempdir()?);
+    let disk: PathBuf = dir.path().join("disk.img");
+    let spec = Spec::new(name).boot_from(firmware, drive, &disk);
+    media::edited_image(&image.medium("axion.img")?, &disk, &config(&spec))?;
+    start(spec, &image)?;
+    Ok(())
+}
+
+/// The machine's name as host name, and what the lab needs.
+fn config(spec: &Spec) -> String {
+    spec.medium_config(&format!("hostname = \"{}\"\n", spec.name))
+}
+
+fn start(spec: Spec, image: &Image) -> Result<(Machine, Node)> {
+    let machine = spec.start(image)?;
+    let node = machine.wait_ready()?;
+    let name = &machine.spec().name;
+    // The agent listens before it has found init, and answers this call only then.
+    node.poll(&format!("host name {name}"), SOON, |node| {
+        let hostname = node.call(node.client().host())?.hostname;
+        Ok(if hostname == *name {
+            Poll::Ready(())
+        } else {
+            Poll::Pending(hostname)
+        })
+    })?;
+    Ok((machine, node))
+}

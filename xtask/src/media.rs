@@ -1,0 +1,172 @@
+//! Boot media: the image's kernel and initramfs as what machines boot from.
+//!
+//! ```text
+//! vmlinuz, initramfs.cpio ─┬─> axion.efi   UKI: UEFI boots it as it is                       (media/uki.rs)
+//!                          ├─> axion.ipxe  script beside the two files, for PXE
+//! axion.efi, GRUB ─────────┼─> axion.iso   CD or USB stick: El Torito, MBR, ESP              (media/iso.rs)
+//!                          └─> axion.img   disk: AXION-CFG, ESP, BIOS boot partition         (media/disk.rs)
+//!                              SHA256SUMS, and its minisign signature if there is a key      (media/sums.rs)
+//! ```
+//! UEFI starts the UKI itself, without a loader in between; only BIOS needs one (`media/grub.rs`). Nothing here needs root, and
+//! the same inputs give the same bytes: times, identifiers and the order of files are fixed. The signature alone differs, as
+//! minisign's signatures have a random part.
+
+mod disk;
+mod fat;
+mod grub;
+mod iso;
+mod sums;
+mod uki;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::step::Step;
+use crate::{debian, image, layout, sbom, setup};
+
+pub use sums::Key;
+
+/// Directory of kernel and initramfs on the ISO and on the ESP, where GRUB finds them.
+const BOOT_FILES: &str = "axion";
+/// Where UEFI looks on a medium that its boot variables do not name (UEFI 2.10 §3.5.1.1).
+const REMOVABLE_PATH: &str = "EFI/BOOT/BOOTX64.EFI";
+/// What is handed out, besides the sums.
+const PRODUCTS: [&str; 7] = [
+    "axion.efi",
+    "axion.img",
+    "axion.ipxe",
+    "axion.iso",
+    "initramfs.cpio",
+    "loaders.spdx.json",
+    "vmlinuz",
+];
+const STUB_PACKAGE: &str = "systemd-boot-efi";
+const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+
+/// Options of `media`.
+#[derive(Args)]
+pub struct Options {
+    /// Secret key (minisign) that signs SHA256SUMS; `cargo xtask keys` makes one
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Directory with the vmlinuz and initramfs.cpio to take, instead of building them
+    #[arg(long, value_name = "DIR")]
+    image: Option<PathBuf>,
+    /// Directory to write to, instead of target/axion/media
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+}
+
+/// Builds the media.
+pub fn media(options: &Options) -> Result<()> {
+    // A key that cannot be used, or a password that is not known, should not cost a build.
+    let key = options.key.as_deref().map(Key::read).transpose()?;
+    setup::install(&setup::Options::default())?;
+    let image = match &options.image {
+        Some(dir) => dir.clone(),
+        None => image::build()?.dir,
+    };
+    let to = options.to.clone();
+    let to = to.unwrap_or_else(|| layout::products().join("media"));
+    build(&image, &to, key.as_ref())
+}
+
+/// Builds the media of the kernel and initramfs in `image` into the directory `to`.
+fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
+    let step = Step::start("media")?;
+    let to = std::path::absolute(to)?;
+    let staging = to.join("staging");
+    drop(fs::remove_dir_all(&staging));
+    fs::create_dir_all(&staging)?;
+    let mut packages = debian::fetch_all(&step, &[&[STUB_PACKAGE], &grub::PACKAGES[..]].concat())?;
+    let stub = packages.remove(0);
+    stub.unpack(&step, &staging.join("stub"))?;
+    let grub = grub::unpack(&step, &packages, &staging.join("grub"))?;
+
+    let cmdline = read_text("cmdline")?.trim().to_owned();
+    let fill = |text: String| text.replace("@CMDLINE@", &cmdline);
+    let kernel = read(&image.join("vmlinuz"))?;
+    let initramfs = read(&image.join("initramfs.cpio"))?;
+    let efi = uki::assemble(
+        &read(&staging.join("stub").join(STUB))?,
+        &uki::Parts {
+            os_release: &read(&layout::root().join("rootfs/root/etc/os-release"))?,
+            cmdline: &cmdline,
+            kernel: &kernel,
+            initramfs: &initramfs,
+        },
+    )?;
+    let menu = fill(read_text("grub.cfg")?);
+
+    write(&to.join("vmlinuz"), &kernel)?;
+    write(&to.join("initramfs.cpio"), &initramfs)?;
+    write(&to.join("axion.efi"), &efi)?;
+    write(&to.join("axion.ipxe"), fill(read_text("axion.ipxe")?).as_bytes())?;
+
+    let bios = [
+        (format!("{BOOT_FILES}/vmlinuz"), kernel.as_slice()),
+        (format!("{BOOT_FILES}/initramfs.cpio"), &initramfs),
+        (grub::MENU.to_owned(), menu.as_bytes()),
+    ];
+    let uefi = [(REMOVABLE_PATH.to_owned(), efi.as_slice())];
+    iso::build(
+        &step,
+        &grub,
+        &bios,
+        &uefi,
+        &staging.join("iso"),
+        &to.join("axion.iso"),
+    )?;
+    let config = read_text("axion.toml")?;
+    let template = [("axion.toml".to_owned(), config.as_bytes())];
+    let esp = [&uefi[..], &bios[..]].concat();
+    disk::build(&step, &grub, &template, &esp, &to.join("axion.img"))?;
+
+    let loaders = [
+        (&stub, staging.join("stub")),
+        (grub.loader(), staging.join("grub")),
+    ];
+    let list = sbom::write_loaders(&loaders.each_ref().map(|(deb, files)| (*deb, files.as_path())))?;
+    write(&to.join("loaders.spdx.json"), list.as_bytes())?;
+    fs::remove_dir_all(&staging)?;
+    sums::write(&to, &PRODUCTS, key)?;
+    step.done();
+    eprintln!("  media in {}", to.display());
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// A file of the room `image/`.
+fn read_text(name: &str) -> Result<String> {
+    let path = layout::root().join("image").join(name);
+    fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Writes a product. One that is replaced gets a new inode: a machine may still have the old one open.
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    drop(fs::remove_file(path));
+    fs::write(path, content).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Release of a kernel, from its bzImage (Documentation/arch/x86/boot.rst, `kernel_version`).
+fn kernel_release(kernel: &[u8]) -> Result<&str> {
+    let field = kernel.get(0x20e..0x210).and_then(|field| field.try_into().ok());
+    let magic = kernel.get(0x202..0x206) == Some(b"HdrS".as_slice());
+    let text = field
+        .filter(|_| magic)
+        .and_then(|field| kernel.get(usize::from(u16::from_le_bytes(field)) + 0x200..));
+    let word = text.and_then(|t| t.split(|b| *b == b' ' || *b == 0).next());
+    match word.and_then(|w| std::str::from_utf8(w).ok()) {
+        Some(release) if !release.is_empty() => Ok(release),
+        _ => bail!("vmlinuz is no bzImage with a version in its header"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

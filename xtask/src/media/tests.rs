@@ -1,0 +1,97 @@
+use axion_core::config::check;
+use object::pe::{
+    IMAGE_DOS_SIGNATURE, IMAGE_NT_OPTIONAL_HDR64_MAGIC, IMAGE_NT_SIGNATURE, IMAGE_SIZEOF_SECTION_HEADER,
+    ImageDosHeader, ImageFileHeader, ImageNtHeaders64, ImageOptionalHeader64,
+};
+use object::{LittleEndian as LE, pod};
+
+use super::*;
+
+/// A PE32+ program with an empty section table that has room for `sections`.
+pub(super) fn program(sections: usize) -> Vec<u8> {
+    let mut bytes = vec![0; 0x1000];
+    let (dos, _) = pod::from_bytes_mut::<ImageDosHeader>(&mut bytes).unwrap();
+    dos.e_magic.set(LE, IMAGE_DOS_SIGNATURE);
+    dos.e_lfanew.set(LE, 0x80);
+    let (nt, _) = pod::from_bytes_mut::<ImageNtHeaders64>(&mut bytes[0x80..]).unwrap();
+    nt.signature.set(LE, IMAGE_NT_SIGNATURE);
+    nt.file_header
+        .size_of_optional_header
+        .set(LE, u16::try_from(size_of::<ImageOptionalHeader64>()).unwrap());
+    let optional = &mut nt.optional_header;
+    optional.magic.set(LE, IMAGE_NT_OPTIONAL_HDR64_MAGIC);
+    optional.section_alignment.set(LE, 0x1000);
+    optional.file_alignment.set(LE, 0x200);
+    optional.size_of_image.set(LE, 0x2000);
+    let headers = 0x84 + size_of::<ImageFileHeader>() + size_of::<ImageOptionalHeader64>();
+    let room = headers + sections * IMAGE_SIZEOF_SECTION_HEADER;
+    optional.size_of_headers.set(LE, u32::try_from(room).unwrap());
+    bytes
+}
+
+/// A bzImage with an EFI stub, as far as its headers go.
+pub(super) fn kernel() -> Vec<u8> {
+    let mut kernel = program(0);
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    kernel[0x20e..0x210].copy_from_slice(&0x400_u16.to_le_bytes());
+    kernel[0x600..0x606].copy_from_slice(b"6.12.1");
+    kernel.resize(0x1100, 0x90);
+    kernel
+}
+
+#[test]
+fn a_kernel_says_its_release() {
+    let mut kernel = vec![0; 0x400];
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    kernel[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+    kernel[0x300..0x312].copy_from_slice(b"6.12.57 (axion@x)\0");
+    assert_eq!(kernel_release(&kernel).unwrap(), "6.12.57");
+    assert!(kernel_release(&kernel[..0x100]).is_err());
+    kernel[0x202] = b'h';
+    assert!(kernel_release(&kernel).is_err());
+}
+
+#[test]
+fn the_config_template_says_nothing_and_every_line_of_it_may_be_said() {
+    let template = read_text("axion.toml").unwrap();
+    assert!(
+        template
+            .lines()
+            .all(|line| line.is_empty() || line.starts_with('#'))
+    );
+    let config = check(&template, "axion.toml").unwrap();
+    assert_eq!(config, axion_core::config::MachineConfig::default());
+    // A comment has a space behind its sign, a line of TOML has none.
+    let said: String = template
+        .lines()
+        .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let config = check(&said, "axion.toml").unwrap();
+    assert_eq!(config.console.log.as_deref(), Some("ttyS1"));
+}
+
+#[test]
+fn media_say_no_more_than_the_screen_to_the_kernel() {
+    // A line that names a UART stalls a machine that has none; init looks for them itself.
+    assert_eq!(read_text("cmdline").unwrap().trim(), "console=tty0");
+    for file in ["grub.cfg", "axion.ipxe"] {
+        assert_eq!(read_text(file).unwrap().matches("@CMDLINE@").count(), 1, "{file}");
+    }
+}
+
+#[test]
+#[ignore = "fetches Debian packages and runs xorriso"]
+fn the_same_image_gives_the_same_media_wherever_they_are_built() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("image");
+    fs::create_dir(&image).unwrap();
+    fs::write(image.join("vmlinuz"), kernel()).unwrap();
+    fs::write(image.join("initramfs.cpio"), vec![7; 4 << 20]).unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("elsewhere/b"));
+    build(&image, &a, None).unwrap();
+    build(&image, &b, None).unwrap();
+    let sums = |dir: &Path| fs::read_to_string(dir.join("SHA256SUMS")).unwrap();
+    assert_eq!(sums(&a), sums(&b));
+    assert_eq!(sums(&a).lines().count(), PRODUCTS.len());
+}

@@ -1,0 +1,54 @@
+use super::*;
+use crate::media::tests::{kernel, program};
+
+fn parts(kernel: &[u8]) -> Parts<'_> {
+    Parts {
+        os_release: b"ID=axion\n",
+        cmdline: "console=tty0",
+        kernel,
+        initramfs: b"070701",
+    }
+}
+
+#[test]
+fn every_part_is_a_section_and_nothing_overlaps() {
+    let kernel = kernel();
+    let image = assemble(&program(5), &parts(&kernel)).unwrap();
+    let file = PeFile64::parse(image.as_slice()).unwrap();
+    let headers = &file.nt_headers().optional_header;
+    let sections: Vec<_> = file.section_table().iter().collect();
+    let names: Vec<_> = sections.iter().map(|s| s.raw_name().to_owned()).collect();
+    assert_eq!(
+        names,
+        [&b".osrel"[..], b".cmdline", b".uname", b".initrd", b".linux"]
+    );
+    let contents = [&b"ID=axion\n"[..], b"console=tty0", b"6.12.1", b"070701", &kernel];
+    let (mut address, mut offset) = (0x2000, 0x1000);
+    for (section, content) in sections.iter().zip(contents) {
+        assert_eq!(section.virtual_address.get(LE), address);
+        assert_eq!(section.pointer_to_raw_data.get(LE), offset);
+        let at = usize::try_from(offset).unwrap();
+        assert_eq!(&image[at..at + content.len()], content);
+        let length = section.virtual_size.get(LE);
+        address = (address + length).next_multiple_of(0x1000);
+        offset += section.size_of_raw_data.get(LE);
+        assert_eq!(offset % 0x200, 0);
+    }
+    assert_eq!(headers.size_of_image.get(LE), address);
+    assert_eq!(image.len(), usize::try_from(offset).unwrap());
+    // The kernel's own SizeOfImage, not its file's.
+    assert_eq!(sections[4].virtual_size.get(LE), 0x2000);
+    assert_eq!(sections[0].virtual_size.get(LE), 9);
+}
+
+#[test]
+fn a_stub_without_room_is_refused_and_names_the_section() {
+    let error = assemble(&program(4), &parts(&kernel())).unwrap_err().to_string();
+    assert!(error.contains(".linux"), "{error}");
+}
+
+#[test]
+fn what_is_no_program_is_refused() {
+    assert!(assemble(b"MZ", &parts(&kernel())).is_err());
+    assert!(assemble(&program(5), &parts(b"MZ")).is_err());
+}

@@ -1,6 +1,6 @@
 //! The bootable image: `vmlinuz` and `initramfs.cpio`, the same pair for every medium.
 //!
-//! The initramfs is an uncompressed cpio of two files: `/init` and the root as EROFS, which is compressed itself and is
+//! The initramfs is an uncompressed cpio of `/init` and the root as EROFS, which is compressed itself and is
 //! read where it lies, so that a boot decompresses only what it uses.
 
 use std::fs;
@@ -46,6 +46,8 @@ pub fn build() -> Result<Image> {
     fs::create_dir_all(staging.join("axion"))?;
     fs::copy(programs::path("axion-init"), staging.join("init"))?;
     fs::hard_link(&root.erofs, staging.join("axion/root.erofs"))?;
+    // The last name: an archive that has it is whole.
+    fs::write(staging.join("axion/whole"), "")?;
     fs::write(dir.join("initramfs.cpio"), cpio(&staging)?)?;
     fs::remove_dir_all(&staging)?;
     fs::create_dir_all(&staging)?;

@@ -13,14 +13,14 @@ use crate::mounts::{Mount, MountError, STAGE1};
 
 /// The root file system in the initramfs.
 pub const IMAGE: &str = "/axion/root.erofs";
+/// The last file of the initramfs, beside the image. The kernel unpacks an archive that breaks off without a word, and
+/// gives the file that it broke off in its full length, of zeros.
+const LAST: &str = "whole";
 const NEW_ROOT: &str = "/newroot";
 
-/// Where the EROFS super block is, what it begins with, and where in it the block size (as a power of two) and the number
-/// of blocks are (Linux, fs/erofs/erofs_fs.h).
+/// Where the EROFS super block is, and what it begins with (Linux, fs/erofs/erofs_fs.h).
 const SUPER_BLOCK: u64 = 1024;
 const MAGIC: [u8; 4] = 0xe0f5_e1e2_u32.to_le_bytes();
-const BLOCK_BITS: usize = 12;
-const BLOCKS: usize = 36;
 
 /// The root file system cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,16 +36,9 @@ pub enum RootError {
     /// The file's contents.
     #[error("{0} in the initramfs is no EROFS file system: its super block is missing")]
     NoErofs(String),
-    /// The file's length.
-    #[error("{path} in the initramfs is cut off: {length} of {wanted} bytes are there")]
-    Short {
-        /// File.
-        path: String,
-        /// Bytes that are there.
-        length: u64,
-        /// Bytes that the super block speaks of.
-        wanted: u64,
-    },
+    /// Files are missing.
+    #[error("the initramfs is cut off: it ends before its last file, {0}")]
+    CutOff(String),
     /// The kernel does not take it.
     #[error("the kernel refuses the file system; the kernel log says what is wrong with it")]
     Mount(#[from] MountError),
@@ -84,25 +77,16 @@ fn check(image: &Path) -> Result<(), RootError> {
         source,
     };
     let file = File::open(image).map_err(failed)?;
-    let length = file.metadata().map_err(failed)?.len();
-    let mut block = [0; BLOCKS + 4];
-    let read = file.read_exact_at(&mut block, SUPER_BLOCK);
-    let wanted = read
-        .ok()
-        .and_then(|()| size(&block))
-        .ok_or_else(|| RootError::NoErofs(path.clone()))?;
-    if length < wanted {
-        return Err(RootError::Short { path, length, wanted });
+    let mut magic = [0; MAGIC.len()];
+    if file.read_exact_at(&mut magic, SUPER_BLOCK).is_err() || magic != MAGIC {
+        return Err(RootError::NoErofs(path));
     }
-    Ok(())
-}
-
-/// Bytes of the file system, by its super block.
-fn size(block: &[u8; BLOCKS + 4]) -> Option<u64> {
-    let bits = u32::from(*block.get(BLOCK_BITS)?);
-    let blocks = u32::from_le_bytes(block.get(BLOCKS..)?.try_into().ok()?);
-    let known = block.starts_with(&MAGIC) && (9..=16).contains(&bits);
-    known.then(|| u64::from(blocks) << bits)
+    let last = image.with_file_name(LAST);
+    if last.exists() {
+        Ok(())
+    } else {
+        Err(RootError::CutOff(last.display().to_string()))
+    }
 }
 
 /// Takes the mounts along, makes the new root `/`, and becomes stage 2.

@@ -72,7 +72,8 @@ impl Life {
         )?;
         let mut memory = Bus::default();
         memory.insert(layout::IOAPIC, layout::IOAPIC_SIZE, ioapic.clone())?;
-        memory.insert(layout::ECAM, ConfigSpace::SIZE, Arc::new(ConfigSpace))?;
+        let config = ConfigSpace::new([])?;
+        memory.insert(layout::ECAM, ConfigSpace::SIZE, Arc::new(config))?;
 
         let wishes = wishes.clone();
         let stopped = Box::new(move |id, stop| wishes(Wish::Vcpu(id, stop)));

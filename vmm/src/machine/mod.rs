@@ -30,6 +30,7 @@ use crate::devices::serial::Console;
 use crate::kvm::KvmError;
 use crate::log;
 use crate::memory::{MemoryError, Ram};
+use crate::pci::TooManyFunctions;
 use crate::vcpu::{Stop, VcpuError};
 use life::{Life, Wish, WishSink};
 use lifecycle::{Action, Refusal, Request};
@@ -52,6 +53,9 @@ pub enum MachineError {
     /// Two devices at one address.
     #[error(transparent)]
     Devices(#[from] Overlap),
+    /// More devices than the PCI bus takes.
+    #[error(transparent)]
+    Pci(#[from] TooManyFunctions),
     /// No thread for a vCPU.
     #[error("cannot start the thread of vCPU {id}")]
     Thread {

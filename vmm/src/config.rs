@@ -3,11 +3,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use axion_api::vmm::{CONFIG_FILE, MemoryConfig, VmmConfig};
+use axion_api::vmm::{CONFIG_FILE, DiskConfig, MemoryConfig, VmmConfig};
 
 use crate::arch::layout::{self, Layout, TooMuchMemory};
 use crate::boot::{BootError, BootFiles};
+use crate::devices::virtio::blk::backing::{Disk, DiskError};
+use crate::devices::virtio::blk::request;
 use crate::kvm::{Host, KvmError};
 use crate::memory::{self, NotEnoughHugepages};
 
@@ -34,7 +37,7 @@ pub enum ConfigError {
     #[error("{field}: {value} is not allowed; {allowed}")]
     Value {
         /// Field of the config.
-        field: &'static str,
+        field: String,
         /// Its value.
         value: String,
         /// What is allowed.
@@ -49,10 +52,20 @@ pub enum ConfigError {
     /// Kernel, initrd or command line.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// A disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// This host cannot run machines.
     #[error(transparent)]
     Kvm(#[from] KvmError),
 }
+
+/// Most disks. The rest of the PCI bus is left to other devices.
+const MOST_DISKS: usize = 24;
+/// Most queues of a disk.
+const MOST_QUEUES: u16 = 32;
+/// Most queues of a disk whose config says nothing.
+const MOST_DEFAULT_QUEUES: u32 = 4;
 
 /// A machine that can be made: a validated config.
 pub struct Plan {
@@ -66,6 +79,8 @@ pub struct Plan {
     pub layout: Layout,
     /// What it boots.
     pub boot: BootFiles,
+    /// Its disks.
+    pub disks: Vec<Arc<Disk>>,
     /// Where it runs.
     pub host: Host,
 }
@@ -88,7 +103,12 @@ pub fn load(run_dir: &Path) -> Result<Plan, ConfigError> {
         ));
     }
     let layout = Layout::new(config.memory.size, host.address_bits())?;
+    let disks = (0..).zip(&config.disks).map(|(number, disk)| {
+        let queues = disk.queues.unwrap_or_else(|| default_queues(config.cpus));
+        Disk::open(number, disk, queues).map(Arc::new)
+    });
     Ok(Plan {
+        disks: disks.collect::<Result<_, _>>()?,
         name: config.name,
         cpus: config.cpus,
         memory: config.memory,
@@ -109,9 +129,14 @@ fn read(path: &Path) -> Result<VmmConfig, ConfigError> {
     })
 }
 
-fn value(field: &'static str, value: &dyn ToString, allowed: impl Into<String>) -> ConfigError {
+/// Queues of a disk whose config says nothing: vCPUs then rarely wait for each other.
+fn default_queues(cpus: u32) -> u16 {
+    u16::try_from(cpus.min(MOST_DEFAULT_QUEUES)).unwrap_or(1)
+}
+
+fn value(field: impl Into<String>, value: &dyn ToString, allowed: impl Into<String>) -> ConfigError {
     ConfigError::Value {
-        field,
+        field: field.into(),
         value: value.to_string(),
         allowed: allowed.into(),
     }
@@ -146,7 +171,37 @@ fn check(config: &VmmConfig) -> Result<(), ConfigError> {
             return Err(value(field, &format!("{path:?}"), "an absolute path"));
         }
     }
-    Ok(())
+    if config.disks.len() > MOST_DISKS {
+        let allowed = format!("at most {MOST_DISKS} disks");
+        return Err(value("disks", &config.disks.len(), allowed));
+    }
+    (0..)
+        .zip(&config.disks)
+        .try_for_each(|(number, disk)| check_disk(number, disk))
+}
+
+fn check_disk(number: usize, disk: &DiskConfig) -> Result<(), ConfigError> {
+    let field = |name: &str| format!("disks[{number}].{name}");
+    if !Path::new(&disk.path).is_absolute() {
+        return Err(value(
+            field("path"),
+            &format!("{:?}", disk.path),
+            "an absolute path",
+        ));
+    }
+    if let Some(serial) = &disk.serial {
+        let printable = serial.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if serial.is_empty() || serial.len() > request::ID || !printable {
+            let allowed = format!("1 to {} printable ASCII characters", request::ID);
+            return Err(value(field("serial"), &format!("{serial:?}"), allowed));
+        }
+    }
+    match disk.queues {
+        Some(queues) if !(1..=MOST_QUEUES).contains(&queues) => {
+            Err(value(field("queues"), &queues, format!("1 to {MOST_QUEUES}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

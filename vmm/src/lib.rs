@@ -16,12 +16,14 @@
 //! | [`acpi`]    | the tables that describe the machine to the guest                          |
 //! | [`devices`] | devices on the I/O port and memory buses                                   |
 //! | [`log`]     | lines on stderr                                                            |
-//! | [`pci`]     | PCI Express; the place of virtio and VFIO functions                        |
+//! | [`pci`]     | PCI Express: configuration space, BARs, MSI-X                              |
 //!
-//! Threads: `axion-vmm` (control, the main thread), `machine`, `vcpu0`, `vcpu1` … The guest's memory and every value that
-//! a device register sees are hostile; the control and console sockets belong to the node's own services.
+//! Threads: `axion-vmm` (control, the main thread), `machine`, `vcpu0`, `vcpu1` …, `disk0.0` … (one a queue). The guest's
+//! memory and every value that a device register sees are hostile; the control and console sockets belong to the node's
+//! own services.
 //!
-//! `unsafe` is confined to `memory::mapping`, `kvm::memory` and `vcpu::kick`.
+//! `unsafe` is confined to `memory::mapping`, `memory::window`, `kvm::memory`, `vcpu::kick`, and `engine` and `direct` of
+//! `devices::virtio::blk`.
 
 pub mod acpi;
 pub mod arch;

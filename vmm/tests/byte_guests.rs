@@ -1,7 +1,12 @@
 //! The whole VMM as a process, with guests of a few dozen bytes on this machine's KVM. Without KVM they are skipped.
 
 // The helpers are no test functions, but are there to fail.
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    dead_code
+)]
 mod support;
 
 use std::io::Read;

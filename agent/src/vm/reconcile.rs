@@ -301,6 +301,7 @@ fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
             initrd: (spec.boot.initrd.0 != "none").then(|| image(&spec.boot.initrd, paths::GUEST_INITRD)),
             cmdline: format!("{CMDLINE} {}", spec.boot.cmdline).trim_end().to_owned(),
         },
+        disks: Vec::new(),
     }
 }
 

@@ -129,9 +129,33 @@ fn mcfg_names_the_ecam_window() {
 fn dsdt_names_its_devices() {
     let block = tables(1, 256 << 20);
     let dsdt = table(&block, u64_at(find(&block, b"FACP"), 140));
-    for name in ["PCI0", "COM1", "PWRB", "GED_", "_EVT", "_S5_", "ACPI0013"] {
+    for name in ["PCI0", "MBRD", "COM1", "PWRB", "GED_", "_EVT", "_S5_", "ACPI0013"] {
         assert!(dsdt.windows(name.len()).any(|w| w == name.as_bytes()), "{name}");
     }
+}
+
+#[test]
+fn host_bridge_has_both_windows_and_ecam_is_reserved() {
+    let block = tables(1, 256 << 20);
+    let dsdt = table(&block, u64_at(find(&block, b"FACP"), 140));
+    let contains = |bytes: &[u8]| dsdt.windows(bytes.len()).any(|w| w == bytes);
+    // Address space descriptors (ACPI §6.4.3.5): memory, fixed; granularity, minimum, maximum.
+    let mut low = vec![0x8a, 43, 0, 0, 0x0c, 1];
+    for word in [0u64, 0xc000_0000, 0xdfff_ffff] {
+        low.extend(word.to_le_bytes());
+    }
+    assert!(contains(&low), "32-bit window");
+    let mut high = vec![0x8a, 43, 0, 0, 0x0c, 1];
+    for word in [0u64, 1 << 32, (1 << 40) - 1] {
+        high.extend(word.to_le_bytes());
+    }
+    assert!(contains(&high), "64-bit window");
+    // Fixed memory (ACPI §6.4.3.4).
+    let mut ecam = vec![0x86, 9, 0, 1];
+    for word in [0xe000_0000u32, 1 << 20] {
+        ecam.extend(word.to_le_bytes());
+    }
+    assert!(contains(&ecam), "ECAM");
 }
 
 #[test]

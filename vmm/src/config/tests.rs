@@ -17,6 +17,7 @@ fn config() -> VmmConfig {
             initrd: None,
             cmdline: String::new(),
         },
+        disks: Vec::new(),
     }
 }
 
@@ -50,6 +51,45 @@ fn errors_name_field_value_and_range() {
         "boot.kernel: \"k\" is not allowed; an absolute path"
     );
     assert!(refused(|c| c.boot.initrd = Some(String::new())).starts_with("boot.initrd: \"\""));
+}
+
+#[test]
+fn disks_are_checked_by_field() {
+    let disk = |change: fn(&mut DiskConfig)| {
+        let mut disk = DiskConfig {
+            path: "/d".to_owned(),
+            read_only: false,
+            serial: None,
+            direct: Default::default(),
+            queues: None,
+        };
+        change(&mut disk);
+        refused(|c| c.disks = vec![disk])
+    };
+    assert_eq!(
+        disk(|d| d.path = "d".to_owned()),
+        "disks[0].path: \"d\" is not allowed; an absolute path"
+    );
+    assert_eq!(
+        disk(|d| d.queues = Some(0)),
+        "disks[0].queues: 0 is not allowed; 1 to 32"
+    );
+    assert!(disk(|d| d.serial = Some("x".repeat(21))).starts_with("disks[0].serial: "));
+    assert!(disk(|d| d.serial = Some("a\n".to_owned())).contains("1 to 20 printable"));
+}
+
+#[test]
+fn old_configs_still_parse() {
+    let text = r#"{"name":"a","cpus":1,"memory":{"size":1},"boot":{"kernel":"/x","cmdline":""}}"#;
+    let config: VmmConfig = serde_json::from_str(text).unwrap();
+    assert!(config.disks.is_empty());
+    let text = r#"{"path":"/d"}"#;
+    let disk: DiskConfig = serde_json::from_str(text).unwrap();
+    assert_eq!(
+        (disk.read_only, disk.direct, disk.queues),
+        (false, Default::default(), None)
+    );
+    assert_eq!((default_queues(1), default_queues(64)), (1, 4));
 }
 
 #[test]

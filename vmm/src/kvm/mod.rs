@@ -12,24 +12,31 @@ use kvm_bindings::{
     KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK, KVM_X2APIC_API_USE_32BIT_IDS, Msrs, kvm_cpuid_entry2,
     kvm_enable_cap,
 };
-use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
+use vmm_sys_util::eventfd::EventFd;
 
 use crate::arch::cpuid::{self, Topology};
 use crate::arch::layout;
 use crate::arch::registers::{self, Entry};
 use crate::devices::ioapic;
 use crate::memory::GuestMemory;
+use crate::pci::Wiring;
+use crate::pci::msix::MsiVector;
 pub use routes::KvmMsi;
+use routes::Routes;
 
 /// The KVM API version that has been the only one since Linux 2.6.22.
 const API_VERSION: i32 = 12;
 /// What the machine cannot do without.
-const REQUIRED: [(Cap, &str); 6] = [
+const REQUIRED: [(Cap, &str); 9] = [
     (Cap::UserMemory, "user memory"),
     (Cap::ExtCpuid, "CPUID"),
     (Cap::SplitIrqchip, "split irqchip"),
     (Cap::SignalMsi, "MSI injection"),
     (Cap::IrqRouting, "interrupt routing"),
+    (Cap::Irqfd, "irqfd"),
+    (Cap::Ioeventfd, "ioeventfd"),
+    (Cap::IoeventfdNoLength, "ioeventfd of any length"),
     (Cap::ImmediateExit, "immediate exit"),
 ];
 
@@ -145,7 +152,9 @@ impl Host {
         }
         call("place the TSS", fd.set_tss_address(layout::KVM_TSS))?;
         call("register guest memory", memory::register(&fd, memory))?;
-        Ok(Vm { fd: Arc::new(fd) })
+        let fd = Arc::new(fd);
+        let routes = Routes::new(fd.clone());
+        Ok(Vm { fd, routes })
     }
 
     /// Makes vCPU `id` of `cpus`, waiting to be entered at `entry` if it is the first, and by INIT and SIPI otherwise.
@@ -190,11 +199,26 @@ impl Host {
 #[derive(Clone)]
 pub struct Vm {
     fd: Arc<VmFd>,
+    routes: Arc<Routes>,
 }
 
 impl Vm {
     /// Where its interrupts go.
     pub fn msi(&self) -> KvmMsi {
-        KvmMsi::new(self.fd.clone())
+        KvmMsi::new(self.routes.clone())
+    }
+}
+
+impl Wiring for Vm {
+    fn vector(&self) -> Result<Box<dyn MsiVector>, KvmError> {
+        Ok(Box::new(self.routes.vector()?))
+    }
+
+    fn doorbell(&self, address: u64, event: &EventFd) -> Result<(), KvmError> {
+        // Whatever the width and the value: KVM then need not decode the instruction.
+        let result = self
+            .fd
+            .register_ioevent(event, &IoEventAddress::Mmio(address), NoDatamatch);
+        call("register an ioeventfd", result)
     }
 }

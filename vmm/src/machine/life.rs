@@ -1,7 +1,9 @@
 //! One life of a machine, from power-on or reset to the next reset or the end.
 //!
-//! A life owns its KVM VM, vCPU threads and devices; all of them are made anew by a reset, so that nothing of the last
-//! life can be left in them. RAM, files and console outlive it.
+//! A life owns its KVM VM, vCPU threads and devices with their threads; all of them are made anew by a reset, so that
+//! nothing of the last life can be left in them. RAM, files and console outlive it.
+//!
+//! vCPUs stop before devices, and go on after them: a device at work always has its driver's next step to come.
 
 use std::sync::Arc;
 
@@ -14,21 +16,28 @@ use crate::devices::ioapic::IoApic;
 use crate::devices::keyboard_reset::KeyboardReset;
 use crate::devices::power::{Power, PowerRequest};
 use crate::devices::serial::{Console, Uart};
+use crate::devices::virtio::VirtioDevice;
+use crate::devices::virtio::blk::Block;
+use crate::devices::virtio::rng::Rng;
+use crate::devices::virtio::transport::{BAR_SIZE, VirtioPci};
 use crate::kvm::Vm;
 use crate::memory::Ram;
-use crate::pci::ConfigSpace;
+use crate::pci::windows::Windows;
+use crate::pci::{ConfigSpace, Function};
 use crate::vcpu::{Gate, Shared, Stop, Vcpu};
 
-/// Why a life wants to end.
+/// What a life wants of its machine.
 #[derive(Debug)]
 pub enum Wish {
     /// The guest asked for it.
     Power(PowerRequest),
     /// A vCPU stopped.
     Vcpu(u32, Stop),
+    /// The file of the disk at this place has no room left.
+    DiskFull(usize),
 }
 
-/// Where the life sends its [`Wish`]es; called on vCPU threads.
+/// Where the life sends its [`Wish`]es; called on vCPU and device threads.
 pub type WishSink = Arc<dyn Fn(Wish) + Send + Sync>;
 
 /// A machine with its vCPUs at the closed gate.
@@ -37,6 +46,7 @@ pub struct Life {
     vcpus: Vec<Vcpu>,
     shared: Arc<Shared>,
     power: Arc<Power>,
+    functions: Vec<Arc<VirtioPci>>,
     _vm: Vm,
 }
 
@@ -72,7 +82,16 @@ impl Life {
         )?;
         let mut memory = Bus::default();
         memory.insert(layout::IOAPIC, layout::IOAPIC_SIZE, ioapic.clone())?;
-        memory.insert(layout::ECAM, ConfigSpace::SIZE, Arc::new(ConfigSpace))?;
+        let functions = functions(plan, ram, &vm, wishes)?;
+        for function in &functions {
+            memory.insert(function.address(), BAR_SIZE, function.clone())?;
+        }
+        let config = ConfigSpace::new(
+            functions
+                .iter()
+                .map(|function| function.clone() as Arc<dyn Function>),
+        )?;
+        memory.insert(layout::ECAM, ConfigSpace::SIZE, Arc::new(config))?;
 
         let wishes = wishes.clone();
         let stopped = Box::new(move |id, stop| wishes(Wish::Vcpu(id, stop)));
@@ -87,6 +106,7 @@ impl Life {
             vcpus: Vec::new(),
             shared,
             power,
+            functions,
             _vm: vm.clone(),
         };
         for id in 0..plan.cpus {
@@ -98,16 +118,18 @@ impl Life {
         Ok(life)
     }
 
-    /// Lets the vCPUs run.
+    /// Lets devices and vCPUs run.
     pub fn run(&self) {
+        self.functions.iter().for_each(|function| function.resume());
         self.shared.gate.open();
     }
 
-    /// Stops the vCPUs; returns once none is in the guest.
+    /// Stops the vCPUs, then the devices; returns once no vCPU is in the guest and nothing touches its memory.
     pub fn pause(&self) {
         self.shared.gate.close();
         self.kick();
         self.shared.gate.wait_for(self.vcpus.len());
+        self.functions.iter().for_each(|function| function.pause());
     }
 
     /// Presses the power button.
@@ -125,5 +147,28 @@ impl Drop for Life {
         self.shared.gate.shut();
         self.kick();
         self.vcpus.drain(..).for_each(Vcpu::join);
+        self.functions.iter().for_each(|function| function.shut_down());
     }
+}
+
+/// The PCI functions of `plan`'s machine, in the order of their device numbers: disks first, so that they keep theirs
+/// whatever else there is.
+fn functions(
+    plan: &Plan,
+    ram: &Ram,
+    vm: &Vm,
+    wishes: &WishSink,
+) -> Result<Vec<Arc<VirtioPci>>, MachineError> {
+    let disks = plan.disks.iter().enumerate().map(|(number, disk)| {
+        let wishes = wishes.clone();
+        let full = Arc::new(move || wishes(Wish::DiskFull(number)));
+        let device: Box<dyn VirtioDevice> = Box::new(Block::new(disk.clone(), number, full));
+        (format!("disks[{number}]"), device)
+    });
+    let rng: Box<dyn VirtioDevice> = Box::new(Rng);
+    let mut windows = Windows::new(&plan.layout);
+    disks
+        .chain([("rng".to_owned(), rng)])
+        .map(|(name, device)| Ok(VirtioPci::new(name, device, ram.guest(), &mut windows, vm)?))
+        .collect()
 }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use axion_api::vmm::{MachineState, VmmStatus};
+use axion_api::vmm::{MachineState, PauseReason, VmmStatus};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::acpi;
@@ -27,9 +27,12 @@ use crate::config::Plan;
 use crate::devices::bus::Overlap;
 use crate::devices::power::PowerRequest;
 use crate::devices::serial::Console;
+use crate::devices::virtio::blk::backing::Disk;
+use crate::devices::virtio::transport::FunctionError;
 use crate::kvm::KvmError;
 use crate::log;
 use crate::memory::{MemoryError, Ram};
+use crate::pci::TooManyFunctions;
 use crate::vcpu::{Stop, VcpuError};
 use life::{Life, Wish, WishSink};
 use lifecycle::{Action, Refusal, Request};
@@ -52,6 +55,12 @@ pub enum MachineError {
     /// Two devices at one address.
     #[error(transparent)]
     Devices(#[from] Overlap),
+    /// A virtio device.
+    #[error(transparent)]
+    Function(#[from] FunctionError),
+    /// More devices than the PCI bus takes.
+    #[error(transparent)]
+    Pci(#[from] TooManyFunctions),
     /// No thread for a vCPU.
     #[error("cannot start the thread of vCPU {id}")]
     Thread {
@@ -127,13 +136,21 @@ impl fmt::Display for Cause {
 
 /// Status that others read.
 struct Board {
+    /// Without the disks.
     status: Mutex<VmmStatus>,
+    disks: Vec<Arc<Disk>>,
     ended: EventFd,
 }
 
 impl Board {
     fn status(&self) -> MutexGuard<'_, VmmStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_state(&self, state: MachineState, pause_reason: Option<PauseReason>) {
+        let mut status = self.status();
+        status.state = state;
+        status.pause_reason = pause_reason;
     }
 }
 
@@ -142,7 +159,7 @@ struct Announce(Arc<Board>);
 
 impl Drop for Announce {
     fn drop(&mut self) {
-        self.0.status().state = MachineState::Stopped;
+        self.0.set_state(MachineState::Stopped, None);
         let _ = self.0.ended.write(1);
     }
 }
@@ -168,10 +185,13 @@ impl Handle {
             resets: 0,
             start_us: None,
             exit: None,
+            pause_reason: None,
+            disks: Vec::new(),
         };
         let ended = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let board = Arc::new(Board {
             status: Mutex::new(status),
+            disks: plan.disks.clone(),
             ended,
         });
         let (events, receiver) = mpsc::channel();
@@ -196,7 +216,9 @@ impl Handle {
 
     /// What the machine is doing.
     pub fn status(&self) -> VmmStatus {
-        self.board.status().clone()
+        let mut status = self.board.status().clone();
+        status.disks = self.board.disks.iter().map(|disk| disk.status()).collect();
+        status
     }
 
     /// Becomes readable when the machine has ended.
@@ -274,9 +296,8 @@ impl Machine {
                 End::Exit(exit) => return Ok(exit),
                 End::Reset(cause) => {
                     log::line(cause);
-                    let mut status = self.board.status();
-                    status.resets += 1;
-                    status.state = MachineState::Starting;
+                    self.board.status().resets += 1;
+                    self.board.set_state(MachineState::Starting, None);
                 }
             }
             ram.clear()?;
@@ -302,7 +323,11 @@ impl Machine {
         life.run();
         loop {
             match self.receiver.recv() {
-                Ok(Event::Wish(from, wish)) if from == number => return fulfil(wish),
+                Ok(Event::Wish(from, wish)) if from == number => {
+                    if let Some(end) = self.fulfil(&life, wish)? {
+                        return Ok(end);
+                    }
+                }
                 // The last words of an earlier life.
                 Ok(Event::Wish(..)) => {}
                 Ok(Event::Request(request, reply)) => {
@@ -313,8 +338,8 @@ impl Machine {
                         _ => None,
                     };
                     match end {
-                        Some(End::Reset(_)) => self.board.status().state = MachineState::Starting,
-                        Some(End::Exit(_)) => self.board.status().state = MachineState::Stopped,
+                        Some(End::Reset(_)) => self.board.set_state(MachineState::Starting, None),
+                        Some(End::Exit(_)) => self.board.set_state(MachineState::Stopped, None),
                         None => {}
                     }
                     // Whoever asked may have gone.
@@ -336,23 +361,47 @@ impl Machine {
             Action::PressButton => life.press_power_button(),
             Action::Pause => {
                 life.pause();
-                self.board.status().state = MachineState::Paused;
+                self.board
+                    .set_state(MachineState::Paused, Some(PauseReason::Request));
             }
             Action::Resume => {
-                self.board.status().state = MachineState::Running;
+                self.board.set_state(MachineState::Running, None);
                 life.run();
             }
             Action::Nothing | Action::Reset | Action::End => {}
         }
         Ok(action)
     }
-}
 
-fn fulfil(wish: Wish) -> Result<End, MachineError> {
-    match wish {
-        Wish::Power(PowerRequest::Off) | Wish::Vcpu(_, Stop::Off) => Ok(End::Exit(Exit::PoweredOff)),
-        Wish::Power(PowerRequest::Reset) | Wish::Vcpu(_, Stop::Reset) => Ok(End::Reset(Cause::Guest)),
-        Wish::Vcpu(id, Stop::TripleFault) => Ok(End::Reset(Cause::TripleFault(id))),
-        Wish::Vcpu(id, Stop::Failed(source)) => Err(MachineError::Vcpu { id, source }),
+    /// Does what the life wishes; says whether it ends.
+    fn fulfil(&self, life: &Life, wish: Wish) -> Result<Option<End>, MachineError> {
+        let end = match wish {
+            Wish::Power(PowerRequest::Off) | Wish::Vcpu(_, Stop::Off) => End::Exit(Exit::PoweredOff),
+            Wish::Power(PowerRequest::Reset) | Wish::Vcpu(_, Stop::Reset) => End::Reset(Cause::Guest),
+            Wish::Vcpu(id, Stop::TripleFault) => End::Reset(Cause::TripleFault(id)),
+            Wish::Vcpu(id, Stop::Failed(source)) => return Err(MachineError::Vcpu { id, source }),
+            Wish::DiskFull(disk) => {
+                self.pause_for_room(life, disk);
+                return Ok(None);
+            }
+        };
+        Ok(Some(end))
+    }
+
+    /// There is no room for what the guest wrote to `disk`. A machine that is paused already stays so, and now says why it
+    /// should.
+    fn pause_for_room(&self, life: &Life, disk: usize) {
+        let path = self
+            .plan
+            .disks
+            .get(disk)
+            .map(|disk| disk.path.display().to_string());
+        let path = path.unwrap_or_default();
+        if self.board.status().state == MachineState::Running {
+            log::line(format_args!("paused: no room for disks[{disk}], {path}"));
+            life.pause();
+        }
+        self.board
+            .set_state(MachineState::Paused, Some(PauseReason::DiskFull { disk, path }));
     }
 }

@@ -6,6 +6,7 @@
 
 mod hugetlb;
 mod mapping;
+pub mod window;
 
 use std::io;
 use std::path::Path;

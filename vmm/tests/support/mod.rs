@@ -1,5 +1,7 @@
 //! A VMM process with a guest made of bytes.
 
+pub mod program;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use axion_api::vm::HugepageSize;
-use axion_api::vmm::{BootConfig, MemoryConfig, VmmConfig, VmmStatus};
+use axion_api::vmm::{BootConfig, DiskConfig, MemoryConfig, VmmConfig, VmmStatus};
 use kvm_ioctls::{Cap, Kvm};
 
 /// However slow the machine is, nothing here takes longer.
@@ -130,6 +132,11 @@ pub struct Ended {
 impl Vmm {
     /// Starts one with `cpus` that boots `kernel`, and watches its console.
     pub fn start(kernel: &[u8], cpus: u32) -> Self {
+        Self::start_disks(kernel, cpus, Vec::new())
+    }
+
+    /// The same with `disks`.
+    pub fn start_disks(kernel: &[u8], cpus: u32, disks: Vec<DiskConfig>) -> Self {
         let mut vmm = Self::start_with(|dir| {
             let path = dir.join("kernel");
             std::fs::write(&path, kernel).unwrap();
@@ -145,6 +152,7 @@ impl Vmm {
                     initrd: None,
                     cmdline: String::new(),
                 },
+                disks,
             };
             serde_json::to_string(&config).unwrap()
         });
@@ -187,7 +195,13 @@ impl Vmm {
     /// Reads from the console until it has printed exactly `text`.
     pub fn expect(&mut self, text: &str) {
         let mut bytes = vec![0; text.len()];
-        self.console.as_mut().unwrap().read_exact(&mut bytes).unwrap();
+        if let Err(error) = self.console.as_mut().unwrap().read_exact(&mut bytes) {
+            let _ = self.child.kill();
+            let mut stderr = String::new();
+            let _ = self.child.stderr.take().unwrap().read_to_string(&mut stderr);
+            let printed = String::from_utf8_lossy(&bytes);
+            panic!("expected {text:?}, got {printed:?}: {error}; the VMM said {stderr:?}");
+        }
         assert_eq!(String::from_utf8_lossy(&bytes), text);
     }
 

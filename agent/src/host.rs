@@ -5,12 +5,18 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axion_api::host::{Host, Memory};
 use axion_api::init::NodeStatus;
+use axion_api::problem::{Kind, Problem};
+use axion_api::profile::{HostProfile, ProfilePreview};
+use axion_core::cmdline::CommandLine;
+use axion_core::config::Effective;
+use axion_core::paths;
+use axion_core::profile::{self, Declaration, Resolved, attest};
 use axion_core::topology::Topology;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -90,6 +96,37 @@ impl Inventory {
         Limits::free(&*self.topology(Duration::ZERO).await, self.memory().available)
     }
 
+    /// The boot profile of this boot: as init resolved it, or else as this node's config says now.
+    pub async fn profile(&self, config: &Effective) -> Result<HostProfile, Problem> {
+        let topology = self.topology(Duration::ZERO).await;
+        let (root, declaration) = (self.root.clone(), Declaration::of_effective(config));
+        apart(move || {
+            let stored = fs::read(root.join(paths::PROFILE.trim_start_matches('/'))).ok();
+            let stored = stored.and_then(|text| serde_json::from_slice(&text).ok());
+            let resolved: Resolved =
+                stored.unwrap_or_else(|| Resolved::of(&topology, &declaration, &command_line(&root)));
+            HostProfile {
+                standing: resolved.standing,
+                attestation: attest(&root, &resolved.plan),
+                plan: resolved.plan,
+                refusals: resolved.refusals,
+            }
+        })
+        .await
+    }
+
+    /// What `declaration` would bring.
+    pub async fn plan(&self, declaration: Declaration) -> Result<ProfilePreview, Problem> {
+        let topology = self.topology(Duration::ZERO).await;
+        let root = self.root.clone();
+        let preview = apart(move || {
+            let plan = profile::plan(&topology, &declaration)?;
+            let attestation = attest(&root, &plan);
+            Ok(ProfilePreview::new(plan, attestation, &command_line(&root)))
+        });
+        preview.await?.map_err(Problem::refused)
+    }
+
     /// The node for clients.
     pub async fn host(&self, node: NodeStatus, ca_fingerprint: String) -> Host {
         let topology = self.topology(FRESH).await;
@@ -117,6 +154,21 @@ impl Inventory {
             topology: Topology::clone(&topology),
         }
     }
+}
+
+/// Reads many small files off the event loop.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let read = tokio::task::spawn_blocking(work).await;
+    read.map_err(|error| {
+        Problem::new(
+            Kind::Internal,
+            format!("reading the node came to no end: {error}"),
+        )
+    })
+}
+
+fn command_line(root: &Path) -> CommandLine {
+    CommandLine::parse(&fs::read_to_string(root.join("proc/cmdline")).unwrap_or_default())
 }
 
 /// Addresses of the host with their prefix length, loopback and link-local ones left out.

@@ -5,6 +5,7 @@
 //! | [`host`]    | any client and the agent: what the node is, how it booted, what runs        |
 //! | [`vm`]      | any client and the agent: virtual machines                                  |
 //! | [`event`]   | the agent and any client: what changed, as server-sent events               |
+//! | [`profile`] | any client and the agent: the boot profile                                  |
 //! | [`problem`] | every error of the REST API (RFC 9457)                                      |
 //! | [`vmm`]     | the agent and one VMM process: its config file and its control socket       |
 //! | [`init`]    | the agent or the console and PID 1: units, phases, logs, power              |
@@ -16,6 +17,7 @@ pub mod event;
 pub mod host;
 pub mod init;
 pub mod problem;
+pub mod profile;
 pub mod vm;
 pub mod vmm;
 

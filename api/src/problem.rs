@@ -1,5 +1,6 @@
 //! Errors of the REST API: RFC 9457 problem details.
 
+use axion_core::profile::{Refusal, Refusals};
 use serde::{Deserialize, Serialize};
 
 /// Media type of a [`Problem`].
@@ -21,6 +22,10 @@ pub struct Problem {
     /// The field of the request that is at fault, as a JSON pointer (RFC 6901).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pointer: Option<String>,
+    /// Each wish that cannot be granted, where several were looked at.
+    #[serde(skip_serializing_if = "<[_]>::is_empty", default)]
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<Refusal>))]
+    pub refusals: Box<[Refusal]>,
 }
 
 /// The kinds of problem that the API reports.
@@ -90,6 +95,19 @@ impl Problem {
             status,
             detail: detail.into(),
             pointer: None,
+            refusals: Box::default(),
+        }
+    }
+
+    /// A declaration that this machine cannot grant.
+    pub fn refused(Refusals(refusals): Refusals) -> Self {
+        let detail = match refusals.as_slice() {
+            [one] => one.to_string(),
+            several => format!("this machine cannot grant {} of the wishes", several.len()),
+        };
+        Self {
+            refusals: refusals.into(),
+            ..Self::new(Kind::Invalid, detail)
         }
     }
 

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::output::Format;
-use crate::{api, completion, config, context, host, image, login, node, token, vm};
+use crate::{api, completion, config, context, host, image, login, node, profile, token, vm};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +40,9 @@ pub enum Command {
     /// The node itself: inventory, boot, units, config, logs, power
     #[command(subcommand)]
     Host(host::Command),
+    /// The boot profile: how CPUs, memory and devices are divided, and whether it is so
+    #[command(subcommand)]
+    Profile(profile::Command),
     /// Virtual machines
     #[command(subcommand)]
     Vm(vm::Command),

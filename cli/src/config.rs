@@ -28,7 +28,8 @@ pub fn run(command: &Command, output: &Output) -> Result<(), Error> {
     }
 }
 
-fn read(file: &Path) -> Result<(String, String), Error> {
+/// Reads a document; its name as an operator would say it, and its text.
+pub fn read(file: &Path) -> Result<(String, String), Error> {
     let mut text = String::new();
     let (name, result) = if file == Path::new("-") {
         (

@@ -32,6 +32,12 @@ pub enum Error {
     /// A machine config document has a mistake.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A machine cannot grant what a config wishes.
+    #[error("the machine cannot grant {0} of the wishes in `[profile]`")]
+    Refused(usize),
+    /// A node is not as planned.
+    #[error("{0} items of the boot profile are not in force")]
+    NotInForce(usize),
     /// The name of a VM to be made is taken.
     #[error("there is a VM `{0}` already")]
     Exists(String),
@@ -103,6 +109,7 @@ impl Error {
             Self::NoNode => {
                 "`axctl login https://ADDRESS` saves a node; --server names one for a single command"
             }
+            Self::NotInForce(_) => "`axctl profile show` says what mends each",
             Self::NoContext(_) => "`axctl context list` shows the saved ones",
             Self::Exists(name) => {
                 return Some(format!(

@@ -1,7 +1,7 @@
 //! `axctl`: the operator's command line of Axion.
 //!
 //! ```text
-//! args ── node (which node, by which proof) ── api::client ── host | vm | image | events | api
+//! args ── node (which node, by which proof) ── api::client ── host | profile | vm | image | events | api
 //!   └──── token, config, completion: need no node
 //! ```
 //!
@@ -21,6 +21,7 @@ mod image;
 mod login;
 mod node;
 mod output;
+mod profile;
 mod render;
 mod terminal;
 mod token;
@@ -54,6 +55,7 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
     let node = &cli.node;
     match cli.command {
         Command::Host(command) => host::run(command, node, output).await,
+        Command::Profile(command) => profile::run(command, node, output).await,
         Command::Vm(command) => vm::run(command, node, output).await,
         Command::Image(command) => image::run(command, node, output).await,
         Command::Events => events::run(node, output).await,

@@ -176,6 +176,15 @@ impl CommandLine {
         self.params.extend(params);
     }
 
+    /// The same with other parameters; what is for init stays.
+    #[must_use]
+    pub fn with_params(&self, params: Vec<Param>) -> Self {
+        Self {
+            params,
+            init: self.init.clone(),
+        }
+    }
+
     /// The parameters in order, those that belong together as one group.
     pub fn groups(&self) -> Vec<Group<'_>> {
         let mut groups = Vec::new();

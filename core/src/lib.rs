@@ -9,6 +9,7 @@
 //! | [`config`]   | what did the operator ask for, and which source said so?                 |
 //! | [`identity`] | which machine is this, the same at every boot?                           |
 //! | [`topology`] | which CPUs, memory, NUMA nodes, PCI devices, disks and NICs are there?   |
+//! | [`profile`]  | how are CPUs, memory and devices divided, and is it so?                   |
 //! | [`quantity`] | how are byte sizes and durations written and read?                       |
 //! | [`paths`]    | where do the parts of a running node meet in the file system?            |
 
@@ -16,6 +17,7 @@ pub mod cmdline;
 pub mod config;
 pub mod identity;
 pub mod paths;
+pub mod profile;
 pub mod quantity;
 pub mod topology;
 

@@ -16,6 +16,10 @@ pub const FIRST_TOKEN: &str = "/run/axion/agent/first-token";
 pub const FINGERPRINT: &str = "/run/axion/agent/fingerprint";
 /// Effective machine config (JSON of `config::Effective`) that init resolved; readable by everyone, holds no secret.
 pub const EFFECTIVE_CONFIG: &str = "/run/axion/config.json";
+/// The boot profile of this boot (JSON of `profile::Resolved`); readable by everyone.
+pub const PROFILE: &str = "/run/axion/profile.json";
+/// Cgroup of all VMs, below the root of the cgroups.
+pub const VMS_CGROUP: &str = "vms.slice";
 /// One directory per VM: `config.json`, `api.sock`, `console.sock`.
 pub const VMS_RUN: &str = "/run/axion/vms";
 /// Persistent state: a ZFS dataset when a pool exists, else a tmpfs that init mounts.

@@ -104,6 +104,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// Makes a type that is text (`FromStr`, `Display`) the same text in TOML and JSON.
 macro_rules! as_text {
     ($t:ty, $form:expr) => {
         impl Serialize for $t {
@@ -136,6 +137,7 @@ macro_rules! as_text {
         impl utoipa::ToSchema for $t {}
     };
 }
+pub(crate) use as_text;
 as_text!(Span, SPAN_FORM);
 as_text!(ByteSize, SIZE_FORM);
 

@@ -14,9 +14,9 @@ use serde_path_to_error::{Path, Segment};
 use super::problem::Fault;
 use crate::vm::Precondition;
 
-/// Longest JSON body, bytes.
+/// Longest body that is read into memory, bytes.
 const LONGEST: usize = 64 << 10;
-/// How long a JSON body may take to arrive.
+/// How long such a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
 /// A JSON body; an empty one reads as `{}`.
@@ -30,6 +30,21 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         parse(if body.is_empty() { b"{}" } else { &body })
             .map(Self)
             .map_err(Fault)
+    }
+}
+
+/// A body of text.
+pub struct Text(pub String);
+
+impl<S: Sync> FromRequest<S> for Text {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Fault> {
+        let body = read(request).await?;
+        match String::from_utf8(body.into()) {
+            Ok(text) => Ok(Self(text)),
+            Err(_) => Err(Problem::new(Kind::Malformed, "the body is no UTF-8 text").into()),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod host;
 mod images;
 pub mod openapi;
 mod problem;
+mod profile;
 mod vms;
 
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/host/logs", get(host::logs))
         .route("/v1/host/power", post(host::power))
         .route("/v1/host/processes", get(host::processes))
+        .route("/v1/host/profile", get(profile::get))
+        .route("/v1/host/profile/plan", post(profile::plan))
         .route("/v1/host/units", get(host::units))
         .route("/v1/host/units/{name}/restart", post(host::restart_unit))
         .route("/v1/vms", get(vms::list))

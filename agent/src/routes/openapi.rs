@@ -18,6 +18,7 @@ const CHECKED_IN: &str = include_str!("../../../docs/openapi.json");
         super::healthz, document,
         super::host::get, super::host::boot, super::host::config, super::host::logs, super::host::power,
         super::host::processes, super::host::units, super::host::restart_unit,
+        super::profile::get, super::profile::plan,
         super::vms::list, super::vms::get, super::vms::put, super::vms::delete, super::vms::start,
         super::vms::stop, super::vms::reset, super::console::attach,
         super::images::list, super::images::put, super::images::delete,

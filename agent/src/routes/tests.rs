@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use axion_api::profile::NextBoot;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use futures_util::StreamExt;
@@ -246,6 +247,54 @@ async fn what_needs_no_init_works_without_it() {
     assert_eq!(
         agent.call("GET", "/v1/host/processes", "").await.status,
         StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn the_boot_profile_is_planned_attested_and_previewed() {
+    let agent = Agent::alone();
+    let profile: axion_api::profile::HostProfile = agent.call("GET", "/v1/host/profile", "").await.json();
+    assert_eq!(
+        profile.attestation.items.len(),
+        profile.plan.arguments.len() + profile.plan.actions.len()
+    );
+    let plan = async |document: &str| agent.call("POST", "/v1/host/profile/plan", document).await;
+    let document = "[profile]\npower.governor = \"auto\"\n[sysctl]\n\"vm.swappiness\" = \"1\"\n";
+    let preview: axion_api::profile::ProfilePreview = plan(document).await.json();
+    assert!(
+        preview
+            .plan
+            .actions
+            .iter()
+            .any(|planned| planned.key == "sysctl.vm.swappiness")
+    );
+    assert_eq!(
+        preview.next_boot,
+        NextBoot::InForce,
+        "balanced takes no kernel argument"
+    );
+
+    let problem = plan("[profile]\nmood = \"hpc\"\n").await.problem();
+    assert_eq!(problem.status, 422);
+    assert!(
+        problem
+            .detail
+            .starts_with("the document line 2: unknown field `profile.mood`"),
+        "{}",
+        problem.detail
+    );
+
+    let document =
+        "[profile]\ncpu.isolated = \"65000\"\nhugepages = [{ size = \"2MiB\", node = 999, count = 1 }]\n";
+    let problem = plan(document).await.problem();
+    let keys: Vec<&str> = problem
+        .refusals
+        .iter()
+        .map(|refusal| refusal.key.as_str())
+        .collect();
+    assert_eq!(
+        (problem.status, keys),
+        (422, vec!["profile.cpu.isolated", "profile.hugepages[0].node"])
     );
 }
 

@@ -32,6 +32,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
 
 use crate::host::{BootReport, Host, HostConfig, LogEntry, PowerAction, PowerRequest, Process, UnitStatus};
+use crate::profile::{CONFIG_MEDIA_TYPE, HostProfile, ProfilePreview};
 use crate::vm::{Image, StopRequest, Vm, VmSpec};
 
 pub use connection::Address;
@@ -183,6 +184,23 @@ impl Client {
     /// See [`Error`].
     pub async fn config(&self) -> Result<HostConfig, Error> {
         self.get("/v1/host/config").await
+    }
+
+    /// `GET /v1/host/profile`: the boot profile, and whether it is in force.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn profile(&self) -> Result<HostProfile, Error> {
+        self.get("/v1/host/profile").await
+    }
+
+    /// `POST /v1/host/profile/plan`: what a machine config document (TOML) would bring; nothing is changed.
+    ///
+    /// # Errors
+    /// See [`Error`]; a document with a mistake, and wishes that the machine cannot grant, are a 422 [`Error::Problem`].
+    pub async fn plan_profile(&self, document: &str) -> Result<ProfilePreview, Error> {
+        let call = Call::new(Method::POST, "/v1/host/profile/plan");
+        self.json(call.body(CONFIG_MEDIA_TYPE, document.to_owned())).await
     }
 
     /// `POST /v1/host/power`: restarts the node or powers it off.

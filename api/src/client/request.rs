@@ -58,12 +58,16 @@ impl Call {
     }
 
     /// The same with `value` as its JSON body.
-    pub fn json(mut self, value: &impl Serialize) -> Self {
+    pub fn json(self, value: &impl Serialize) -> Self {
         // The request types of this crate have no maps with keys that JSON lacks, so they always serialize.
-        let bytes = serde_json::to_vec(value).unwrap_or_default();
+        self.body("application/json", serde_json::to_vec(value).unwrap_or_default())
+    }
+
+    /// The same with a body of `media_type`.
+    pub fn body(mut self, media_type: &'static str, bytes: impl Into<Bytes>) -> Self {
         self.headers
-            .push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        self.body = Full::new(Bytes::from(bytes))
+            .push((header::CONTENT_TYPE, HeaderValue::from_static(media_type)));
+        self.body = Full::new(bytes.into())
             .map_err(|never| match never {})
             .boxed_unsync();
         self

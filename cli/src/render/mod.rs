@@ -7,6 +7,7 @@ pub mod event;
 pub mod host;
 pub mod image;
 pub mod log;
+pub mod profile;
 mod table;
 #[cfg(test)]
 mod tests;

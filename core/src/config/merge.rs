@@ -195,7 +195,20 @@ impl ChangeCost {
             // A module that is no longer wanted cannot safely be unloaded, a kernel setting that is no longer given
             // has no value to go back to.
             "version" | "modules" | "sysctl" => Self::Reboot,
+            "profile" => Self::of_profile(&place.to_string()),
             _ => Self::Live,
+        }
+    }
+
+    /// What is a kernel argument, or is set before its users start, takes a reboot.
+    fn of_profile(key: &str) -> Self {
+        match key {
+            "profile.cpu.irqs"
+            | "profile.power.governor"
+            | "profile.power.c_states"
+            | "profile.memory.transparent_hugepages"
+            | "profile.memory.arc_limit" => Self::Live,
+            _ => Self::Reboot,
         }
     }
 }

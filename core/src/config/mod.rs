@@ -11,6 +11,7 @@
 mod check;
 mod merge;
 mod place;
+mod profile;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,11 @@ mod validate;
 
 pub use check::check;
 pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, resolve};
+pub use profile::{
+    ArcLimit, CStates, CpuChoice, DeviceChoice, Governor, HugepageRule, IommuChoice, IrqPolicy, Mitigations,
+    NodeChoice, PStates, PageSize, Profile, ProfileCpu, ProfileIommu, ProfileMemory, ProfileMode,
+    ProfilePower, Smt, SriovRule, TransparentHugepages, VfioRule,
+};
 pub use schema::{
     Api, Boot, Console, FailureAction, Interface, InterfaceMatch, Logging, MachineConfig, Network, Time,
     Watchdog,

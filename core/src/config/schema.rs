@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Profile;
 use crate::quantity::Span;
 
 /// A whole machine config.
@@ -32,6 +33,8 @@ pub struct MachineConfig {
     pub boot: Boot,
     /// Hardware watchdog.
     pub watchdog: Watchdog,
+    /// How CPUs, memory and devices are divided between the host and the workloads.
+    pub profile: Profile,
     /// Kernel modules to load besides those that Axion itself needs.
     pub modules: Vec<String>,
     /// Kernel settings below /proc/sys, with dots: `"vm.max_map_count" = "262144"`.
@@ -161,6 +164,7 @@ impl Default for MachineConfig {
             console: Console::default(),
             boot: Boot::default(),
             watchdog: Watchdog::default(),
+            profile: Profile::default(),
             modules: Vec::new(),
             sysctl: BTreeMap::new(),
         }

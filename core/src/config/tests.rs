@@ -21,7 +21,7 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "\n[watch]\nenabled = true\n",
         "axion.toml line 2: unknown field `watch`, expected one of `version`, `hostname`, `network`, `time`, `logging`, \
-         `api`, `console`, `boot`, `watchdog`, `modules`, `sysctl`",
+         `api`, `console`, `boot`, `watchdog`, `profile`, `modules`, `sysctl`",
     ),
     // Wrong types
     (
@@ -168,6 +168,75 @@ const REFUSED: &[(&str, &str)] = &[
         "[sysctl]\n\"vm.swappiness\" = \"1\"\n\"../kernel.core\" = \"1\"\n",
         "axion.toml line 3: `sysctl.\"../kernel.core\"`: not a kernel setting; allowed are names below /proc/sys with \
          dots, as in `\"vm.max_map_count\"`",
+    ),
+    // Profile
+    (
+        "[profile]\nmode = \"fast\"\n",
+        "axion.toml line 2: `profile.mode`: unknown variant `fast`, expected one of `hpc`, `balanced`, `off`",
+    ),
+    (
+        "[profile.cpu]\nisolated = \"all\"\n",
+        "axion.toml line 2: `profile.cpu.isolated`: `all` is not `auto`, `none` or a CPU list, as in `2-15,18`",
+    ),
+    (
+        "[profile.cpu]\nisolated = 3\n",
+        "axion.toml line 2: `profile.cpu.isolated`: expected `auto`, `none` or a CPU list, as in `2-15,18`, found \
+         integer `3`",
+    ),
+    (
+        "[profile.cpu]\nhousekeeping = \"none\"\n",
+        "axion.toml line 2: `profile.cpu.housekeeping`: the host needs a CPU; allowed are `auto` and a CPU list, as in \
+         `0-1`",
+    ),
+    (
+        "[profile.cpu]\nhyperthreading = true\n",
+        "axion.toml line 2: unknown field `profile.cpu.hyperthreading`, expected one of `housekeeping`, `isolated`, \
+         `smt`, `nohz_full`, `rcu_nocbs`, `irqs`, `mitigations`",
+    ),
+    (
+        "[[profile.hugepages]]\nsize = \"4MiB\"\ncount = 1\n",
+        "axion.toml line 2: `profile.hugepages[0].size`: unknown variant `4MiB`, expected `2MiB` or `1GiB`",
+    ),
+    (
+        "[[profile.hugepages]]\nsize = \"2MiB\"\nnode = \"all\"\ncount = 1\n",
+        "axion.toml line 3: `profile.hugepages[0].node`: expected a NUMA node's number or `\"each\"`, found string \
+         \"all\"",
+    ),
+    (
+        "[profile]\nmode = \"hpc\"\n\n[[profile.hugepages]]\nsize = \"2MiB\"\ncount = 1\npercent = 50\n",
+        "axion.toml line 4: `profile.hugepages[0]`: give exactly one of `count`, `bytes`, `percent`",
+    ),
+    (
+        "[[profile.hugepages]]\nsize = \"1GiB\"\nbytes = \"1500MiB\"\n",
+        "axion.toml line 3: `profile.hugepages[0].bytes`: `1500MiB` is not allowed; allowed are multiples of the page \
+         size, 1GiB",
+    ),
+    (
+        "[[profile.hugepages]]\nsize = \"1GiB\"\npercent = 101\n",
+        "axion.toml line 3: `profile.hugepages[0].percent`: 101 is not allowed; allowed are 1 to 100",
+    ),
+    (
+        "[profile.memory]\narc_limit = \"95%\"\n",
+        "axion.toml line 2: `profile.memory.arc_limit`: `95%` is not `auto`, a size as in `8GiB`, or a share of the \
+         memory from `1%` to `90%`",
+    ),
+    (
+        "[profile]\nvfio = [{ device = \"gpu\" }]\n",
+        "axion.toml line 2: `profile.vfio[0].device`: `gpu` is not a PCI address, as in `0000:41:00.0`, vendor and \
+         device, as in `10de:2204`, or a class, as in `class:0302`",
+    ),
+    (
+        "[[profile.sriov]]\nvfs = 4\nmatch.name = \"eth0\"\nmac = \"01:00:00:00:00:01\"\n",
+        "axion.toml line 4: `profile.sriov[0].mac`: `01:00:00:00:00:01` is not a MAC address of an interface, as in \
+         `02:00:00:00:10:00`",
+    ),
+    (
+        "[[profile.sriov]]\nvfs = 0\nmatch.name = \"eth0\"\nvlan = 4095\n",
+        "axion.toml line 2: `profile.sriov[0].vfs`: 0 is not allowed; an interface without an entry has none",
+    ),
+    (
+        "[[profile.sriov]]\nvfs = 2\nmatch = {}\n",
+        "axion.toml line 3: `profile.sriov[0].match`: names no interface; give at least one of `name`, `mac`, `pci`",
     ),
 ];
 

@@ -1,12 +1,15 @@
 //! What types cannot say: ranges, names, forms.
 
+mod profile;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::place::Place;
-use super::{Interface, MachineConfig};
+use super::{Interface, InterfaceMatch, MachineConfig};
 use crate::identity::{Facts, substitute};
 use crate::quantity::Span;
+use crate::topology::is_pci_address;
 
 /// A value that is not allowed.
 pub(super) struct Violation {
@@ -81,6 +84,7 @@ pub(super) fn violations(config: &MachineConfig) -> Vec<Violation> {
         10..=600,
         "10s to 10min",
     );
+    profile::rules(&mut found, &config.profile);
     found.each("modules", &config.modules, |name| module(name));
     for (key, value) in &config.sysctl {
         let place = Place::of("sysctl").key(key);
@@ -130,8 +134,39 @@ impl Findings {
 }
 
 fn interface_entry(found: &mut Findings, place: &Place, interface: &Interface) {
-    let matched = &interface.r#match;
-    let by = place.key("match");
+    interface_match(found, &place.key("match"), &interface.r#match);
+    for (index, text) in interface.addresses.iter().enumerate() {
+        if parse_address(text).is_none() {
+            let form = "an address with a prefix length, as in `10.0.0.2/24` or `2001:db8::2/64`";
+            found.refuse(
+                place.key("addresses").index(index),
+                format!("`{text}` is not {form}"),
+            );
+        }
+    }
+    for family in [IpAddr::is_ipv4, IpAddr::is_ipv6] {
+        let second = interface
+            .gateways
+            .iter()
+            .enumerate()
+            .filter(|(_, gateway)| family(gateway))
+            .nth(1);
+        if let Some((index, gateway)) = second {
+            let message = format!(
+                "`{gateway}` is a second gateway of its family; allowed is one of IPv4 and one of IPv6"
+            );
+            found.refuse(place.key("gateways").index(index), message);
+        }
+    }
+    if let Some(mtu) = interface.mtu.filter(|mtu| !(576..=65_535).contains(mtu)) {
+        found.refuse(
+            place.key("mtu"),
+            format!("{mtu} is not allowed; allowed are 576 to 65535 bytes"),
+        );
+    }
+}
+
+fn interface_match(found: &mut Findings, by: &Place, matched: &InterfaceMatch) {
     if (&matched.name, &matched.mac, &matched.pci) == (&None, &None, &None) {
         found.refuse(
             by.clone(),
@@ -162,35 +197,6 @@ fn interface_entry(found: &mut Findings, place: &Place, interface: &Interface) {
         if let Some(text) = value.as_deref().filter(|text| !is_one(text)) {
             found.refuse(by.key(key), format!("`{text}` is not {form}"));
         }
-    }
-    for (index, text) in interface.addresses.iter().enumerate() {
-        if parse_address(text).is_none() {
-            let form = "an address with a prefix length, as in `10.0.0.2/24` or `2001:db8::2/64`";
-            found.refuse(
-                place.key("addresses").index(index),
-                format!("`{text}` is not {form}"),
-            );
-        }
-    }
-    for family in [IpAddr::is_ipv4, IpAddr::is_ipv6] {
-        let second = interface
-            .gateways
-            .iter()
-            .enumerate()
-            .filter(|(_, gateway)| family(gateway))
-            .nth(1);
-        if let Some((index, gateway)) = second {
-            let message = format!(
-                "`{gateway}` is a second gateway of its family; allowed is one of IPv4 and one of IPv6"
-            );
-            found.refuse(place.key("gateways").index(index), message);
-        }
-    }
-    if let Some(mtu) = interface.mtu.filter(|mtu| !(576..=65_535).contains(mtu)) {
-        found.refuse(
-            place.key("mtu"),
-            format!("{mtu} is not allowed; allowed are 576 to 65535 bytes"),
-        );
     }
 }
 
@@ -353,19 +359,11 @@ fn is_interface_name(name: &str) -> bool {
     (1..=15).contains(&name.len()) && name.chars().all(allowed) && name != "." && name != ".."
 }
 
+/// Whether `text` is hex digits, so many.
 fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn is_mac(text: &str) -> bool {
     text.split(':').count() == 6 && text.split(':').all(|byte| is_hex(byte, 2))
-}
-
-fn is_pci_address(text: &str) -> bool {
-    let parts: Vec<&str> = text.split([':', '.']).collect();
-    let [domain, bus, device, function] = parts.as_slice() else {
-        return false;
-    };
-    let separators: String = text.chars().filter(|c| matches!(c, ':' | '.')).collect();
-    separators == "::." && is_hex(domain, 4) && is_hex(bus, 2) && is_hex(device, 2) && is_hex(function, 1)
 }

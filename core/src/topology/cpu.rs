@@ -19,6 +19,34 @@ pub struct CpuModel {
     pub name: String,
     /// `vmx` or `svm` where the CPU can run guests.
     pub virtualization: Option<String>,
+    /// Whether it has pages of 1 GiB (`pdpe1gb`).
+    #[serde(default)]
+    pub gigabyte_pages: bool,
+    /// Simultaneous multithreading.
+    #[serde(default)]
+    pub smt: SmtState,
+    /// Driver that sets frequencies (`intel_pstate`, `acpi-cpufreq`); `None` where none does, as in most VMs.
+    #[serde(default)]
+    pub frequency_driver: Option<String>,
+    /// Governors that it can be set to.
+    #[serde(default)]
+    pub governors: Vec<String>,
+}
+
+/// Simultaneous multithreading (`/sys/devices/system/cpu/smt/control`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum SmtState {
+    /// Every thread may be online.
+    On,
+    /// One thread of each core; it can be switched on.
+    Off,
+    /// One thread of each core, until the next boot.
+    ForcedOff,
+    /// The processor has none, or the firmware switched it off.
+    #[default]
+    Unsupported,
 }
 
 /// One logical CPU.
@@ -47,6 +75,8 @@ impl CpuModel {
     /// Reads `/proc/cpuinfo` below `root`: the first CPU stands for all.
     pub(super) fn read(root: &Path) -> Self {
         let text = read::text(root.join("proc/cpuinfo")).unwrap_or_default();
+        let cpus = root.join("sys/devices/system/cpu");
+        let frequency = cpus.join("cpu0/cpufreq");
         let field = |name: &str| {
             let of_name = |line: &str| {
                 let (key, value) = line.split_once(':')?;
@@ -62,6 +92,19 @@ impl CpuModel {
             vendor: field("vendor_id"),
             name: field("model name"),
             virtualization: can_run_guests.map(str::to_owned),
+            gigabyte_pages: flags.split_whitespace().any(|flag| flag == "pdpe1gb"),
+            smt: match read::text(cpus.join("smt/control")).as_deref() {
+                Some("on") => SmtState::On,
+                Some("off") => SmtState::Off,
+                Some("forceoff") => SmtState::ForcedOff,
+                _ => SmtState::Unsupported,
+            },
+            frequency_driver: read::text(frequency.join("scaling_driver")),
+            governors: read::text(frequency.join("scaling_available_governors"))
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
         }
     }
 }
@@ -131,6 +174,56 @@ impl CpuSet {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The lowest number.
+    pub fn first(&self) -> Option<u32> {
+        self.0.first().copied()
+    }
+
+    /// The CPUs of either.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self(self.0.union(&other.0).copied().collect())
+    }
+
+    /// The CPUs of both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self(self.0.intersection(&other.0).copied().collect())
+    }
+
+    /// The CPUs that `other` lacks.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        Self(self.0.difference(&other.0).copied().collect())
+    }
+
+    /// Whether `other` has them all.
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.0.is_subset(&other.0)
+    }
+
+    /// The kernel's other way to write a set: hex digits in groups of 32 CPUs, the highest first (`ff,00000003`).
+    pub fn mask(&self) -> String {
+        let groups = self.0.last().map_or(0, |last| last / 32);
+        let bits = |group: u32| {
+            let range = self.0.range(group * 32..(group + 1) * 32);
+            range.fold(0u32, |bits, cpu| bits | 1 << (cpu % 32))
+        };
+        let rest = (0..groups).rev().map(|group| format!(",{:08x}", bits(group)));
+        format!("{:x}{}", bits(groups), rest.collect::<String>())
+    }
+
+    /// Reads a mask as [`CpuSet::mask`] writes it; `None` for anything else.
+    pub fn from_mask(text: &str) -> Option<Self> {
+        let mut cpus = BTreeSet::new();
+        for (group, digits) in (0u32..).zip(text.trim().rsplit(',')) {
+            let bits = u32::from_str_radix(digits, 16).ok()?;
+            let base = group.checked_mul(32)?;
+            cpus.extend((0..32).filter(|bit| bits & (1 << bit) != 0).map(|bit| base + bit));
+        }
+        Some(Self(cpus))
     }
 }
 

@@ -9,6 +9,41 @@ use super::read;
 /// Address of a PCI function, `domain:bus:device.function` as in `0000:01:00.0`.
 pub type PciAddress = String;
 
+/// Whether `text` is the address of a PCI function.
+pub fn is_pci_address(text: &str) -> bool {
+    let parts: Vec<&str> = text.split([':', '.']).collect();
+    let [domain, bus, device, function] = parts.as_slice() else {
+        return false;
+    };
+    let separators: String = text.chars().filter(|c| matches!(c, ':' | '.')).collect();
+    let is_hex = |part: &str, digits| part.len() == digits && part.bytes().all(|b| b.is_ascii_hexdigit());
+    separators == "::." && is_hex(domain, 4) && is_hex(bus, 2) && is_hex(device, 2) && is_hex(function, 1)
+}
+
+/// What translates devices' addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum IommuKind {
+    /// VT-d (ACPI table DMAR).
+    Intel,
+    /// AMD-Vi (ACPI table IVRS).
+    Amd,
+    /// virtio-iommu (ACPI table VIOT).
+    Virtio,
+}
+
+impl IommuKind {
+    pub(super) fn read(root: &Path) -> Option<Self> {
+        let tables = root.join("sys/firmware/acpi/tables");
+        let kinds = [("DMAR", Self::Intel), ("IVRS", Self::Amd), ("VIOT", Self::Virtio)];
+        kinds
+            .into_iter()
+            .find(|(table, _)| tables.join(table).exists())
+            .map(|(_, kind)| kind)
+    }
+}
+
 /// One PCI function.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

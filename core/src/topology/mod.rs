@@ -6,14 +6,14 @@
 mod cpu;
 mod devices;
 mod memory;
-mod read;
+pub(crate) mod read;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use cpu::{Cpu, CpuModel, CpuSet};
-pub use devices::{Disk, DiskKind, Nic, PciAddress, PciDevice, Sriov};
+pub use cpu::{Cpu, CpuModel, CpuSet, CpuSetError, SmtState};
+pub use devices::{Disk, DiskKind, IommuKind, Nic, PciAddress, PciDevice, Sriov, is_pci_address};
 pub use memory::{Hugepages, NumaNode};
 
 /// Everything known about the machine's hardware.
@@ -26,6 +26,9 @@ pub struct Topology {
     pub cpus: Vec<Cpu>,
     /// NUMA nodes, by number.
     pub nodes: Vec<NumaNode>,
+    /// What translates devices' addresses, as the firmware's tables say, switched on or not.
+    #[serde(default)]
+    pub iommu: Option<IommuKind>,
     /// PCI functions, by address.
     pub pci: Vec<PciDevice>,
     /// Whole disks, by name.
@@ -44,6 +47,7 @@ impl Topology {
             cpus: Cpu::read_all(root, &nodes),
             disks: Disk::read_all(root, &pci),
             nics: Nic::read_all(root, &pci),
+            iommu: IommuKind::read(root),
             nodes,
             pci,
         }

@@ -6,10 +6,14 @@ use super::*;
 use crate::fixture;
 
 const TWO_SOCKETS: &str = r"
-    proc/cpuinfo = processor : 0\nvendor_id : AuthenticAMD\nmodel name : AMD EPYC 9654\nflags : fpu svm\n\nvendor_id : X
+    proc/cpuinfo = processor : 0\nvendor_id : AuthenticAMD\nmodel name : AMD EPYC 9654\nflags : fpu svm pdpe1gb\n\nvendor_id : X
     sys/devices/system/cpu/online = 0-2
     sys/devices/system/cpu/isolated = 2-3
     sys/devices/system/cpu/cpufreq/x = 1
+    sys/devices/system/cpu/smt/control = on
+    sys/devices/system/cpu/cpu0/cpufreq/scaling_driver = acpi-cpufreq
+    sys/devices/system/cpu/cpu0/cpufreq/scaling_available_governors = performance schedutil
+    sys/firmware/acpi/tables/IVRS = x
     sys/devices/system/cpu/cpu0/topology/physical_package_id = 0
     sys/devices/system/cpu/cpu0/topology/core_id = 0
     sys/devices/system/cpu/cpu0/topology/thread_siblings_list = 0-1
@@ -84,6 +88,14 @@ fn a_machine_with_two_sockets() {
     assert_eq!(machine.cpu_model.vendor, "AuthenticAMD");
     assert_eq!(machine.cpu_model.name, "AMD EPYC 9654");
     assert_eq!(machine.cpu_model.virtualization.as_deref(), Some("svm"));
+    assert!(machine.cpu_model.gigabyte_pages);
+    assert_eq!(machine.cpu_model.smt, SmtState::On);
+    assert_eq!(
+        machine.cpu_model.frequency_driver.as_deref(),
+        Some("acpi-cpufreq")
+    );
+    assert_eq!(machine.cpu_model.governors, ["performance", "schedutil"]);
+    assert_eq!(machine.iommu, Some(IommuKind::Amd));
 
     let table: Vec<String> = machine
         .cpus
@@ -209,6 +221,10 @@ fn an_empty_root_is_an_inventory_with_holes() {
     let machine = Topology::read(root.path());
     assert!(machine.cpus.is_empty() && machine.pci.is_empty() && machine.nics.is_empty());
     assert_eq!(machine.nodes.len(), 1);
+    assert_eq!(
+        (machine.cpu_model.smt, machine.iommu),
+        (SmtState::Unsupported, None)
+    );
 }
 
 #[test]
@@ -229,10 +245,25 @@ fn what_is_no_cpu_list_says_so() {
     assert!("\n".parse::<CpuSet>().unwrap().is_empty());
 }
 
+#[test]
+fn masks_are_written_as_the_kernel_does() {
+    for (list, mask) in [
+        ("", "0"),
+        ("0,2", "5"),
+        ("0-35", "f,ffffffff"),
+        ("64", "1,00000000,00000000"),
+    ] {
+        assert_eq!(list.parse::<CpuSet>().unwrap().mask(), mask);
+    }
+    assert_eq!(CpuSet::from_mask("0000000f\n").unwrap().to_string(), "0-3");
+    assert_eq!(CpuSet::from_mask("x"), None);
+}
+
 proptest! {
     #[test]
     fn cpu_lists_round_trip(cpus in prop::collection::btree_set(0u32..4096, 0..40)) {
         let set: CpuSet = cpus.into_iter().collect();
-        prop_assert_eq!(set.to_string().parse(), Ok(set));
+        prop_assert_eq!(set.to_string().parse(), Ok(set.clone()));
+        prop_assert_eq!(CpuSet::from_mask(&set.mask()), Some(set));
     }
 }

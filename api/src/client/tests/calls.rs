@@ -5,6 +5,7 @@ use super::*;
 use crate::client::{ImageFile, Precondition};
 use crate::event::What;
 use crate::host::PowerAction;
+use crate::profile::NextBoot;
 use crate::vm::{VmSpec, VmState};
 
 const VM: &str = r#"{"name":"web","revision":7,"spec":{},"desired":"running",
@@ -47,6 +48,27 @@ async fn preconditions_are_headers() {
             VmSpec::default()
         );
     }
+}
+
+const PREVIEW: &str = r#"{"plan":{"mode":"hpc","housekeeping":"0","isolated":"1-3","arguments":[],"actions":[],"notes":[]},
+        "command_line":"quiet","overridden":[],"next_boot":"kexec","attestation":{"state":"ok","items":[]}}"#;
+
+#[tokio::test]
+async fn a_config_is_sent_as_it_is() {
+    let node = Local::new(|_| json(PREVIEW));
+    let document = "[profile]\nmode = \"hpc\"\n";
+    let preview = node.client.plan_profile(document).await.unwrap();
+    assert_eq!(
+        (preview.next_boot, preview.plan.isolated.len()),
+        (NextBoot::Kexec, 3)
+    );
+    let request = node.request();
+    assert_eq!(
+        (request.method().as_str(), request.uri().path()),
+        ("POST", "/v1/host/profile/plan")
+    );
+    assert_eq!(request.headers()["content-type"], "application/toml");
+    assert_eq!(request.body(), document);
 }
 
 #[tokio::test]

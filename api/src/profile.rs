@@ -1,0 +1,73 @@
+//! The boot profile of a node: what is planned, what is so, what another declaration would bring.
+
+use axion_core::cmdline::CommandLine;
+use axion_core::profile::{Attestation, KexecDecision, Plan, Refusal, Standing, compose, needs_kexec};
+use serde::{Deserialize, Serialize};
+
+/// Media type of a machine config document, the body of a preview's request.
+pub const CONFIG_MEDIA_TYPE: &str = "application/toml";
+
+/// The boot profile (`GET /v1/host/profile`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostProfile {
+    /// How the plan came to be the one that is meant.
+    pub standing: Standing,
+    /// What is planned.
+    pub plan: Plan,
+    /// Why the declaration was refused, where it was.
+    pub refusals: Vec<Refusal>,
+    /// Whether the node is so.
+    pub attestation: Attestation,
+}
+
+/// What a machine config would bring on a node (`POST /v1/host/profile/plan`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ProfilePreview {
+    /// What would be planned.
+    pub plan: Plan,
+    /// The kernel command line that it takes.
+    pub command_line: String,
+    /// Arguments of the plan that the node's command line gives otherwise, by hand; the hand wins.
+    pub overridden: Vec<String>,
+    /// What the next boot does about it.
+    pub next_boot: NextBoot,
+    /// The node as it is now against the plan: what is not `ok` would change.
+    pub attestation: Attestation,
+}
+
+/// What a boot does about the kernel arguments of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum NextBoot {
+    /// Nothing: the command line has them.
+    InForce,
+    /// The kernel starts a second time with them, unless the loader is told before.
+    Kexec,
+    /// It goes on without them: the command line would be longer than the kernel keeps.
+    TooLong,
+    /// It leaves `[profile]` out: `axion.profile=off` is on the command line.
+    SwitchedOff,
+}
+
+impl ProfilePreview {
+    /// The preview of `plan` for a node with the command line `current`.
+    pub fn new(plan: Plan, attestation: Attestation, current: &CommandLine) -> Self {
+        let composed = compose(current, &plan);
+        Self {
+            next_boot: match needs_kexec(current, &plan) {
+                KexecDecision::NotNeeded => NextBoot::InForce,
+                // The loop guard is for this boot alone.
+                KexecDecision::Kexec { .. } | KexecDecision::AlreadyTried => NextBoot::Kexec,
+                KexecDecision::TooLong { .. } => NextBoot::TooLong,
+                KexecDecision::SwitchedOff => NextBoot::SwitchedOff,
+            },
+            command_line: composed.line.to_string(),
+            overridden: composed.overridden,
+            attestation,
+            plan,
+        }
+    }
+}

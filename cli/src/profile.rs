@@ -1,0 +1,109 @@
+//! `axctl profile`: the boot profile.
+
+use std::path::{Path, PathBuf};
+
+use axion_api::client;
+use axion_api::profile::{HostProfile, ProfilePreview};
+use axion_core::cmdline::CommandLine;
+use axion_core::config::check;
+use axion_core::profile::{self, Declaration, ItemState, Refusal, Refusals, attest};
+use axion_core::topology::Topology;
+use clap::Subcommand;
+
+use crate::error::Error;
+use crate::node::NodeArgs;
+use crate::output::Output;
+use crate::{config, render};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// What is planned for the node's CPUs, memory and devices, and whether it is so
+    #[command(after_help = "Examples:\n  axctl profile show\n  axctl profile show --check")]
+    Show {
+        /// Fail unless everything is as planned
+        #[arg(long)]
+        check: bool,
+    },
+    /// What a machine config would bring; nothing is changed
+    #[command(
+        after_help = "Examples:\n  axctl profile plan --file axion.toml\n  axctl profile plan --file axion.toml --offline"
+    )]
+    Plan {
+        /// TOML document; `-` for standard input
+        #[arg(long, short)]
+        file: PathBuf,
+        /// On the machine that this runs on, without a node
+        #[arg(long)]
+        offline: bool,
+    },
+}
+
+pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(), Error> {
+    match command {
+        Command::Show { check } => {
+            let profile = node.client()?.profile().await?;
+            output.show(&profile, |style| render::profile::show(&profile, style))?;
+            if check { verdict(&profile) } else { Ok(()) }
+        }
+        Command::Plan { file, offline } => {
+            let (name, text) = config::read(&file)?;
+            let planned = if offline {
+                plan_here(&name, &text)?
+            } else {
+                plan_there(node, &text).await?
+            };
+            match planned {
+                Ok(preview) => output.show(&preview, |style| render::profile::preview(&preview, style)),
+                Err(refusals) => {
+                    output.show(&refusals, |style| render::profile::refusals(&refusals, style))?;
+                    Err(Error::Refused(refusals.len()))
+                }
+            }
+        }
+    }
+}
+
+/// A preview, or what cannot be granted.
+type Planned = Result<ProfilePreview, Vec<Refusal>>;
+
+/// Plans for the machine that this runs on. What it boots from is not known here.
+fn plan_here(name: &str, document: &str) -> Result<Planned, Error> {
+    let config = check(document, name)?;
+    let root = Path::new("/");
+    Ok(
+        match profile::plan(&Topology::read(root), &Declaration::new(&config)) {
+            Ok(plan) => {
+                let current = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+                let attestation = attest(root, &plan);
+                Ok(ProfilePreview::new(
+                    plan,
+                    attestation,
+                    &CommandLine::parse(&current),
+                ))
+            }
+            Err(Refusals(refusals)) => Err(refusals),
+        },
+    )
+}
+
+async fn plan_there(node: &NodeArgs, document: &str) -> Result<Planned, Error> {
+    match node.client()?.plan_profile(document).await {
+        Ok(preview) => Ok(Ok(preview)),
+        Err(client::Error::Problem(problem)) if !problem.refusals.is_empty() => {
+            Ok(Err(problem.refusals.into_vec()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether everything is in force that was declared.
+fn verdict(profile: &HostProfile) -> Result<(), Error> {
+    if !profile.refusals.is_empty() {
+        return Err(Error::Refused(profile.refusals.len()));
+    }
+    let items = profile.attestation.items.iter();
+    match items.filter(|item| item.state != ItemState::Ok).count() {
+        0 => Ok(()),
+        count => Err(Error::NotInForce(count)),
+    }
+}

@@ -1,0 +1,94 @@
+//! Interrupts, bound drivers, virtual functions.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::{Finding, Probe};
+use crate::topology::{CpuSet, read};
+
+/// Interrupts that are neither where they belong nor can be moved are named at most so many times.
+const NAMED: usize = 8;
+
+/// Where interrupts go. One whose file is read-only is managed by the kernel, a vector for each CPU, or wired to one CPU
+/// (timers): it is counted and no drift.
+pub(super) fn interrupts(probe: &Probe<'_>, wanted: &CpuSet) -> Finding {
+    let directories = read::numbered(probe.path("/proc/irq"), "");
+    let default = probe.text("/proc/irq/default_smp_affinity");
+    let Some(default) = default.as_deref().and_then(CpuSet::from_mask) else {
+        return Finding::impossible("not in this kernel", "the kernel does not show its interrupts");
+    };
+    let (mut there, mut fixed, mut astray) = (0usize, Vec::new(), Vec::new());
+    for (irq, directory) in directories {
+        let file = directory.join("smp_affinity_list");
+        // What is effective counts: the kernel may aim at one CPU of a larger set.
+        let aimed = read::value::<CpuSet>(directory.join("effective_affinity_list"));
+        let allowed = read::value::<CpuSet>(&file);
+        let Some(cpus) = aimed.filter(|cpus| !cpus.is_empty()).or(allowed) else {
+            continue;
+        };
+        if cpus.is_subset(wanted) {
+            there += 1;
+        } else if std::fs::metadata(&file).is_ok_and(|file| file.permissions().mode() & 0o222 == 0) {
+            fixed.push(irq);
+        } else {
+            astray.push(irq);
+        }
+    }
+    let mut text = format!("{there} there");
+    if !fixed.is_empty() {
+        text.push_str(&format!("; managed or immovable elsewhere: {}", named(&fixed)));
+    }
+    if !astray.is_empty() {
+        text.push_str(&format!("; astray: {}", named(&astray)));
+        return Finding::drifted(
+            text,
+            format!("write /proc/irq/N/smp_affinity_list of {}", named(&astray)),
+        );
+    }
+    if !default.is_subset(wanted) {
+        text.push_str(&format!("; new ones on {default}"));
+        return Finding::drifted(text, "write /proc/irq/default_smp_affinity");
+    }
+    Finding::ok(text)
+}
+
+fn named(irqs: &[u32]) -> String {
+    let list: CpuSet = irqs.iter().copied().take(NAMED).collect();
+    match irqs.len().saturating_sub(NAMED) {
+        0 => list.to_string(),
+        more => format!("{list} and {more} more"),
+    }
+}
+
+pub(super) fn virtual_functions(probe: &Probe<'_>, address: &str, wanted: u32) -> Finding {
+    let file = format!("/sys/bus/pci/devices/{address}/sriov_numvfs");
+    match probe.text(&file).and_then(|text| text.parse::<u32>().ok()) {
+        None if probe.exists(&format!("/sys/bus/pci/devices/{address}")) => Finding::impossible(
+            "no SR-IOV",
+            "its driver, or the firmware's setup, has SR-IOV switched off",
+        ),
+        None => Finding::impossible("no such device", "the device is gone; look at its slot"),
+        Some(0) => Finding::drifted("none", format!("write {wanted} to {file}")),
+        Some(vfs) if vfs == wanted => Finding::ok(format!("{vfs} VFs")),
+        Some(vfs) => Finding::drifted(format!("{vfs} VFs"), format!("write 0, then {wanted} to {file}")),
+    }
+}
+
+pub(super) fn vfio(probe: &Probe<'_>, address: &str) -> Finding {
+    let device = format!("/sys/bus/pci/devices/{address}");
+    if !probe.exists(&device) {
+        return Finding::impossible("no such device", "the device is gone; look at its slot");
+    }
+    let driver = read::link_name(probe.path(&format!("{device}/driver")));
+    let group = read::link_name(probe.path(&format!("{device}/iommu_group")));
+    match (driver, group) {
+        (Some(driver), Some(group)) if driver == "vfio-pci" => {
+            Finding::ok(format!("{driver}, group {group}"))
+        }
+        (_, None) => Finding::needs_reboot(
+            "in no IOMMU group",
+            "reboot with the IOMMU on (`profile.iommu.mode`)",
+        ),
+        (Some(driver), Some(_)) => Finding::drifted(driver, "bind it to vfio-pci"),
+        (None, Some(_)) => Finding::drifted("no driver", "bind it to vfio-pci"),
+    }
+}

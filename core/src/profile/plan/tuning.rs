@@ -1,0 +1,157 @@
+//! Settings that need no division: kernel settings, frequencies, idle states, parameters of KVM.
+
+use super::Draft;
+use super::cpu::Division;
+use crate::config::{CStates, Governor, PStates, ProfileMode};
+use crate::profile::{Action, Argument, IdleLimit};
+
+/// C1 of every processor is left within this time, deeper states are not.
+const SHALLOW_US: u32 = 10;
+
+/// Kernel settings of `hpc`: name, value, why.
+const HPC_SETTINGS: [(&str, &str, &str); 2] = [
+    (
+        "vm.stat_interval",
+        "120",
+        "counters are folded every two minutes, not every second on every CPU",
+    ),
+    (
+        "vm.compaction_proactiveness",
+        "0",
+        "memory is not compacted in the background; hugepages are reserved already",
+    ),
+];
+
+/// What moves or merges pages behind a guest's back, and kernel settings.
+pub(super) fn kernel(draft: &mut Draft<'_>) {
+    draft.action(
+        Action::NumaBalancingOff,
+        "it unmaps guests' memory to sample it; placement is decided, not guessed",
+    );
+    draft.action(Action::KsmOff, "merged pages couple tenants by their timing");
+    if draft.mode() == ProfileMode::Hpc {
+        let given = &draft.declaration.sysctl;
+        for (name, value, why) in HPC_SETTINGS {
+            if !given.contains_key(name) {
+                let (name, value) = (name.to_owned(), value.to_owned());
+                draft.action(Action::Sysctl { name, value }, why);
+            }
+        }
+    }
+    declared_settings(draft);
+}
+
+/// `[sysctl]` of the config.
+pub(super) fn declared_settings(draft: &mut Draft<'_>) {
+    for (name, value) in &draft.declaration.sysctl {
+        let (name, value) = (name.clone(), value.clone());
+        draft.action(Action::Sysctl { name, value }, "the config's `[sysctl]`");
+    }
+}
+
+/// Frequencies and idle states.
+pub(super) fn power(draft: &mut Draft<'_>, division: &Division) {
+    governor(draft, division);
+    let limit = match (draft.profile().power.c_states, draft.mode()) {
+        (CStates::Shallow, _) | (CStates::Auto, ProfileMode::Hpc) => {
+            Some(IdleLimit::Microseconds(SHALLOW_US))
+        }
+        (CStates::Poll, _) => Some(IdleLimit::Zero),
+        (CStates::All | CStates::Auto, _) => None,
+    };
+    if let Some(limit) = limit
+        && !division.isolated.is_empty()
+    {
+        let why = match limit {
+            IdleLimit::Microseconds(_) => "a halted vCPU is back within microseconds",
+            IdleLimit::Zero => "a halted vCPU is back at once, at the price of its power",
+        };
+        let cpus = division.isolated.clone();
+        draft.action(Action::IdleLatency { limit, cpus }, why);
+    }
+    let mode = draft.profile().power.p_states;
+    if mode == PStates::Auto {
+        return;
+    }
+    let driver = match draft.topology.cpu_model.vendor.as_str() {
+        "GenuineIntel" => "intel_pstate",
+        "AuthenticAMD" => "amd_pstate",
+        other => {
+            let reason = format!("there is no P-state driver for a CPU of `{other}`");
+            draft.refuse("profile.power.p_states", reason, Some("\"auto\"".to_owned()));
+            return;
+        }
+    };
+    draft.argument(
+        Argument::PStates {
+            driver: driver.to_owned(),
+            mode,
+        },
+        "as `profile.power.p_states` says",
+    );
+}
+
+fn governor(draft: &mut Draft<'_>, division: &Division) {
+    let (name, given) = match (draft.profile().power.governor, draft.mode()) {
+        (Governor::Auto, ProfileMode::Hpc) => ("performance", false),
+        (Governor::Auto, ProfileMode::Balanced | ProfileMode::Off) => return,
+        (Governor::Performance, _) => ("performance", true),
+        (Governor::Powersave, _) => ("powersave", true),
+        (Governor::Schedutil, _) => ("schedutil", true),
+    };
+    let model = &draft.topology.cpu_model;
+    if model.governors.iter().any(|governor| governor == name) {
+        let governor = name.to_owned();
+        let cpus = division.usable.clone();
+        draft.action(
+            Action::Governor { governor, cpus },
+            "no workload waits for a frequency to rise, or as the config says",
+        );
+    } else if given {
+        let possible: Vec<String> = model.governors.iter().map(|name| format!("\"{name}\"")).collect();
+        let reason = match &model.frequency_driver {
+            Some(driver) => format!("`{driver}` has no governor `{name}`"),
+            None => "no driver sets this machine's frequencies, as in most VMs".to_owned(),
+        };
+        let nearest = if possible.is_empty() {
+            "\"auto\"".to_owned()
+        } else {
+            possible.join(" or ")
+        };
+        draft.refuse("profile.power.governor", reason, Some(nearest));
+    } else {
+        draft.note("no driver sets this machine's frequencies: there is no governor to choose");
+    }
+}
+
+/// Parameters of KVM, and the modules that the config asks for.
+pub(super) fn modules(draft: &mut Draft<'_>, division: &Division) {
+    let parameter = match draft.topology.cpu_model.virtualization.as_deref() {
+        Some("vmx") => Some(("kvm_intel", "ple_gap")),
+        Some("svm") => Some(("kvm_amd", "pause_filter_count")),
+        _ => None,
+    };
+    if let Some((module, name)) = parameter
+        && draft.mode() == ProfileMode::Hpc
+        && !division.isolated.is_empty()
+    {
+        draft.action(
+            Action::ModuleParameter {
+                module: module.to_owned(),
+                name: name.to_owned(),
+                value: "0".to_owned(),
+                live: false,
+            },
+            "a spinning vCPU has its core to itself: leaving the guest would give way to nobody",
+        );
+    }
+    declared_modules(draft);
+}
+
+/// `modules` of the config.
+pub(super) fn declared_modules(draft: &mut Draft<'_>) {
+    for name in &draft.declaration.modules {
+        let name = name.clone();
+        draft.action(Action::LoadModule { name }, "the config's `modules`");
+    }
+}

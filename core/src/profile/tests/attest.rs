@@ -1,0 +1,335 @@
+//! A fake node that is as planned, and each thing on it that is not.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+use crate::fixture;
+
+const DOCUMENT: &str = "modules = [\"dm-mod\", \"loop\"]\n[profile]\nmode = \"hpc\"\niommu.mode = \"passthrough\"\n\
+    vfio = [{ device = \"0000:01:00.0\" }]\n\
+    hugepages = [{ size = \"1GiB\", count = 1 }, { size = \"2MiB\", node = 1, count = 64 }]\n\
+    [sysctl]\n\"net.ipv4.tcp_rmem\" = \"4096 131072 6291456\"\n";
+
+const NODE: &str = r"
+    proc/cmdline = quiet isolcpus=managed_irq,domain,1,3 nohz_full=1,3 rcu_nocbs=1,3 irqaffinity=0,2 intel_iommu=on iommu=pt hugepagesz=1G hugepages=0:1,1:1
+    proc/sys/net/ipv4/tcp_rmem = 4096   131072   6291456
+    proc/sys/vm/stat_interval = 120
+    proc/sys/vm/compaction_proactiveness = 0
+    proc/sys/kernel/osrelease = 6.12.1-axion
+    lib/modules/6.12.1-axion/modules.builtin = kernel/drivers/block/loop.ko\nkernel/drivers/md/dm-mod.ko
+    proc/irq/default_smp_affinity = 5
+    proc/irq/1/smp_affinity_list = 0,2
+    proc/irq/24/smp_affinity_list = 0-3
+    proc/irq/24/effective_affinity_list = 2
+    proc/irq/25/smp_affinity_list = 3
+    sys/devices/system/cpu/online = 0-3
+    sys/devices/system/cpu/isolated = 1,3
+    sys/devices/system/cpu/nohz_full = 1,3
+    sys/devices/system/cpu/cpu0/cpufreq/scaling_governor = performance
+    sys/devices/system/cpu/cpu1/cpufreq/scaling_governor = performance
+    sys/devices/system/cpu/cpu2/cpufreq/scaling_governor = performance
+    sys/devices/system/cpu/cpu3/cpufreq/scaling_governor = performance
+    sys/devices/system/cpu/cpu1/power/pm_qos_resume_latency_us = 10
+    sys/devices/system/cpu/cpu3/power/pm_qos_resume_latency_us = 10
+    sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages = 1
+    sys/devices/system/node/node0/hugepages/hugepages-1048576kB/free_hugepages = 1
+    sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages = 1
+    sys/devices/system/node/node1/hugepages/hugepages-1048576kB/free_hugepages = 0
+    sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages = 64
+    sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages = 64
+    sys/devices/virtual/workqueue/cpumask = 5
+    sys/kernel/mm/transparent_hugepage/enabled = always [madvise] never
+    sys/fs/cgroup/vms.slice/cpuset.cpus.partition = isolated
+    sys/fs/cgroup/vms.slice/cpuset.cpus.effective = 1,3
+    sys/class/iommu/dmar0
+    sys/kernel/iommu_groups/1/type = identity
+    sys/module/kvm_intel/parameters/ple_gap = 0
+    sys/bus/pci/devices/0000:01:00.0/driver -> ../../drivers/vfio-pci
+    sys/bus/pci/devices/0000:01:00.0/iommu_group -> ../../../../kernel/iommu_groups/7
+";
+
+/// Two nodes of one core pair each: the host has 0 and 2, workloads 1 and 3.
+fn plan_of_node() -> Plan {
+    let mut topology = machine(&[(2, 8), (2, 8)], 1);
+    for (cpu, node) in [(0, 0), (1, 0), (2, 1), (3, 1)] {
+        topology.cpus[cpu].node = node;
+    }
+    topology.iommu = Some(crate::topology::IommuKind::Intel);
+    topology.pci = vec![crate::topology::PciDevice {
+        address: "0000:01:00.0".to_owned(),
+        class: 0x03_0200,
+        ..Default::default()
+    }];
+    planned(&topology, DOCUMENT)
+}
+
+fn write(root: &Path, path: &str, text: &str) {
+    std::fs::write(root.join(path), text).unwrap();
+}
+
+#[test]
+fn a_node_as_planned() {
+    let root = fixture::root(NODE);
+    let fixed = root.path().join("proc/irq/25/smp_affinity_list");
+    std::fs::set_permissions(fixed, std::fs::Permissions::from_mode(0o444)).unwrap();
+    let attestation = attest(root.path(), &plan_of_node());
+    let table: Vec<String> = attestation
+        .items
+        .iter()
+        .map(|item| {
+            format!(
+                "{} | {} | {} | {}",
+                item.key,
+                item.desired,
+                item.effective,
+                item.state.word()
+            )
+        })
+        .collect();
+    assert_eq!(
+        table,
+        [
+            "cmdline.isolcpus | 1,3 | 1,3 | ok",
+            "cmdline.nohz_full | 1,3 | 1,3 | ok",
+            "cmdline.rcu_nocbs | 1,3 | 1,3 | ok",
+            "cmdline.irqaffinity | 0,2 | 0,2 | ok",
+            "cmdline.iommu | intel_iommu=on iommu=pt | 1 units, 1 groups (identity) | ok",
+            "cmdline.hugepages.1GiB | hugepagesz=1G hugepages=0:1,1:1 | hugepagesz=1G hugepages=0:1,1:1 | ok",
+            "memory.numa-balancing | off | off (not in this kernel) | ok",
+            "memory.ksm | off | off (not in this kernel) | ok",
+            "sysctl.vm.stat_interval | 120 | 120 | ok",
+            "sysctl.vm.compaction_proactiveness | 0 | 0 | ok",
+            "sysctl.net.ipv4.tcp_rmem | 4096 131072 6291456 | 4096 131072 6291456 | ok",
+            "hugepages.1GiB | 0:1,1:1 | 0:1,1:1 (1 free) | ok",
+            "hugepages.2MiB | 1:64 | 1:64 (64 free) | ok",
+            "memory.thp | madvise | madvise | ok",
+            "module.zfs.zfs_arc_max | 1GiB | given when the module is loaded | ok",
+            "cpu.irqs | on 0,2 | 2 there; managed or immovable elsewhere: 25 | ok",
+            "cpu.workqueues | on 0,2 | on 0,2 | ok",
+            "cpu.partition.vms.slice | isolated 1,3 | isolated 1,3 | ok",
+            "power.governor | performance on 0-3 | performance on 4 CPUs | ok",
+            "power.idle-latency | 10 us on 1,3 | 10 on 2 CPUs | ok",
+            "module.kvm_intel.ple_gap | 0 | 0 | ok",
+            "module.dm-mod | loaded | built in | ok",
+            "module.loop | loaded | built in | ok",
+            "vfio.0000:01:00.0 | vfio-pci | vfio-pci, group 7 | ok",
+        ]
+    );
+    assert_eq!(attestation.state, ItemState::Ok);
+}
+
+/// File, text, item, effective, state, fix.
+type Drift = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    ItemState,
+    &'static str,
+);
+
+const DRIFTS: &[Drift] = &[
+    (
+        "proc/cmdline",
+        "quiet",
+        "cmdline.isolcpus",
+        "not given",
+        ItemState::NeedsReboot,
+        "reboot: the kernel takes `isolcpus=managed_irq,domain,1,3` only at its start",
+    ),
+    (
+        "proc/cmdline",
+        "nohz_full=2",
+        "cmdline.nohz_full",
+        "nohz_full=2",
+        ItemState::NeedsReboot,
+        "take `nohz_full=2` off the loader's command line, then reboot",
+    ),
+    // The counts were reordered: the size binds to the count after it.
+    (
+        "proc/cmdline",
+        "hugepages=0:1,1:1 hugepagesz=1G",
+        "cmdline.hugepages.1GiB",
+        "not given",
+        ItemState::NeedsReboot,
+        "reboot: the kernel takes `hugepagesz=1G hugepages=0:1,1:1` only at its start",
+    ),
+    (
+        "sys/devices/system/cpu/isolated",
+        "",
+        "cmdline.isolcpus",
+        "none",
+        ItemState::Impossible,
+        "the kernel did not accept the argument; its log says why (`axctl host logs`)",
+    ),
+    (
+        "sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages",
+        "0",
+        "hugepages.1GiB",
+        "0:1,1:0 (1 free)",
+        ItemState::NeedsReboot,
+        "reboot: node 1 has too little memory in one piece for pages of 1GiB",
+    ),
+    (
+        "sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages",
+        "60",
+        "hugepages.2MiB",
+        "1:60 (64 free)",
+        ItemState::Drifted,
+        "free memory on node 1, then write nr_hugepages; or reboot",
+    ),
+    (
+        "proc/irq/24/effective_affinity_list",
+        "1",
+        "cpu.irqs",
+        "1 there; managed or immovable elsewhere: 25; astray: 24",
+        ItemState::Drifted,
+        "write /proc/irq/N/smp_affinity_list of 24",
+    ),
+    (
+        "proc/irq/default_smp_affinity",
+        "f",
+        "cpu.irqs",
+        "2 there; managed or immovable elsewhere: 25; new ones on 0-3",
+        ItemState::Drifted,
+        "write /proc/irq/default_smp_affinity",
+    ),
+    (
+        "sys/devices/virtual/workqueue/cpumask",
+        "f",
+        "cpu.workqueues",
+        "on 0-3",
+        ItemState::Drifted,
+        "write /sys/devices/virtual/workqueue/cpumask",
+    ),
+    (
+        "sys/kernel/mm/transparent_hugepage/enabled",
+        "[always] madvise never",
+        "memory.thp",
+        "always",
+        ItemState::Drifted,
+        "write /sys/kernel/mm/transparent_hugepage/enabled",
+    ),
+    (
+        "proc/sys/kernel/numa_balancing",
+        "1",
+        "memory.numa-balancing",
+        "on (1)",
+        ItemState::Drifted,
+        "write 0 to /proc/sys/kernel/numa_balancing",
+    ),
+    (
+        "sys/fs/cgroup/vms.slice/cpuset.cpus.partition",
+        "isolated invalid (Cpu list in cpuset.cpus not exclusive)",
+        "cpu.partition.vms.slice",
+        "isolated invalid (Cpu list in cpuset.cpus not exclusive) 1,3",
+        ItemState::Drifted,
+        "write /sys/fs/cgroup/vms.slice/cpuset.cpus.partition",
+    ),
+    (
+        "sys/devices/system/cpu/cpu3/cpufreq/scaling_governor",
+        "powersave",
+        "power.governor",
+        "powersave on 3",
+        ItemState::Drifted,
+        "write cpufreq/scaling_governor of CPU 3",
+    ),
+    (
+        "sys/module/kvm_intel/parameters/ple_gap",
+        "128",
+        "module.kvm_intel.ple_gap",
+        "128",
+        ItemState::NeedsReboot,
+        "reboot: kvm_intel takes ple_gap only when it is loaded",
+    ),
+    (
+        "proc/sys/vm/stat_interval",
+        "1",
+        "sysctl.vm.stat_interval",
+        "1",
+        ItemState::Drifted,
+        "write /proc/sys/vm/stat_interval",
+    ),
+];
+
+#[test]
+fn each_drift_is_named_with_what_mends_it() {
+    let plan = plan_of_node();
+    for (path, text, key, effective, state, fix) in DRIFTS {
+        let root = fixture::root(NODE);
+        let fixed = root.path().join("proc/irq/25/smp_affinity_list");
+        std::fs::set_permissions(fixed, std::fs::Permissions::from_mode(0o444)).unwrap();
+        write(root.path(), path, text);
+        let attestation = attest(root.path(), &plan);
+        let item = attestation.items.iter().find(|item| item.key == *key).unwrap();
+        assert_eq!(
+            (item.effective.as_str(), item.state, item.fix.as_deref()),
+            (*effective, *state, Some(*fix)),
+            "{path}"
+        );
+        assert!(attestation.state >= *state);
+    }
+}
+
+#[test]
+fn devices_that_are_not_as_planned() {
+    let plan = plan_of_node();
+    let vfio = |root: &Path| attest(root, &plan).items.pop().unwrap();
+    let root = fixture::root(NODE);
+    let device = root.path().join("sys/bus/pci/devices/0000:01:00.0");
+    std::fs::remove_file(device.join("driver")).unwrap();
+    assert_eq!(
+        (vfio(root.path()).effective.as_str(), vfio(root.path()).state),
+        ("no driver", ItemState::Drifted)
+    );
+    std::fs::remove_file(device.join("iommu_group")).unwrap();
+    assert_eq!(vfio(root.path()).state, ItemState::NeedsReboot);
+    std::fs::remove_dir(device).unwrap();
+    assert_eq!(vfio(root.path()).state, ItemState::Impossible);
+}
+
+#[test]
+fn virtual_functions_are_counted() {
+    let plan = Plan {
+        actions: vec![PlannedAction::new(
+            Action::VirtualFunctions {
+                address: "0000:04:00.0".to_owned(),
+                interface: "eth0".to_owned(),
+                vfs: 4,
+                macs: Vec::new(),
+                vlan: None,
+                trust: false,
+            },
+            "",
+        )],
+        ..Plan::default()
+    };
+    let root = fixture::root("sys/bus/pci/devices/0000:04:00.0/sriov_numvfs = 4");
+    let file = "sys/bus/pci/devices/0000:04:00.0/sriov_numvfs";
+    for (text, state) in [
+        ("4", ItemState::Ok),
+        ("0", ItemState::Drifted),
+        ("2", ItemState::Drifted),
+    ] {
+        write(root.path(), file, text);
+        assert_eq!(attest(root.path(), &plan).state, state, "{text}");
+    }
+    std::fs::remove_file(root.path().join(file)).unwrap();
+    assert_eq!(attest(root.path(), &plan).state, ItemState::Impossible);
+}
+
+#[test]
+fn a_machine_that_shows_nothing_is_attested_all_the_same() {
+    let root = fixture::root("");
+    let attestation = attest(root.path(), &plan_of_node());
+    assert_eq!(attestation.items.len(), 24);
+    assert!(
+        attestation
+            .items
+            .iter()
+            .all(|item| item.state == ItemState::Ok || item.fix.is_some())
+    );
+    assert_eq!(attestation.state, ItemState::Impossible);
+    assert_eq!(attest(root.path(), &Plan::default()).state, ItemState::Ok);
+}

@@ -1,0 +1,222 @@
+//! Devices: what may be given away.
+
+use super::*;
+use crate::topology::{Disk, IommuKind, Nic, PciDevice, Sriov};
+
+fn function(address: &str, ids: (u16, u16), class: u32, group: Option<u32>) -> PciDevice {
+    PciDevice {
+        address: address.to_owned(),
+        vendor: ids.0,
+        device: ids.1,
+        class,
+        iommu_group: group,
+        ..PciDevice::default()
+    }
+}
+
+fn nic(name: &str, mac: &str, pci: &str) -> Nic {
+    Nic {
+        name: name.to_owned(),
+        mac: mac.to_owned(),
+        pci: Some(pci.to_owned()),
+        ..Nic::default()
+    }
+}
+
+/// A bridge, two GPUs (one of which has an audio function in its group), an NVMe disk, two NICs with SR-IOV.
+fn with_devices() -> Topology {
+    let mut topology = machine(&[(8, 32)], 1);
+    topology.iommu = Some(IommuKind::Intel);
+    let split = |address| PciDevice {
+        sriov: Some(Sriov { total: 8, enabled: 0 }),
+        ..function(address, (0x8086, 0x10c9), 0x02_0000, None)
+    };
+    topology.pci = vec![
+        function("0000:00:01.0", (0x8086, 0x2030), 0x06_0400, Some(1)),
+        function("0000:01:00.0", (0x10de, 0x2204), 0x03_0200, Some(1)),
+        function("0000:02:00.0", (0x10de, 0x2204), 0x03_0000, Some(2)),
+        function("0000:02:00.1", (0x10de, 0x1aef), 0x04_0300, Some(2)),
+        function("0000:03:00.0", (0x144d, 0xa80a), 0x01_0802, None),
+        split("0000:04:00.0"),
+        split("0000:04:00.1"),
+    ];
+    topology.disks = vec![Disk {
+        name: "nvme0n1".to_owned(),
+        pci: Some("0000:03:00.0".to_owned()),
+        ..Disk::default()
+    }];
+    topology.nics = vec![
+        nic("eth0", "02:00:00:00:00:01", "0000:04:00.0"),
+        nic("eth1", "02:00:00:00:00:02", "0000:04:00.1"),
+    ];
+    topology
+}
+
+fn vfio(device: &str) -> String {
+    format!("profile.vfio = [{{ device = \"{device}\" }}]")
+}
+
+#[test]
+fn devices_are_found_by_address_kind_and_class() {
+    let topology = with_devices();
+    let both = "profile.vfio = [{ device = \"10de:2204\" }, { device = \"0000:02:00.1\" }]";
+    for (toml, expected) in [
+        (vfio("0000:01:00.0").as_str(), vec!["vfio.0000:01:00.0 vfio-pci"]),
+        (vfio("class:0302").as_str(), vec!["vfio.0000:01:00.0 vfio-pci"]),
+        (
+            both,
+            vec![
+                "vfio.0000:01:00.0 vfio-pci",
+                "vfio.0000:02:00.0 vfio-pci",
+                "vfio.0000:02:00.1 vfio-pci",
+            ],
+        ),
+    ] {
+        let plan = planned(&topology, toml);
+        assert_eq!(actions(&plan, "vfio"), expected);
+        assert_eq!(arguments(&plan), "intel_iommu=on iommu=pt");
+    }
+    assert_eq!(
+        arguments(&planned(&topology, "profile.iommu.mode = \"on\"")),
+        "intel_iommu=on iommu=nopt"
+    );
+    assert_eq!(
+        arguments(&planned(&topology, "profile.iommu.mode = \"off\"")),
+        "intel_iommu=off"
+    );
+    assert_eq!(arguments(&planned(&topology, "")), "");
+}
+
+#[test]
+fn what_the_host_needs_is_kept() {
+    let topology = with_devices();
+    let refused_with = |toml: &str| {
+        let mut declaration = declaration(toml);
+        declaration.boot_devices = vec!["/dev/nvme0n1p2".to_owned()];
+        let Refusals(refusals) = plan(&topology, &declaration).unwrap_err();
+        refusals.iter().map(Refusal::to_string).collect::<Vec<_>>()
+    };
+    let forced = "force = true, to give it away all the same";
+    assert_eq!(
+        refused_with(&vfio("class:01")),
+        [format!(
+            "`profile.vfio[0]`: 0000:03:00.0 is the controller of nvme0n1, which the node boots from; possible: {forced}"
+        )]
+    );
+    let interface = "[[network.interfaces]]\nmatch.mac = \"02:00:00:00:00:02\"\n";
+    assert_eq!(
+        refused_with(&format!("{}\n{interface}", vfio("0000:04:00.1"))),
+        [format!(
+            "`profile.vfio[0]`: 0000:04:00.1 is eth1, which `network.interfaces` configures; possible: {forced}"
+        )]
+    );
+    assert_eq!(
+        refused_with(&vfio("class:02")),
+        [
+            "`profile.vfio`: gives away every network interface (eth0, eth1), and the node with them; possible: force = \
+          true, to give them away all the same"
+        ]
+    );
+    planned(
+        &topology,
+        "profile.vfio = [{ device = \"class:02\", force = true }]",
+    );
+    planned(&topology, &vfio("0000:04:00.1"));
+    // Nothing says that the node boots from the disk.
+    planned(&topology, &vfio("class:01"));
+}
+
+#[test]
+fn what_is_not_there_or_does_not_go_alone() {
+    let topology = with_devices();
+    for (toml, expected) in [
+        (
+            vfio("10de:ffff"),
+            "`profile.vfio[0].device`: there is no device `10de:ffff`; possible: \"0000:01:00.0\" (10de:2204) or \
+          \"0000:02:00.0\" (10de:2204) or \"0000:02:00.1\" (10de:1aef)",
+        ),
+        (
+            vfio("0000:09:00.0"),
+            "`profile.vfio[0].device`: there is no device `0000:09:00.0`",
+        ),
+        (
+            vfio("0000:00:01.0"),
+            "`profile.vfio[0]`: 0000:00:01.0 is a bridge, which cannot be given to a VM",
+        ),
+        (
+            vfio("0000:02:00.0"),
+            "`profile.vfio`: 0000:02:00.0 shares IOMMU group 2 with 0000:02:00.1, which are not given away with it; \
+          possible: these too: { device = \"0000:02:00.1\" }",
+        ),
+        (
+            format!("{}\nprofile.iommu.mode = \"off\"", vfio("0000:01:00.0")),
+            "`profile.iommu.mode`: devices of `profile.vfio` cannot be given to VMs without it; possible: \
+          \"passthrough\"",
+        ),
+    ] {
+        assert_eq!(refused(&topology, &toml), [expected]);
+    }
+    let mut without = topology.clone();
+    without.iommu = None;
+    assert!(refused(&without, &vfio("0000:01:00.0"))[0].contains("the firmware shows no IOMMU"));
+}
+
+#[test]
+fn network_functions_are_split() {
+    let topology = with_devices();
+    let toml = "[[profile.sriov]]\nmatch.name = \"eth1\"\nvfs = 2\nmac = \"02:00:00:00:00:ff\"\nvlan = 7\ntrust = true";
+    let plan = planned(&topology, toml);
+    assert_eq!(
+        actions(&plan, "sriov"),
+        ["sriov.eth1 2 VFs from 02:00:00:00:00:ff vlan 7 trusted"]
+    );
+    let Some(Action::VirtualFunctions { macs, address, .. }) = plan
+        .actions
+        .iter()
+        .map(|planned| planned.action.clone())
+        .find(|a| a.key().starts_with("sriov"))
+    else {
+        panic!("no virtual functions");
+    };
+    assert_eq!(
+        (macs, address.as_str()),
+        (
+            vec!["02:00:00:00:00:ff".to_owned(), "02:00:00:00:01:00".to_owned()],
+            "0000:04:00.1"
+        )
+    );
+    assert_eq!(arguments(&plan), "intel_iommu=on iommu=pt");
+
+    let mut plain = topology.clone();
+    plain.pci[5].sriov = None;
+    let rule = |by: &str, vfs| format!("[[profile.sriov]]\nmatch.{by}\nvfs = {vfs}\n");
+    for (machine, toml, expected) in [
+        (
+            &topology,
+            rule("name = \"eth1\"", 9),
+            "`profile.sriov[0].vfs`: eth1 can have 8 virtual functions, not 9; possible: 8",
+        ),
+        (
+            &topology,
+            rule("name = \"eth7\"", 1),
+            "`profile.sriov[0].match`: no interface on PCI fits; possible: eth0 or eth1",
+        ),
+        (
+            &plain,
+            rule("name = \"eth0\"", 1),
+            "`profile.sriov[0]`: eth0 cannot be split (it has no SR-IOV); possible: eth1",
+        ),
+        (
+            &topology,
+            rule("name = \"eth1\"", 1) + &rule("pci = \"0000:04:00.1\"", 2),
+            "`profile.sriov[1]`: eth1 is split by `profile.sriov[0]` already",
+        ),
+        (
+            &topology,
+            vfio("0000:04:00.1") + "\n" + &rule("name = \"eth1\"", 1),
+            "`profile.sriov[0]`: eth1 is given away whole by `profile.vfio`",
+        ),
+    ] {
+        assert_eq!(refused(machine, &toml), [expected]);
+    }
+}

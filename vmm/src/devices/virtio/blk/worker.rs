@@ -119,9 +119,10 @@ impl QueueWorker {
                 }
                 Order::Pause => {
                     self.drain();
-                    orders.rest();
-                    for slot in std::mem::take(&mut self.waiting) {
-                        self.submit(slot);
+                    if orders.rest() == Order::Run {
+                        for slot in std::mem::take(&mut self.waiting) {
+                            self.submit(slot);
+                        }
                     }
                 }
                 Order::Stop => {

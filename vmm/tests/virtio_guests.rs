@@ -17,7 +17,7 @@ use support::{Vmm, have_kvm, kernel, wait_for};
 
 fn disk(path: &std::path::Path) -> DiskConfig {
     DiskConfig {
-        path: path.to_str().unwrap().to_owned(),
+        path: path.display().to_string(),
         read_only: false,
         serial: None,
         direct: DirectIo::Auto,

@@ -3,6 +3,7 @@
 // The helpers are no test functions, but are there to fail.
 #[allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
     dead_code

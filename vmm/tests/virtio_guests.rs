@@ -4,6 +4,7 @@
 // The helpers are no test functions, but are there to fail.
 #[allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
     dead_code
@@ -16,7 +17,7 @@ use support::{Vmm, have_kvm, kernel, wait_for};
 
 fn disk(path: &std::path::Path) -> DiskConfig {
     DiskConfig {
-        path: path.to_str().unwrap().to_owned(),
+        path: path.display().to_string(),
         read_only: false,
         serial: None,
         direct: DirectIo::Auto,

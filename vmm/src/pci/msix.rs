@@ -181,13 +181,6 @@ impl Msix {
         entry.gate != Gate::Disabled
     }
 
-    /// Whether MSI-X is enabled.
-    pub fn is_enabled(&self) -> bool {
-        self.vectors
-            .first()
-            .is_some_and(|v| v.entry().gate != Gate::Disabled)
-    }
-
     /// The guest reads the table.
     pub fn read_table(&self, offset: usize, data: &mut [u8]) {
         for (byte, at) in data.iter_mut().zip(offset..) {

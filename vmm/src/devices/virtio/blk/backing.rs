@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use axion_api::vmm::{DirectIo, DiskConfig, DiskStatus};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::stat::{major, minor};
 
@@ -123,6 +124,8 @@ impl Disk {
         if !kind.is_file() && !kind.is_block_device() {
             return Err(DiskError::Kind { disk, path });
         }
+        // io_uring takes the flag for a wish to fail rather than to wait.
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).map_err(|errno| failed(errno.into()))?;
         match lock(&file, config.read_only) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DiskError::InUse { disk, path }),

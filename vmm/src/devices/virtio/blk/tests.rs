@@ -390,6 +390,8 @@ fn a_full_host_keeps_the_write() {
     bench.offer(0, 4, 8, 0, &[(DATA, 20, true)]);
     bench.rig.function.resume();
     wait_for_full(&bench, 2);
+    let other = bench.rig.wait(&mut bench.queues[0]);
+    assert_eq!(other, (4, 21), "what needs no room is served");
     assert_eq!(bench.queues[0].used(), None, "neither lost nor failed");
     assert_eq!(
         (

@@ -111,17 +111,18 @@ impl QueueWorker {
         loop {
             match orders.current() {
                 Order::Run => {
-                    self.take();
+                    let more = self.take();
                     self.queue.publish();
-                    if !self.settle() {
+                    if !more && !self.settle() {
                         return;
                     }
                 }
                 Order::Pause => {
                     self.drain();
-                    orders.rest();
-                    for slot in std::mem::take(&mut self.waiting) {
-                        self.submit(slot);
+                    if orders.rest() == Order::Run {
+                        for slot in std::mem::take(&mut self.waiting) {
+                            self.submit(slot);
+                        }
                     }
                 }
                 Order::Stop => {
@@ -132,26 +133,29 @@ impl QueueWorker {
         }
     }
 
-    /// Takes what the driver offers.
-    fn take(&mut self) {
+    /// Takes what the driver offers, a ring's length at most: one that offers without end is not served without end
+    /// before orders are looked at. Says whether there is more, in which case the driver was not asked to tell.
+    fn take(&mut self) -> bool {
         if self.broken || !self.waiting.is_empty() {
-            return;
+            return false;
         }
-        if let Err(error) = self.take_all() {
+        self.take_round().unwrap_or_else(|error| {
             self.fail(&error);
-        }
+            false
+        })
     }
 
-    fn take_all(&mut self) -> Result<(), RingError> {
-        loop {
-            self.queue.ring.silence();
-            while self.queue.ring.pop(&mut self.chain)? {
-                self.begin()?;
+    fn take_round(&mut self) -> Result<bool, RingError> {
+        self.queue.ring.silence();
+        for _ in 0..self.queue.ring.size() {
+            while !self.queue.ring.pop(&mut self.chain)? {
+                if !self.queue.ring.listen()? {
+                    return Ok(false);
+                }
             }
-            if !self.queue.ring.listen()? {
-                return Ok(());
-            }
+            self.begin()?;
         }
+        Ok(true)
     }
 
     /// Begins the request in `self.chain`.

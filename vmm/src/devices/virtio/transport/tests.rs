@@ -219,6 +219,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Whatever registers are written: no panic, and a device that works has been begun once per reset.
     #[test]
     fn any_access_is_survived(steps in proptest::collection::vec(step(), 0..300)) {

@@ -1,15 +1,18 @@
 use std::fs;
 
-use axion_api::vm::HugepageSize;
-use axion_api::vmm::MemoryConfig;
+use axion_api::vmm::{CpuTopology, MemoryConfig};
+use axion_core::topology::CpuSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::arch::topology::Topology;
 use crate::memory::Ram;
+use crate::numa::Numa;
 
 struct Bench {
     dir: tempfile::TempDir,
     layout: Layout,
+    numa: Numa,
     ram: Ram,
 }
 
@@ -17,17 +20,16 @@ impl Bench {
     fn new() -> Self {
         let size = 64 << 20;
         let layout = Layout::new(size, 40).unwrap();
-        let ram = Ram::map(
-            &layout,
-            &MemoryConfig {
-                size,
-                hugepages: HugepageSize::None,
-            },
-        )
-        .unwrap();
+        let config = MemoryConfig {
+            size,
+            ..Default::default()
+        };
+        let numa = Numa::new(&config, 1, &layout);
+        let ram = Ram::map(&numa, &config, &CpuSet::default()).unwrap();
         Self {
             dir: tempfile::tempdir().unwrap(),
             layout,
+            numa,
             ram,
         }
     }
@@ -44,7 +46,13 @@ impl Bench {
             initrd: initrd.map(|bytes| self.file("initrd", bytes)),
             cmdline: "console=ttyS0".to_owned(),
         };
-        let acpi = Tables::new(1, &self.layout).unwrap();
+        let one = Topology::new(CpuTopology {
+            sockets: 1,
+            cores: 1,
+            threads: 1,
+            l3_cores: None,
+        });
+        let acpi = Tables::new(&one, &self.numa, &self.layout).unwrap();
         BootFiles::open(&config)?.load(self.ram.guest(), &self.layout, &acpi)
     }
 

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use axion_api::vmm::in_force::{DisabledExit, VcpuThread};
+
 use super::MachineError;
 use crate::acpi::Tables;
 use crate::arch::layout;
@@ -17,7 +19,8 @@ use crate::devices::serial::{Console, Uart};
 use crate::kvm::Vm;
 use crate::memory::Ram;
 use crate::pci::ConfigSpace;
-use crate::vcpu::{Gate, Shared, Stop, Vcpu};
+use crate::sandbox::Sandbox;
+use crate::vcpu::{Exits, Gate, Setup, Shared, Stop, Vcpu};
 
 /// Why a life wants to end.
 #[derive(Debug)]
@@ -37,11 +40,12 @@ pub struct Life {
     vcpus: Vec<Vcpu>,
     shared: Arc<Shared>,
     power: Arc<Power>,
-    _vm: Vm,
+    threads: Vec<VcpuThread>,
+    vm: Vm,
 }
 
 impl Life {
-    /// Makes the machine of `plan` in clean `ram`.
+    /// Makes the machine of `plan` in clean `ram`; its vCPUs count their `exits`, in order.
     ///
     /// # Errors
     /// [`MachineError`].
@@ -50,10 +54,11 @@ impl Life {
         ram: &Ram,
         console: &Arc<Console>,
         wishes: &WishSink,
+        (sandbox, exits): (&Sandbox, &[Arc<Exits>]),
     ) -> Result<Self, MachineError> {
-        let acpi = Tables::new(plan.cpus, &plan.layout)?;
+        let acpi = Tables::new(&plan.topology, &plan.numa, &plan.layout)?;
         let entry = plan.boot.load(ram.guest(), &plan.layout, &acpi)?;
-        let vm = plan.host.create_vm(ram.guest())?;
+        let vm = plan.host.create_vm(ram.guest(), plan.dedicated)?;
         let ioapic = IoApic::new(Box::new(vm.msi()));
         let sink = || {
             let wishes = wishes.clone();
@@ -87,15 +92,43 @@ impl Life {
             vcpus: Vec::new(),
             shared,
             power,
-            _vm: vm.clone(),
+            threads: Vec::new(),
+            vm,
         };
-        for id in 0..plan.cpus {
-            let fd = plan.host.create_vcpu(&vm, id, plan.cpus, entry)?;
-            let vcpu = Vcpu::spawn(id, fd, life.shared.clone())
+        for (id, exits) in (0..).zip(exits) {
+            let fd = plan.host.create_vcpu(&life.vm, id, &plan.topology, entry)?;
+            let setup = Setup {
+                id,
+                placement: plan.placement.clone(),
+                sandbox: sandbox.clone(),
+                exits: exits.clone(),
+            };
+            let vcpu = Vcpu::spawn(setup, fd, life.shared.clone())
                 .map_err(|source| MachineError::Thread { id, source })?;
             life.vcpus.push(vcpu);
         }
+        for (id, vcpu) in (0..).zip(&life.vcpus) {
+            let placed = vcpu.placed()?;
+            life.threads.push(VcpuThread {
+                thread: placed.thread,
+                apic_id: plan.topology.apic_id(id),
+                node: plan.numa.node_of(id),
+                wanted: plan.placement.of_vcpu(id),
+                cpus: placed.cpus,
+                fifo_priority: placed.fifo_priority,
+            });
+        }
         Ok(life)
+    }
+
+    /// The threads of the vCPUs.
+    pub fn threads(&self) -> &[VcpuThread] {
+        &self.threads
+    }
+
+    /// What does not leave the guest.
+    pub fn exits_disabled(&self) -> &[DisabledExit] {
+        self.vm.exits_disabled()
     }
 
     /// Lets the vCPUs run.

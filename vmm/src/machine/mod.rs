@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use axion_api::vmm::{MachineState, VmmStatus};
+use axion_api::vmm::in_force::{NodeMemory, VmmMetrics};
+use axion_api::vmm::{InForce, MachineState, VmmStatus};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::acpi;
@@ -27,10 +28,11 @@ use crate::config::Plan;
 use crate::devices::bus::Overlap;
 use crate::devices::power::PowerRequest;
 use crate::devices::serial::Console;
-use crate::kvm::KvmError;
+use crate::kvm::{self, KvmError};
 use crate::log;
 use crate::memory::{MemoryError, Ram};
-use crate::vcpu::{Stop, VcpuError};
+use crate::sandbox::{Role, Sandbox, SandboxError};
+use crate::vcpu::{Exits, SetupError, Stop, VcpuError};
 use life::{Life, Wish, WishSink};
 use lifecycle::{Action, Refusal, Request};
 
@@ -60,6 +62,12 @@ pub enum MachineError {
         /// Cause.
         source: io::Error,
     },
+    /// The thread of a vCPU is not what it should be.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The sandbox of the machine thread.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// A vCPU failed.
     #[error("vCPU {id} failed")]
     Vcpu {
@@ -128,6 +136,8 @@ impl fmt::Display for Cause {
 /// Status that others read.
 struct Board {
     status: Mutex<VmmStatus>,
+    /// Of each vCPU.
+    exits: Vec<Arc<Exits>>,
     ended: EventFd,
 }
 
@@ -156,11 +166,11 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Starts the machine of `plan` in its thread. `started` is when the process began.
+    /// Starts the machine of `plan` in its thread, which restricts itself by `sandbox`. `started` is when the process began.
     ///
     /// # Errors
     /// Where the kernel has no thread or no event descriptor left.
-    pub fn spawn(plan: Plan, console: Arc<Console>, started: Instant) -> io::Result<Self> {
+    pub fn spawn(plan: Plan, console: Arc<Console>, sandbox: Sandbox, started: Instant) -> io::Result<Self> {
         let status = VmmStatus {
             name: plan.name.clone(),
             version: crate::VERSION.to_owned(),
@@ -168,16 +178,20 @@ impl Handle {
             resets: 0,
             start_us: None,
             exit: None,
+            in_force: None,
         };
+        let exits = (0..plan.topology.cpus()).map(|_| Arc::default()).collect();
         let ended = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let board = Arc::new(Board {
             status: Mutex::new(status),
+            exits,
             ended,
         });
         let (events, receiver) = mpsc::channel();
         let machine = Machine {
             plan,
             console,
+            sandbox,
             started,
             board: board.clone(),
             events: events.clone(),
@@ -197,6 +211,12 @@ impl Handle {
     /// What the machine is doing.
     pub fn status(&self) -> VmmStatus {
         self.board.status().clone()
+    }
+
+    /// What its vCPUs have counted.
+    pub fn metrics(&self) -> VmmMetrics {
+        let vcpus = self.board.exits.iter().map(|exits| exits.read()).collect();
+        VmmMetrics { vcpus }
     }
 
     /// Becomes readable when the machine has ended.
@@ -249,6 +269,7 @@ impl Handle {
 struct Machine {
     plan: Plan,
     console: Arc<Console>,
+    sandbox: Sandbox,
     started: Instant,
     board: Arc<Board>,
     events: Sender<Event>,
@@ -267,10 +288,15 @@ impl Machine {
     }
 
     fn lives(&mut self) -> Result<Exit, MachineError> {
-        let ram = Ram::map(&self.plan.layout, &self.plan.memory)?;
-        ram.populate()?;
+        let ram = Ram::map(
+            &self.plan.numa,
+            &self.plan.memory,
+            &self.plan.placement.for_setup(),
+        )?;
+        let backing = ram.populate()?;
+        self.sandbox.restrict(Role::Machine)?;
         for number in 0.. {
-            match self.live(&ram, number)? {
+            match self.live(&ram, &backing, number)? {
                 End::Exit(exit) => return Ok(exit),
                 End::Reset(cause) => {
                     log::line(cause);
@@ -285,16 +311,19 @@ impl Machine {
     }
 
     /// One life, from its making to its end. Its vCPUs have ended on return.
-    fn live(&mut self, ram: &Ram, number: u64) -> Result<End, MachineError> {
+    fn live(&mut self, ram: &Ram, backing: &[NodeMemory], number: u64) -> Result<End, MachineError> {
         let events = Mutex::new(self.events.clone());
         let wishes: WishSink = Arc::new(move |wish| {
             let events = events.lock().unwrap_or_else(PoisonError::into_inner);
             // Nobody listens only when the machine has ended.
             let _ = events.send(Event::Wish(number, wish));
         });
-        let life = Life::new(&mut self.plan, ram, &self.console, &wishes)?;
+        let threads = (&self.sandbox, self.board.exits.as_slice());
+        let life = Life::new(&mut self.plan, ram, &self.console, &wishes, threads)?;
+        let in_force = self.in_force(&life, backing);
         {
             let mut status = self.board.status();
+            status.in_force = Some(in_force);
             status.state = MachineState::Running;
             let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
             status.start_us.get_or_insert(elapsed);
@@ -325,6 +354,20 @@ impl Machine {
                 }
                 Err(_) => return Ok(End::Exit(Exit::Stopped)),
             }
+        }
+    }
+
+    fn in_force(&self, life: &Life, backing: &[NodeMemory]) -> InForce {
+        InForce {
+            exits_wanted: if self.plan.dedicated {
+                kvm::exits::wanted()
+            } else {
+                Vec::new()
+            },
+            exits_disabled: life.exits_disabled().to_vec(),
+            vcpus: life.threads().to_vec(),
+            memory: backing.to_vec(),
+            sandbox: self.sandbox.state(),
         }
     }
 

@@ -13,7 +13,7 @@ use axion_api::vmm::in_force::{Coverage, DisabledExit, VcpuExits};
 use axion_api::vmm::{GuestNode, MachineState, SandboxMode};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Vmm, field, have_kvm, kernel, monitor, wait_for};
+use support::{Vmm, field, have_kvm, have_numa, kernel, monitor, wait_for};
 
 fn start(cpus: u32) -> Option<Vmm> {
     have_kvm().then(|| {
@@ -277,16 +277,6 @@ fn exits_are_counted_by_reason_through_resets() {
     let after = vmm.metrics();
     assert_eq!(after.vcpus[0].port_writes, 8);
     assert!(after.vcpus[0].interrupted > running.interrupted);
-}
-
-/// Whether this machine has two CPUs and a memory node.
-fn have_numa() -> bool {
-    let have = std::path::Path::new("/sys/devices/system/node/node0").exists()
-        && std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
-    if !have {
-        eprintln!("skipped: one CPU or no NUMA");
-    }
-    have
 }
 
 fn nodes(sizes: [u64; 2]) -> Vec<GuestNode> {

@@ -1,17 +1,20 @@
 //! The sandbox as a process that sins: this program starts itself, restricts a thread as the VMM does, and lets it do what it
 //! must not.
 #![allow(unsafe_code)]
+// The helpers are no test functions, but are there to fail.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::thread::Builder;
 use std::{env, fs, io};
 
 use axion_api::vmm::SandboxMode;
 use axion_api::vmm::in_force::Coverage;
-use axion_vmm::sandbox::{Needs, Role, Sandbox};
+use axion_vmm::sandbox::{Needs, Role, Sandbox, Spawner};
 use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::signal::{Signal, kill};
@@ -54,6 +57,7 @@ fn sinner() {
         "control" | "log" => sandbox.restrict(Role::Control).unwrap(),
         "machine" => sandbox.restrict(Role::Machine).unwrap(),
         "vcpu" => sandbox.restrict(Role::Vcpu).unwrap(),
+        "device" => sandbox.restrict(Role::Device).unwrap(),
         _ => {}
     }
     match deed.as_str() {
@@ -63,6 +67,8 @@ fn sinner() {
         "executable" => executable_memory(),
         "kill" => drop(kill(getpid(), Signal::SIGKILL)),
         "files" => files(&sandbox, &run_dir),
+        "disk" => disk(&sandbox, &run_dir, true),
+        "good disk" => disk(&sandbox, &run_dir, false),
         "thread" => std::thread::spawn(|| ()).join().unwrap(),
         _ => {}
     }
@@ -91,6 +97,21 @@ fn files(sandbox: &Sandbox, run_dir: &str) {
     fs::remove_file(&own).unwrap();
 }
 
+/// A vCPU thread has a device thread started, which opens a file or not.
+fn disk(sandbox: &Sandbox, run_dir: &str, opens: bool) {
+    sandbox.restrict(Role::Machine).unwrap();
+    let spawner = Spawner::start(sandbox).unwrap();
+    sandbox.restrict(Role::Vcpu).unwrap();
+    let own = Path::new(run_dir).join("own");
+    let body = move || {
+        if opens {
+            drop(fs::File::open(own));
+        }
+    };
+    let thread = spawner.spawn(Builder::new().name("disk0.0".to_owned()), body);
+    thread.unwrap().join().unwrap();
+}
+
 fn dies(role: &str, thread: &str, deed: &str, call: libc::c_long) {
     let output = run(role, deed);
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -99,17 +120,17 @@ fn dies(role: &str, thread: &str, deed: &str, call: libc::c_long) {
         Some(libc::SIGSYS),
         "{role} {deed}: {stderr}"
     );
-    let words = format!("sandbox: the {thread} thread made the forbidden system call {call}; killed\n");
+    let words = format!("sandbox: thread {thread} made the forbidden system call {call}; killed\n");
     assert!(stderr.ends_with(&words), "{role} {deed}: {stderr}");
 }
 
 #[test]
 fn a_forbidden_call_ends_the_process_and_is_named() {
-    for (role, thread) in [("control", "control"), ("machine", "machine"), ("vcpu", "vCPU")] {
-        dies(role, thread, "open", libc::SYS_openat);
-        dies(role, thread, "socket", libc::SYS_socket);
-        dies(role, thread, "executable", libc::SYS_mmap);
-        dies(role, thread, "kill", libc::SYS_kill);
+    for role in ["control", "machine", "vcpu", "device"] {
+        dies(role, "sinner", "open", libc::SYS_openat);
+        dies(role, "sinner", "socket", libc::SYS_socket);
+        dies(role, "sinner", "executable", libc::SYS_mmap);
+        dies(role, "sinner", "kill", libc::SYS_kill);
         assert_eq!(run(role, "exec").status.signal(), Some(libc::SIGSYS), "{role}");
     }
     // glibc blocks signals while it starts a thread: no last words.
@@ -118,12 +139,21 @@ fn a_forbidden_call_ends_the_process_and_is_named() {
 
 #[test]
 fn what_is_allowed_goes_on() {
-    for role in ["control", "machine", "vcpu"] {
+    for role in ["control", "machine", "vcpu", "device"] {
         let output = run(role, "nothing");
         assert!(output.status.success(), "{role}: {output:?}");
     }
-    let output = run("machine", "thread");
+    for role in ["machine", "device"] {
+        let output = run(role, "thread");
+        assert!(output.status.success(), "{role}: {output:?}");
+    }
+}
+
+#[test]
+fn device_threads_are_devices_wherever_they_are_asked_for() {
+    let output = run("none", "good disk");
     assert!(output.status.success(), "{output:?}");
+    dies("none", "disk0.0", "disk", libc::SYS_openat);
 }
 
 #[test]

@@ -48,8 +48,8 @@ pub struct Placement {
     /// The host CPU of each vCPU, in order, no two the same. Empty: vCPUs run where the process may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vcpus: Vec<u32>,
-    /// Real-time priority (`SCHED_FIFO`) of vCPU threads, 1 to 99; needs `vcpus`, and the process needs the right to it
-    /// (RLIMIT_RTPRIO or CAP_SYS_NICE).
+    /// Real-time priority (`SCHED_FIFO`) of vCPU threads, 1 to 99; needs `vcpus`, and the process needs an RLIMIT_RTPRIO of
+    /// at least that, or the right to raise it.
     #[serde(default)]
     pub fifo_priority: Option<u8>,
     /// Host CPUs of all other threads, as in `0-1`. Empty: they run where the process may.

@@ -67,13 +67,14 @@ pub fn for_vcpu(supported: &[kvm_cpuid_entry2], machine: Machine<'_>, id: u32) -
     let monitor = machine
         .monitor
         .filter(|_| machine.exits_disabled.contains(&DisabledExit::Mwait));
-    let made = |e: &&kvm_cpuid_entry2| {
-        !matches!(e.function, 0xb | 0x1f | 0x8000_0026 | TIMING_LEAF)
-            && !(e.function == 5 && monitor.is_some())
+    let kept = |e: &&kvm_cpuid_entry2| match e.function {
+        5 => monitor.is_none(),
+        0xb | 0x1f | 0x8000_0026 | TIMING_LEAF => false,
+        _ => true,
     };
     let mut entries: Vec<_> = supported
         .iter()
-        .filter(made)
+        .filter(kept)
         .map(|entry| adjusted(*entry, &machine, monitor.is_some(), id))
         .collect();
     for leaf in [0xb, 0x1f] {

@@ -1,6 +1,6 @@
 use std::fs;
 
-use axion_api::vmm::{CpuTopology, MemoryConfig};
+use axion_api::vmm::{CpuTopology, GuestNode, MemoryConfig};
 use axion_core::topology::CpuSet;
 use proptest::prelude::*;
 
@@ -20,8 +20,14 @@ impl Bench {
     fn new() -> Self {
         let size = 64 << 20;
         let layout = Layout::new(size, 40).unwrap();
+        // What is loaded may lie across nodes.
+        let node = GuestNode {
+            size: size / 2,
+            ..Default::default()
+        };
         let config = MemoryConfig {
             size,
+            nodes: vec![node.clone(), node],
             ..Default::default()
         };
         let numa = Numa::new(&config, 1, &layout);
@@ -122,6 +128,21 @@ fn pvh_kernel_finds_everything_in_its_start_info() {
 }
 
 /// A bzImage whose loaded part is `code`.
+#[test]
+fn initrd_may_lie_across_nodes() {
+    let bench = Bench::new();
+    let initrd: Vec<u8> = (0..40u32 << 20).map(|at| (at >> 12).to_le_bytes()[0]).collect();
+    bench.load(&elf(b"code", true), Some(&initrd)).unwrap();
+    let start = bench.u64(bench.u64(layout::PVH_INFO + 16));
+    assert!(start < 32 << 20, "{start:#x}");
+    let edge = (32 << 20) - start;
+    let at = usize::try_from(edge).unwrap();
+    assert_eq!(
+        bench.read::<8192>((32 << 20) - 4096),
+        initrd[at - 4096..at + 4096]
+    );
+}
+
 fn bzimage(code: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut file = vec![0; 1024];
     file[0x1f1] = 1; // one setup sector after the first

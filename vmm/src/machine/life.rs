@@ -54,7 +54,8 @@ impl Life {
         ram: &Ram,
         console: &Arc<Console>,
         wishes: &WishSink,
-        (sandbox, exits): (&Sandbox, &[Arc<Exits>]),
+        sandbox: &Sandbox,
+        exits: &[Arc<Exits>],
     ) -> Result<Self, MachineError> {
         let acpi = Tables::new(&plan.topology, &plan.numa, &plan.layout)?;
         let entry = plan.boot.load(ram.guest(), &plan.layout, &acpi)?;

@@ -318,8 +318,14 @@ impl Machine {
             // Nobody listens only when the machine has ended.
             let _ = events.send(Event::Wish(number, wish));
         });
-        let threads = (&self.sandbox, self.board.exits.as_slice());
-        let life = Life::new(&mut self.plan, ram, &self.console, &wishes, threads)?;
+        let life = Life::new(
+            &mut self.plan,
+            ram,
+            &self.console,
+            &wishes,
+            &self.sandbox,
+            &self.board.exits,
+        )?;
         let in_force = self.in_force(&life, backing);
         {
             let mut status = self.board.status();

@@ -29,17 +29,17 @@ fn on_nodes(sizes: &[(u64, u32)], hugepages: HugepageSize) -> MemoryConfig {
     }
 }
 
-fn write(sys: &Path, name: &str, value: impl ToString) {
+fn write(sys: &Path, name: &str, value: &str) {
     let path = sys.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, format!("{}\n", value.to_string())).unwrap();
+    fs::write(path, format!("{value}\n")).unwrap();
 }
 
 /// A host with pools of 2 MiB pages: total, free, reserved over all; total and free of each node.
 fn host(all: (u64, u64, u64), nodes: &[(u64, u64)]) -> (tempfile::TempDir, HostNodes) {
     const POOL: &str = "hugepages/hugepages-2048kB";
     let sys = tempfile::tempdir().unwrap();
-    let count = |name: String, value: u64| write(sys.path(), &name, value);
+    let count = |name: String, value: u64| write(sys.path(), &name, &value.to_string());
     count(format!("kernel/mm/{POOL}/nr_hugepages"), all.0);
     count(format!("kernel/mm/{POOL}/free_hugepages"), all.1);
     count(format!("kernel/mm/{POOL}/resv_hugepages"), all.2);
@@ -55,7 +55,7 @@ fn host(all: (u64, u64, u64), nodes: &[(u64, u64)]) -> (tempfile::TempDir, HostN
     }
     if !nodes.is_empty() {
         let last = nodes.len() - 1;
-        write(sys.path(), "devices/system/node/has_memory", format!("0-{last}"));
+        write(sys.path(), "devices/system/node/has_memory", &format!("0-{last}"));
     }
     let nodes = HostNodes::new(sys.path());
     (sys, nodes)
@@ -206,6 +206,22 @@ fn node_that_is_not_there_is_an_error() {
             .starts_with("memory: cannot map 33554432 bytes of guest node 1 on host node 900"),
         "{error}"
     );
+}
+
+#[test]
+fn pool_that_shrank_since_admission_is_an_error_at_the_mapping() {
+    if !have_node() {
+        return;
+    }
+    let total = fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
+    let total: u64 = total.map_or(0, |text| text.trim().parse().unwrap());
+    let config = on_nodes(&[((total + 16) << 21, 0)], HugepageSize::TwoMiB);
+    let error = ram(&config).err().unwrap().to_string();
+    let wanted = format!(
+        "memory.hugepages: {} pages of 2MiB are wanted on host node 0; ",
+        total + 16
+    );
+    assert!(error.starts_with(&wanted), "{error}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub struct Team {
     pub host: Option<u32>,
     /// What is to be worked on.
     pub pieces: Vec<Piece>,
-    /// CPUs on which to work, one thread each. A thread keeps to its CPU where there is a host node.
+    /// CPUs on which to work, as many threads as CPUs; where there is a host node, each keeps to one of them.
     pub cpus: CpuSet,
 }
 
@@ -78,17 +78,16 @@ pub fn run(
     }
 }
 
-/// Runs `each` on as many threads as are of use, this one among them; returns their number.
+/// Runs `each` on as many threads as are of use, this one (which moves) among them; returns their number.
 fn together(team: &Team, each: &(impl Fn() + Sync)) -> usize {
     let count = team.cpus.len().min(team.pieces.len()).clamp(1, MOST);
     let mut cpus = team.cpus.iter();
     let mut part = || {
-        let cpu = cpus.next().filter(|_| team.host.is_some());
+        let own = cpus.next().filter(|_| team.host.is_some());
+        let cpus = own.map_or_else(|| team.cpus.clone(), |cpu| CpuSet::from_iter([cpu]));
         move || {
-            if let Some(cpu) = cpu {
-                // From elsewhere the work is slower, and just as right.
-                let _ = affinity::set(&CpuSet::from_iter([cpu]));
-            }
+            // From elsewhere the work is slower, and just as right.
+            let _ = affinity::set(&cpus);
             each();
         }
     };

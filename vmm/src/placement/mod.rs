@@ -42,7 +42,7 @@ pub enum PlacementError {
     /// No real-time priority.
     #[error(
         "placement.fifo_priority: vCPU {vcpu} cannot have {priority}; \
-         RLIMIT_RTPRIO of at least that or CAP_SYS_NICE is needed"
+         RLIMIT_RTPRIO of at least that is needed"
     )]
     Fifo {
         /// The vCPU.

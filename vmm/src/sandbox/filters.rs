@@ -27,6 +27,8 @@ pub enum Role {
     Machine,
     /// A vCPU.
     Vcpu,
+    /// Work of devices, and starting the threads for it.
+    Device,
 }
 
 impl Role {
@@ -36,14 +38,16 @@ impl Role {
             Self::Control => "control",
             Self::Machine => "machine",
             Self::Vcpu => "vCPU",
+            Self::Device => "device",
         }
     }
 
     fn rules(self) -> Vec<&'static [Rule]> {
         match self {
             Self::Control => vec![COMMON, CONTROL],
-            Self::Machine => vec![COMMON, VCPU, MACHINE, DEVICE],
+            Self::Machine => vec![COMMON, VCPU, THREADS, DEVICE, MACHINE],
             Self::Vcpu => vec![COMMON, VCPU],
+            Self::Device => vec![COMMON, THREADS, DEVICE],
         }
     }
 }
@@ -70,6 +74,8 @@ const KVM: u32 = 0xae00;
 const THREAD: u32 = 0x0001_0100; // CLONE_THREAD | CLONE_VM
 /// `PROT_EXEC`.
 const EXECUTABLE: u32 = 4;
+/// `PR_GET_NAME`: the last words name the thread.
+const GET_NAME: u32 = 16;
 /// `PR_SET_NAME`.
 const SET_NAME: u32 = 15;
 /// `PR_SET_NO_NEW_PRIVS`.
@@ -88,6 +94,7 @@ const COMMON: &[Rule] = &[
     Any(libc::SYS_brk),
     Any(libc::SYS_clock_gettime),
     Any(libc::SYS_close),
+    Any(libc::SYS_eventfd2),
     Any(libc::SYS_exit),
     Any(libc::SYS_exit_group),
     If(libc::SYS_fcntl, 1, EXACT, GET_FD_FLAGS),
@@ -100,6 +107,7 @@ const COMMON: &[Rule] = &[
     If(libc::SYS_mprotect, 2, EXECUTABLE, 0),
     Any(libc::SYS_mremap),
     Any(libc::SYS_munmap),
+    If(libc::SYS_prctl, 0, EXACT, GET_NAME),
     Any(libc::SYS_read),
     Any(libc::SYS_restart_syscall),
     Any(libc::SYS_rt_sigprocmask),
@@ -127,36 +135,28 @@ const CONTROL: &[Rule] = &[
 ];
 
 /// Running, and what devices do on the thread of the vCPU that touches their registers.
+/// Rules of a call are looked at in order: running comes first.
 const VCPU: &[Rule] = &[
+    If(libc::SYS_ioctl, 1, REQUEST, KVM | 0x80), // KVM_RUN
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0x6a), // KVM_SET_GSI_ROUTING
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0x76), // KVM_IRQFD
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0x79), // KVM_IOEVENTFD
-    If(libc::SYS_ioctl, 1, REQUEST, KVM | 0x80), // KVM_RUN
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0x81), // KVM_GET_REGS
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0xa5), // KVM_SIGNAL_MSI
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0xad), // KVM_KVMCLOCK_CTRL
 ];
 
-/// A new life: virtual machine, threads and their placement; kernel and initrd, read again.
-const MACHINE: &[Rule] = &[
+/// Starting a thread.
+const THREADS: &[Rule] = &[
     If(libc::SYS_clone, 0, THREAD, THREAD),
     Any(libc::SYS_clone3),
-    Any(libc::SYS_eventfd2),
-    If(libc::SYS_ioctl, 1, REQUEST_TYPE, KVM),
-    Any(libc::SYS_lseek),
     If(libc::SYS_prctl, 0, EXACT, SET_NAME),
-    If(libc::SYS_prctl, 0, EXACT, SET_NO_NEW_PRIVS),
     Any(libc::SYS_rseq),
     Any(libc::SYS_sched_getaffinity),
-    Any(libc::SYS_sched_getparam),
-    Any(libc::SYS_sched_getscheduler),
-    Any(libc::SYS_sched_setaffinity),
-    Any(libc::SYS_sched_setscheduler),
-    If(libc::SYS_seccomp, 0, EXACT, SET_FILTER),
     Any(libc::SYS_set_robust_list),
 ];
 
-/// Workers of devices: input and output on descriptors that are open, rings of it.
+/// Input and output on descriptors that are open, rings of it.
 const DEVICE: &[Rule] = &[
     Any(libc::SYS_fallocate),
     Any(libc::SYS_fdatasync),
@@ -171,6 +171,18 @@ const DEVICE: &[Rule] = &[
     Any(libc::SYS_pwritev2),
     Any(libc::SYS_readv),
     Any(libc::SYS_writev),
+];
+
+/// A new life: virtual machine, placed and restricted threads; kernel and initrd, read again.
+const MACHINE: &[Rule] = &[
+    If(libc::SYS_ioctl, 1, REQUEST_TYPE, KVM),
+    Any(libc::SYS_lseek),
+    If(libc::SYS_prctl, 0, EXACT, SET_NO_NEW_PRIVS),
+    Any(libc::SYS_sched_getparam),
+    Any(libc::SYS_sched_getscheduler),
+    Any(libc::SYS_sched_setaffinity),
+    Any(libc::SYS_sched_setscheduler),
+    If(libc::SYS_seccomp, 0, EXACT, SET_FILTER),
 ];
 
 /// The filter of `role`.

@@ -17,8 +17,9 @@
 //!   --> control thread   restrict(Control)
 //! ```
 //!
-//! Filters add up: a thread has those of the thread that started it too. The machine thread starts vCPU threads and device
-//! workers, so its filter allows what theirs do.
+//! Filters add up: a thread has those of the thread that started it too. The machine thread starts vCPU threads and the
+//! [`Spawner`] of device threads, so its filter allows what theirs do. What a device opens, it opens before; what it calls
+//! on the thread of a vCPU belongs in the list of vCPUs, and what its own threads call in that of devices.
 //!
 //! What the service manager has done before: own uid and gid, a cgroup, a session, no new privileges, limits. An own user
 //! namespace is what an unprivileged process needs to get the others; where the host forbids it
@@ -29,6 +30,7 @@ pub mod filters;
 
 mod files;
 mod process;
+mod spawner;
 mod violation;
 
 use std::io;
@@ -40,6 +42,7 @@ use axion_api::vmm::in_force::{Coverage, SandboxState};
 use seccompiler::BpfProgram;
 
 pub use filters::Role;
+pub use spawner::Spawner;
 
 /// The sandbox cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +96,8 @@ struct Programs {
     control: BpfProgram,
     machine: BpfProgram,
     vcpu: BpfProgram,
-    /// Applied before each of the others.
+    device: BpfProgram,
+    /// For those that start threads.
     threads: BpfProgram,
 }
 
@@ -108,6 +112,7 @@ impl Sandbox {
             control: compile(Role::Control)?,
             machine: compile(Role::Machine)?,
             vcpu: compile(Role::Vcpu)?,
+            device: compile(Role::Device)?,
             threads: filters::threads_only()?,
         };
         let call = |what| move |source| SandboxError::Call { what, source };
@@ -135,13 +140,13 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError::Apply`].
     pub fn restrict(&self, role: Role) -> Result<(), SandboxError> {
-        violation::remember(role.name());
-        let program = match role {
-            Role::Control => &self.programs.control,
-            Role::Machine => &self.programs.machine,
-            Role::Vcpu => &self.programs.vcpu,
+        let programs = match role {
+            Role::Control => [None, Some(&self.programs.control)],
+            Role::Machine => [Some(&self.programs.threads), Some(&self.programs.machine)],
+            Role::Vcpu => [None, Some(&self.programs.vcpu)],
+            Role::Device => [Some(&self.programs.threads), Some(&self.programs.device)],
         };
-        for program in [&self.programs.threads, program] {
+        for program in programs.into_iter().flatten() {
             seccompiler::apply_filter(program).map_err(|source| SandboxError::Apply {
                 role: role.name(),
                 source,

@@ -19,7 +19,7 @@ const VCPU_FILES: u64 = 2;
 /// Descriptors of devices: a queue has about four.
 const DEVICE_FILES: u64 = 8192;
 
-/// Lowers what the process may use, and raises its real-time priority to what is needed where it has the right to.
+/// Lowers what the process may use, and raises its limit of real-time priority to what is needed where it has the right to.
 pub fn limit(needs: Needs) -> io::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     setrlimit(Resource::RLIMIT_MSGQUEUE, 0, 0)?;
@@ -28,7 +28,7 @@ pub fn limit(needs: Needs) -> io::Result<()> {
     let files = files.min(most);
     setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
     let priority = needs.fifo_priority.unwrap_or(0).into();
-    // Without the right to raise it, the thread that needs it tells what is missing.
+    // Without the right to raise it, the limit stays, and the thread that needs more tells what is missing.
     let _ = setrlimit(Resource::RLIMIT_RTPRIO, priority, priority);
     Ok(())
 }

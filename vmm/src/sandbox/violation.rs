@@ -1,22 +1,11 @@
 //! The last words of a process that made a forbidden system call.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::io::{self, Cursor, Write};
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-
-thread_local! {
-    /// What the thread does. Initialized by a constant and never dropped: a signal handler may read it.
-    static ROLE: Cell<&'static str> = const { Cell::new("unnamed") };
-}
-
-/// The calling thread is of `role`.
-pub fn remember(role: &'static str) {
-    ROLE.set(role);
-}
 
 /// Takes SIGSYS once: the second one, sent by the handler, ends the process.
 pub fn install() -> io::Result<()> {
@@ -34,17 +23,25 @@ extern "C" fn violated(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     let word = info.cast::<c_int>().wrapping_add(SYSCALL_WORD);
     // SAFETY: the kernel passes a whole siginfo_t, which is longer; any bits are an int.
     let call = unsafe { word.read_unaligned() };
+    let name = name();
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     let mut text = Cursor::new([0; 128]);
-    let role = ROLE.get();
     // It fits; the rest would be lost.
-    let _ = writeln!(
-        text,
-        "sandbox: the {role} thread made the forbidden system call {call}; killed"
-    );
+    let _ = text.write_all(b"sandbox: thread ");
+    let _ = text.write_all(name);
+    let _ = writeln!(text, " made the forbidden system call {call}; killed");
     let length = usize::try_from(text.position()).unwrap_or(0);
     let text = text.into_inner();
     // SAFETY: the range is inside the array.
     unsafe { libc::write(2, text.as_ptr().cast(), length.min(text.len())) };
     // SAFETY: raise has no memory arguments and is async-signal-safe.
     unsafe { libc::raise(libc::SIGSYS) };
+}
+
+/// Name of the calling thread, with zeros behind it.
+fn name() -> [u8; 16] {
+    let mut name = [0; 16];
+    // SAFETY: PR_GET_NAME writes at most 16 bytes.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    name
 }

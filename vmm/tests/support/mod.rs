@@ -27,6 +27,16 @@ pub fn have_kvm() -> bool {
     lacking.is_none()
 }
 
+/// Whether this machine has two CPUs and a memory node.
+pub fn have_numa() -> bool {
+    let have = Path::new("/sys/devices/system/node/node0").exists()
+        && std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
+    if !have {
+        eprintln!("skipped: one CPU or no NUMA");
+    }
+    have
+}
+
 /// Repeats `try_it` until it gives a value.
 pub fn wait_for<T>(what: &str, mut try_it: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();

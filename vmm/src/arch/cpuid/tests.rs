@@ -99,9 +99,9 @@ fn apic_id_and_count_are_this_machines() {
 
 #[test]
 fn sockets_cores_and_threads_are_told_in_every_leaf() {
-    // Two sockets of twelve threads; APIC id 31 bits: 1 socket, 1 cache, 2 core, 1 thread.
+    // Two sockets of twelve threads; APIC id, from the top: one bit of socket, one of cache, two of core, one of thread.
     let entries = made(&topology(2, 6, 2, Some(3)), 23);
-    let id = 0b1_1_10_1;
+    let id = 0b1_1101;
     assert_eq!(find(&entries, 1, 0).ebx, 0x1d0c_0800);
     for leaf in [0xb, 0x1f] {
         assert_eq!(level(&entries, leaf, 0), (1, 2, 0x100, id));

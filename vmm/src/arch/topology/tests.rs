@@ -44,7 +44,7 @@ proptest! {
         let t = topology(sockets, caches * cores, threads, Some(cores));
         prop_assert_eq!(t.cpus(), sockets * caches * cores * threads);
         let ids: BTreeSet<_> = (0..t.cpus()).map(|cpu| t.apic_id(cpu)).collect();
-        prop_assert_eq!(ids.len() as u32, t.cpus());
+        prop_assert_eq!(u32::try_from(ids.len()).unwrap(), t.cpus());
         prop_assert_eq!(ids.last().copied(), Some(t.max_apic_id()));
         for (shift, cpus) in [
             (t.core_shift(), t.cpus_of_core()),

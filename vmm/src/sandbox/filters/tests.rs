@@ -1,6 +1,6 @@
 use super::*;
 
-const ROLES: [Role; 3] = [Role::Control, Role::Machine, Role::Vcpu];
+const ROLES: [Role; 4] = [Role::Control, Role::Machine, Role::Vcpu, Role::Device];
 
 fn calls(role: Role) -> Vec<i64> {
     let rules = role.rules().into_iter().flatten();
@@ -26,6 +26,7 @@ fn every_filter_compiles_and_fits() {
 fn constants_are_the_kernels() {
     assert_eq!(i64::from(THREAD), i64::from(libc::CLONE_THREAD | libc::CLONE_VM));
     assert_eq!(i64::from(EXECUTABLE), i64::from(libc::PROT_EXEC));
+    assert_eq!(i64::from(GET_NAME), i64::from(libc::PR_GET_NAME));
     assert_eq!(i64::from(SET_NAME), i64::from(libc::PR_SET_NAME));
     assert_eq!(i64::from(SET_NO_NEW_PRIVS), i64::from(libc::PR_SET_NO_NEW_PRIVS));
     assert_eq!(i64::from(GET_FD_FLAGS), i64::from(libc::F_GETFD));
@@ -79,5 +80,7 @@ fn nobody_opens_starts_or_connects_anything() {
 #[test]
 fn machine_allows_what_its_threads_do() {
     let machine = calls(Role::Machine);
-    assert!(calls(Role::Vcpu).iter().all(|call| machine.contains(call)));
+    for role in [Role::Vcpu, Role::Device] {
+        assert!(calls(role).iter().all(|call| machine.contains(call)), "{role:?}");
+    }
 }

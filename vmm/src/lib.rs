@@ -77,12 +77,15 @@ pub enum Error {
     Machine(#[from] MachineError),
 }
 
-/// Runs the VM of `run_dir` to its end. `started` is when the process began. Changes the process's umask, signals, CPUs and
-/// privileges, for good: once in a process, from its only thread.
+/// Runs the VM of `run_dir` to its end. `started` is when the process began. Changes the process's umask, signals, CPUs,
+/// root directory and privileges, for good: once in a process, from its only thread.
 ///
 /// # Errors
 /// [`Error`], whose [`chain`] is meant for the operator.
 pub fn run(run_dir: &Path, started: Instant) -> Result<Exit, Error> {
+    // The sandbox changes what the root is: no relative path and no symbolic link would be what it was. A directory that is
+    // not there is named by whoever reads its config.
+    let run_dir = &run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned());
     let plan = config::load(run_dir)?;
     let console = Console::new().map_err(ControlError::Resources)?;
     let control = Control::new(run_dir, console.clone())?;

@@ -247,6 +247,14 @@ fn every_thread_is_restricted_in_every_life() {
     if std::path::Path::new("/proc/sys/kernel/landlock").exists() {
         assert_ne!(sandbox.landlock, Coverage::None);
     }
+    if sandbox.empty_root {
+        let root: Vec<_> = std::fs::read_dir(format!("/proc/{}/root", vmm.pid()))
+            .unwrap()
+            .collect();
+        assert!((1..=2).contains(&root.len()), "{root:?}");
+        let mounts = std::fs::read_to_string(format!("/proc/{}/mounts", vmm.pid())).unwrap();
+        assert!((2..=4).contains(&mounts.lines().count()), "{mounts}");
+    }
     for namespace in sandbox.namespaces {
         let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap();
         assert_ne!(of(&vmm.pid().to_string()), of("self"), "{namespace}");

@@ -85,6 +85,8 @@ pub struct SandboxState {
     pub landlock: Coverage,
     /// Namespaces of its own, as in `/proc/PID/ns`; those that this host does not grant are missing.
     pub namespaces: Vec<String>,
+    /// Its root directory has nothing but its run directory and what sysfs says about memory.
+    pub empty_root: bool,
 }
 
 /// How much is in force.

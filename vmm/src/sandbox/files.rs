@@ -13,6 +13,12 @@ const RULES: ABI = ABI::V6;
 /// What the process still does with files: remove its sockets, and tell how many pages there are.
 const SYSFS: [&str; 2] = ["/sys/devices/system/node", "/sys/kernel/mm/hugepages"];
 
+/// Directories that are left.
+pub fn kept(run_dir: &Path) -> Vec<&Path> {
+    let sysfs = SYSFS.iter().map(Path::new);
+    sysfs.chain([run_dir]).collect()
+}
+
 /// Restricts the calling thread, and those that it starts, to `run_dir` and [`SYSFS`]. What is open stays usable.
 pub fn restrict(run_dir: &Path) -> Result<Coverage, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;

@@ -6,7 +6,8 @@
 //! | seccomp           | per thread, the system calls of its work ([`filters`]); any other ends the process  |
 //! | Landlock          | of the file system, the run directory and what sysfs says about memory; no TCP, no  |
 //! |                   | abstract socket and no signal to others                                             |
-//! | namespaces        | no network, no mount, no System V IPC, no host name of the host's                   |
+//! | namespaces        | no network, no mount, no System V IPC, no host name of the host's; a root directory |
+//! |                   | with nothing but what Landlock leaves                                               |
 //! | capabilities      | none, and none to be gained (`no_new_privs`, empty bounding set)                    |
 //! | resource limits   | no core file, no message queue, no more descriptors than the machine can need       |
 //!
@@ -23,13 +24,14 @@
 //!
 //! What the service manager has done before: own uid and gid, a cgroup, a session, no new privileges, limits. An own user
 //! namespace is what an unprivileged process needs to get the others; where the host forbids it
-//! (`user.max_user_namespaces`), they are missing, and the status says so. The root directory stays the host's, because a
-//! new one has to be mounted: Landlock takes its place. A PID namespace would hold children only, and there are none.
+//! (`user.max_user_namespaces`), they are missing, and the status says so. A PID namespace would hold children only, and
+//! there are none.
 
 pub mod filters;
 
 mod files;
 mod process;
+mod root;
 mod spawner;
 mod violation;
 
@@ -102,7 +104,8 @@ struct Programs {
 }
 
 impl Sandbox {
-    /// Restricts the process, whose only thread calls this; threads are restricted by [`Sandbox::restrict`].
+    /// Restricts the process, whose only thread calls this; threads are restricted by [`Sandbox::restrict`]. The path of
+    /// `run_dir` is absolute and has no symbolic link in it.
     ///
     /// # Errors
     /// [`SandboxError`]. Landlock and namespaces that this host does not have are no error; see [`Sandbox::state`].
@@ -119,6 +122,8 @@ impl Sandbox {
         violation::install().map_err(call("handle SIGSYS"))?;
         process::limit(needs).map_err(call("lower the resource limits"))?;
         let namespaces = process::unshare();
+        let own_mounts = namespaces.iter().any(|name| name == "mnt");
+        let empty_root = own_mounts && root::replace(run_dir, &files::kept(run_dir)).is_ok();
         process::give_up_privileges().map_err(call("give up gaining privileges"))?;
         let landlock = match mode {
             SandboxMode::Enforce => files::restrict(run_dir).map_err(SandboxError::Files)?,
@@ -131,6 +136,7 @@ impl Sandbox {
                 mode,
                 landlock,
                 namespaces,
+                empty_root,
             },
         })
     }

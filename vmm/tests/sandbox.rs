@@ -62,6 +62,7 @@ fn sinner() {
     }
     match deed.as_str() {
         "open" => drop(fs::File::open(Path::new(&run_dir).join("own"))),
+        "passwd" => drop(fs::read("/etc/passwd").unwrap()),
         "socket" => drop(UnixDatagram::unbound()),
         "exec" => drop(Command::new("/bin/true").status()),
         "executable" => executable_memory(),
@@ -167,7 +168,7 @@ fn the_file_system_is_the_run_directory() {
 
 #[test]
 fn log_mode_lets_all_through() {
-    for deed in ["open", "socket"] {
+    for deed in ["open", "passwd", "socket"] {
         let output = run("log", deed);
         assert!(output.status.success(), "{output:?}");
     }

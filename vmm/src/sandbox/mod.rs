@@ -123,7 +123,8 @@ impl Sandbox {
         process::limit(needs).map_err(call("lower the resource limits"))?;
         let namespaces = process::unshare();
         let own_mounts = namespaces.iter().any(|name| name == "mnt");
-        let empty_root = own_mounts && root::replace(run_dir, &files::kept(run_dir)).is_ok();
+        let closed = own_mounts && mode == SandboxMode::Enforce;
+        let empty_root = closed && root::replace(run_dir, &files::kept(run_dir)).is_ok();
         process::give_up_privileges().map_err(call("give up gaining privileges"))?;
         let landlock = match mode {
             SandboxMode::Enforce => files::restrict(run_dir).map_err(SandboxError::Files)?,

@@ -5,6 +5,7 @@
 //! | request                  | answer                                                   |
 //! |--------------------------|----------------------------------------------------------|
 //! | `GET /v1/vm`             | [`VmmStatus`]                                            |
+//! | `GET /v1/vm/metrics`     | [`VmmMetrics`]                                           |
 //! | `PUT /v1/vm/power-button`| 204; the guest sees an ACPI power button press           |
 //! | `PUT /v1/vm/reset`       | 204; the machine starts anew                             |
 //! | `PUT /v1/vm/pause`       | 204; vCPUs stop                                          |
@@ -16,11 +17,21 @@
 //!
 //! Errors are `problem::Problem`. The console socket is the guest's serial line as a raw byte stream: a client first gets
 //! what the guest printed last (64 KiB are kept), then what it prints; what the client sends is typed into it.
-//! SIGTERM is a power button press. The exit status is 0 when the guest powered off or `stop` was asked for, 1 on an error.
+//! SIGTERM is a power button press. The exit status is 0 when the guest powered off or `stop` was asked for, 1 on an error;
+//! a VMM whose sandbox was violated dies of SIGSYS, its last line on stderr says by which call of which thread.
+//!
+//! A config says what is wanted ([`placement`] holds the part about hardware), [`VmmStatus::in_force`] what the kernel
+//! says is so ([`in_force`]). What cannot be had is an error before the guest runs, with one exception: exits that this
+//! host's KVM cannot disable are merely missing from the status.
+
+pub mod in_force;
+pub mod placement;
 
 use serde::{Deserialize, Serialize};
 
 use crate::vm::HugepageSize;
+pub use in_force::{InForce, VmmMetrics};
+pub use placement::{CpuTopology, GuestNode, Placement, SandboxMode};
 
 /// Name of the config file in a VM's run directory.
 pub const CONFIG_FILE: &str = "config.json";
@@ -41,6 +52,20 @@ pub struct VmmConfig {
     pub memory: MemoryConfig,
     /// What to boot.
     pub boot: BootConfig,
+    /// Sockets, cores and threads that the guest sees. Without it: one socket for each guest NUMA node, of cores with one
+    /// thread, where the nodes have the same number of vCPUs in order.
+    #[serde(default)]
+    pub topology: Option<CpuTopology>,
+    /// Where threads run.
+    #[serde(default)]
+    pub placement: Placement,
+    /// The guest has its CPUs to itself: HLT, PAUSE and MWAIT do not leave it where KVM allows that, and it is told so
+    /// (`KVM_HINTS_REALTIME`). Needs `memory.hugepages` and `placement.vcpus`.
+    #[serde(default)]
+    pub dedicated: bool,
+    /// What the process does with forbidden system calls.
+    #[serde(default)]
+    pub sandbox: SandboxMode,
     /// Disks, in the order in which the guest finds them; 24 at most.
     #[serde(default)]
     pub disks: Vec<DiskConfig>,
@@ -80,7 +105,7 @@ pub enum DirectIo {
 }
 
 /// Guest memory of a VMM process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryConfig {
     /// Bytes; a multiple of the page size.
@@ -88,6 +113,13 @@ pub struct MemoryConfig {
     /// What backs it.
     #[serde(default)]
     pub hugepages: HugepageSize,
+    /// Fill in 4 KiB pages before the guest runs. Hugepages always are.
+    #[serde(default)]
+    pub prefault: bool,
+    /// NUMA nodes of the guest, in order; together they have all of `size`. Empty: one node with all vCPUs, on any host
+    /// node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<GuestNode>,
 }
 
 /// Direct Linux boot of a VMM process.
@@ -138,6 +170,9 @@ pub struct VmmStatus {
     /// Disks, as in the config.
     #[serde(default)]
     pub disks: Vec<DiskStatus>,
+    /// What is in force, once the machine has run.
+    #[serde(default)]
+    pub in_force: Option<InForce>,
 }
 
 /// Why a machine is paused.

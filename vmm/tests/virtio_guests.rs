@@ -11,19 +11,9 @@
 )]
 mod support;
 
-use axion_api::vmm::{DirectIo, DiskConfig, MachineState, PauseReason};
+use axion_api::vmm::{MachineState, PauseReason};
 use support::program::{BAR, BUFFER, CONFIG, Program, USED};
-use support::{Vmm, have_kvm, kernel, wait_for};
-
-fn disk(path: &std::path::Path) -> DiskConfig {
-    DiskConfig {
-        path: path.display().to_string(),
-        read_only: false,
-        serial: None,
-        direct: DirectIo::Auto,
-        queues: Some(1),
-    }
-}
+use support::{Vmm, disk, have_kvm, kernel, wait_for};
 
 #[test]
 fn entropy_comes_with_an_interrupt() {
@@ -84,7 +74,7 @@ fn disk_reads_by_doorbell_and_interrupt() {
             program.show(address);
         }
     });
-    let mut vmm = Vmm::start_disks(&kernel(&code), 1, vec![disk(&path)]);
+    let mut vmm = Vmm::start_disks(&kernel(&code), 1, vec![disk(&path, 1)]);
     vmm.expect("Ibb01");
     assert_eq!(vmm.end().status, 0);
 }
@@ -110,7 +100,7 @@ fn full_host_pauses_the_machine_until_there_is_room() {
     let ballast = dir.path().join("ballast");
     std::fs::write(&ballast, vec![0; 64 << 10]).unwrap();
     let code = disk_program(1, |program| program.print(b'.'));
-    let mut vmm = Vmm::start_disks(&kernel(&code), 1, vec![disk(&path)]);
+    let mut vmm = Vmm::start_disks(&kernel(&code), 1, vec![disk(&path, 1)]);
     let status = wait_for("the pause", || {
         Some(vmm.status()).filter(|status| status.state == MachineState::Paused)
     });

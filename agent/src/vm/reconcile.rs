@@ -295,6 +295,7 @@ fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
         memory: MemoryConfig {
             size: spec.memory.0,
             hugepages: spec.hugepages,
+            ..Default::default()
         },
         boot: BootConfig {
             kernel: image(&spec.boot.kernel, paths::GUEST_KERNEL),
@@ -302,6 +303,10 @@ fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
             cmdline: format!("{CMDLINE} {}", spec.boot.cmdline).trim_end().to_owned(),
         },
         disks: Vec::new(),
+        topology: None,
+        placement: Default::default(),
+        dedicated: false,
+        sandbox: Default::default(),
     }
 }
 

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn config() -> VmmConfig {
+pub(super) fn config() -> VmmConfig {
     VmmConfig {
         name: "hello".to_owned(),
         cpus: 1,
         memory: MemoryConfig {
             size: 128 << 20,
-            hugepages: HugepageSize::None,
+            ..Default::default()
         },
         boot: BootConfig {
             kernel: "/k".to_owned(),
@@ -18,6 +18,10 @@ fn config() -> VmmConfig {
             cmdline: String::new(),
         },
         disks: Vec::new(),
+        topology: None,
+        placement: Default::default(),
+        dedicated: false,
+        sandbox: SandboxMode::Enforce,
     }
 }
 
@@ -33,6 +37,12 @@ fn good_config_passes() {
 }
 
 #[test]
+fn config_of_an_earlier_version_is_still_one() {
+    let text = r#"{"name":"hello","cpus":1,"memory":{"size":134217728},"boot":{"kernel":"/k","cmdline":""}}"#;
+    assert_eq!(serde_json::from_str::<VmmConfig>(text).unwrap(), config());
+}
+
+#[test]
 fn errors_name_field_value_and_range() {
     assert_eq!(refused(|c| c.cpus = 0), "cpus: 0 is not allowed; 1 to 1024");
     assert_eq!(
@@ -42,7 +52,8 @@ fn errors_name_field_value_and_range() {
     assert!(
         refused(|c| c.memory = MemoryConfig {
             size: 33 << 20,
-            hugepages: HugepageSize::TwoMiB
+            hugepages: HugepageSize::TwoMiB,
+            ..Default::default()
         })
         .contains("2097152")
     );
@@ -128,7 +139,7 @@ proptest! {
     fn accepted_memory_is_whole_pages(size in any::<u64>(), huge in 0usize..3) {
         let hugepages = [HugepageSize::None, HugepageSize::TwoMiB, HugepageSize::OneGiB][huge];
         let mut config = config();
-        config.memory = MemoryConfig { size, hugepages };
+        config.memory = MemoryConfig { size, hugepages, ..Default::default() };
         let whole = size % memory::page_size(hugepages) == 0 && size >= 32 << 20;
         prop_assert_eq!(check(&config).is_ok(), whole);
     }

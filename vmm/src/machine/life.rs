@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use axion_api::vmm::in_force::{DisabledExit, VcpuThread};
+
 use super::MachineError;
 use crate::acpi::Tables;
 use crate::arch::layout;
@@ -20,11 +22,13 @@ use crate::devices::virtio::VirtioDevice;
 use crate::devices::virtio::blk::Block;
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::transport::{BAR_SIZE, VirtioPci};
+use crate::devices::virtio::worker::Restrict;
 use crate::kvm::Vm;
 use crate::memory::Ram;
 use crate::pci::windows::Windows;
 use crate::pci::{ConfigSpace, Function};
-use crate::vcpu::{Gate, Shared, Stop, Vcpu};
+use crate::sandbox::{Role, Sandbox};
+use crate::vcpu::{Exits, Gate, Setup, Shared, Stop, Vcpu};
 
 /// What a life wants of its machine.
 #[derive(Debug)]
@@ -47,11 +51,12 @@ pub struct Life {
     shared: Arc<Shared>,
     power: Arc<Power>,
     functions: Vec<Arc<VirtioPci>>,
-    _vm: Vm,
+    threads: Vec<VcpuThread>,
+    vm: Vm,
 }
 
 impl Life {
-    /// Makes the machine of `plan` in clean `ram`.
+    /// Makes the machine of `plan` in clean `ram`; its vCPUs count their `exits`, in order.
     ///
     /// # Errors
     /// [`MachineError`].
@@ -60,10 +65,12 @@ impl Life {
         ram: &Ram,
         console: &Arc<Console>,
         wishes: &WishSink,
+        sandbox: &Sandbox,
+        exits: &[Arc<Exits>],
     ) -> Result<Self, MachineError> {
-        let acpi = Tables::new(plan.cpus, &plan.layout)?;
+        let acpi = Tables::new(&plan.topology, &plan.numa, &plan.layout)?;
         let entry = plan.boot.load(ram.guest(), &plan.layout, &acpi)?;
-        let vm = plan.host.create_vm(ram.guest())?;
+        let vm = plan.host.create_vm(ram.guest(), plan.dedicated)?;
         let ioapic = IoApic::new(Box::new(vm.msi()));
         let sink = || {
             let wishes = wishes.clone();
@@ -82,7 +89,7 @@ impl Life {
         )?;
         let mut memory = Bus::default();
         memory.insert(layout::IOAPIC, layout::IOAPIC_SIZE, ioapic.clone())?;
-        let functions = functions(plan, ram, &vm, wishes)?;
+        let functions = functions(plan, ram, &vm, wishes, sandbox)?;
         for function in &functions {
             memory.insert(function.address(), BAR_SIZE, function.clone())?;
         }
@@ -107,15 +114,43 @@ impl Life {
             shared,
             power,
             functions,
-            _vm: vm.clone(),
+            threads: Vec::new(),
+            vm,
         };
-        for id in 0..plan.cpus {
-            let fd = plan.host.create_vcpu(&vm, id, plan.cpus, entry)?;
-            let vcpu = Vcpu::spawn(id, fd, life.shared.clone())
+        for (id, exits) in (0..).zip(exits) {
+            let fd = plan.host.create_vcpu(&life.vm, id, &plan.topology, entry)?;
+            let setup = Setup {
+                id,
+                placement: plan.placement.clone(),
+                sandbox: sandbox.clone(),
+                exits: exits.clone(),
+            };
+            let vcpu = Vcpu::spawn(setup, fd, life.shared.clone())
                 .map_err(|source| MachineError::Thread { id, source })?;
             life.vcpus.push(vcpu);
         }
+        for (id, vcpu) in (0..).zip(&life.vcpus) {
+            let placed = vcpu.placed()?;
+            life.threads.push(VcpuThread {
+                thread: placed.thread,
+                apic_id: plan.topology.apic_id(id),
+                node: plan.numa.node_of(id),
+                wanted: plan.placement.of_vcpu(id),
+                cpus: placed.cpus,
+                fifo_priority: placed.fifo_priority,
+            });
+        }
         Ok(life)
+    }
+
+    /// The threads of the vCPUs.
+    pub fn threads(&self) -> &[VcpuThread] {
+        &self.threads
+    }
+
+    /// What does not leave the guest.
+    pub fn exits_disabled(&self) -> &[DisabledExit] {
+        self.vm.exits_disabled()
     }
 
     /// Lets devices and vCPUs run.
@@ -158,17 +193,21 @@ fn functions(
     ram: &Ram,
     vm: &Vm,
     wishes: &WishSink,
+    sandbox: &Sandbox,
 ) -> Result<Vec<Arc<VirtioPci>>, MachineError> {
-    let disks = plan.disks.iter().enumerate().map(|(number, disk)| {
+    let sandbox = sandbox.clone();
+    let restrict: Restrict = Arc::new(move || sandbox.restrict(Role::Device));
+    let mut devices: Vec<(String, Box<dyn VirtioDevice>)> = Vec::new();
+    for (number, disk) in plan.disks.iter().enumerate() {
         let wishes = wishes.clone();
         let full = Arc::new(move || wishes(Wish::DiskFull(number)));
-        let device: Box<dyn VirtioDevice> = Box::new(Block::new(disk.clone(), number, full));
-        (format!("disks[{number}]"), device)
-    });
-    let rng: Box<dyn VirtioDevice> = Box::new(Rng);
+        let device = Block::new(disk.clone(), number, full, &restrict)?;
+        devices.push((format!("disks[{number}]"), Box::new(device)));
+    }
+    devices.push(("rng".to_owned(), Box::new(Rng)));
     let mut windows = Windows::new(&plan.layout);
-    disks
-        .chain([("rng".to_owned(), rng)])
+    devices
+        .into_iter()
         .map(|(name, device)| Ok(VirtioPci::new(name, device, ram.guest(), &mut windows, vm)?))
         .collect()
 }

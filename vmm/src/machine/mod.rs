@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use axion_api::vmm::{MachineState, PauseReason, VmmStatus};
+use axion_api::vmm::in_force::{NodeMemory, VmmMetrics};
+use axion_api::vmm::{InForce, MachineState, PauseReason, VmmStatus};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::acpi;
@@ -29,11 +30,13 @@ use crate::devices::power::PowerRequest;
 use crate::devices::serial::Console;
 use crate::devices::virtio::blk::backing::Disk;
 use crate::devices::virtio::transport::FunctionError;
-use crate::kvm::KvmError;
+use crate::devices::virtio::worker::WorkerError;
+use crate::kvm::{self, KvmError};
 use crate::log;
 use crate::memory::{MemoryError, Ram};
 use crate::pci::TooManyFunctions;
-use crate::vcpu::{Stop, VcpuError};
+use crate::sandbox::{Role, Sandbox, SandboxError};
+use crate::vcpu::{Exits, SetupError, Stop, VcpuError};
 use life::{Life, Wish, WishSink};
 use lifecycle::{Action, Refusal, Request};
 
@@ -55,6 +58,9 @@ pub enum MachineError {
     /// Two devices at one address.
     #[error(transparent)]
     Devices(#[from] Overlap),
+    /// The thread of a device.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// A virtio device.
     #[error(transparent)]
     Function(#[from] FunctionError),
@@ -69,6 +75,12 @@ pub enum MachineError {
         /// Cause.
         source: io::Error,
     },
+    /// The thread of a vCPU is not what it should be.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The sandbox of the machine thread.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// A vCPU failed.
     #[error("vCPU {id} failed")]
     Vcpu {
@@ -139,6 +151,8 @@ struct Board {
     /// Without the disks.
     status: Mutex<VmmStatus>,
     disks: Vec<Arc<Disk>>,
+    /// Of each vCPU.
+    exits: Vec<Arc<Exits>>,
     ended: EventFd,
 }
 
@@ -173,11 +187,11 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Starts the machine of `plan` in its thread. `started` is when the process began.
+    /// Starts the machine of `plan` in its thread, which restricts itself by `sandbox`. `started` is when the process began.
     ///
     /// # Errors
     /// Where the kernel has no thread or no event descriptor left.
-    pub fn spawn(plan: Plan, console: Arc<Console>, started: Instant) -> io::Result<Self> {
+    pub fn spawn(plan: Plan, console: Arc<Console>, sandbox: Sandbox, started: Instant) -> io::Result<Self> {
         let status = VmmStatus {
             name: plan.name.clone(),
             version: crate::VERSION.to_owned(),
@@ -187,17 +201,21 @@ impl Handle {
             exit: None,
             pause_reason: None,
             disks: Vec::new(),
+            in_force: None,
         };
+        let exits = (0..plan.topology.cpus()).map(|_| Arc::default()).collect();
         let ended = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let board = Arc::new(Board {
             status: Mutex::new(status),
             disks: plan.disks.clone(),
+            exits,
             ended,
         });
         let (events, receiver) = mpsc::channel();
         let machine = Machine {
             plan,
             console,
+            sandbox,
             started,
             board: board.clone(),
             events: events.clone(),
@@ -219,6 +237,12 @@ impl Handle {
         let mut status = self.board.status().clone();
         status.disks = self.board.disks.iter().map(|disk| disk.status()).collect();
         status
+    }
+
+    /// What its vCPUs have counted.
+    pub fn metrics(&self) -> VmmMetrics {
+        let vcpus = self.board.exits.iter().map(|exits| exits.read()).collect();
+        VmmMetrics { vcpus }
     }
 
     /// Becomes readable when the machine has ended.
@@ -271,6 +295,7 @@ impl Handle {
 struct Machine {
     plan: Plan,
     console: Arc<Console>,
+    sandbox: Sandbox,
     started: Instant,
     board: Arc<Board>,
     events: Sender<Event>,
@@ -289,10 +314,15 @@ impl Machine {
     }
 
     fn lives(&mut self) -> Result<Exit, MachineError> {
-        let ram = Ram::map(&self.plan.layout, &self.plan.memory)?;
-        ram.populate()?;
+        let ram = Ram::map(
+            &self.plan.numa,
+            &self.plan.memory,
+            &self.plan.placement.for_setup(),
+        )?;
+        let backing = ram.populate()?;
+        self.sandbox.restrict(Role::Machine)?;
         for number in 0.. {
-            match self.live(&ram, number)? {
+            match self.live(&ram, &backing, number)? {
                 End::Exit(exit) => return Ok(exit),
                 End::Reset(cause) => {
                     log::line(cause);
@@ -306,16 +336,25 @@ impl Machine {
     }
 
     /// One life, from its making to its end. Its vCPUs have ended on return.
-    fn live(&mut self, ram: &Ram, number: u64) -> Result<End, MachineError> {
+    fn live(&mut self, ram: &Ram, backing: &[NodeMemory], number: u64) -> Result<End, MachineError> {
         let events = Mutex::new(self.events.clone());
         let wishes: WishSink = Arc::new(move |wish| {
             let events = events.lock().unwrap_or_else(PoisonError::into_inner);
             // Nobody listens only when the machine has ended.
             let _ = events.send(Event::Wish(number, wish));
         });
-        let life = Life::new(&mut self.plan, ram, &self.console, &wishes)?;
+        let life = Life::new(
+            &mut self.plan,
+            ram,
+            &self.console,
+            &wishes,
+            &self.sandbox,
+            &self.board.exits,
+        )?;
+        let in_force = self.in_force(&life, backing);
         {
             let mut status = self.board.status();
+            status.in_force = Some(in_force);
             status.state = MachineState::Running;
             let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
             status.start_us.get_or_insert(elapsed);
@@ -350,6 +389,20 @@ impl Machine {
                 }
                 Err(_) => return Ok(End::Exit(Exit::Stopped)),
             }
+        }
+    }
+
+    fn in_force(&self, life: &Life, backing: &[NodeMemory]) -> InForce {
+        InForce {
+            exits_wanted: if self.plan.dedicated {
+                kvm::exits::wanted()
+            } else {
+                Vec::new()
+            },
+            exits_disabled: life.exits_disabled().to_vec(),
+            vcpus: life.threads().to_vec(),
+            memory: backing.to_vec(),
+            sandbox: self.sandbox.state(),
         }
     }
 

@@ -7,17 +7,21 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use vm_memory::{GuestAddress, GuestMemoryBackend};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::GuestMemory;
 
 /// The range. Offsets count from its start and have to be aligned to the access; an access that is not, or that leaves
-/// the range, reads zero and writes nothing (owners take care that there are none).
+/// the range, reads zero and writes nothing (owners take care that there are none). No aligned access crosses the border
+/// of a region: regions are made of pages.
 pub struct Window {
     /// Keeps the mapping.
     _memory: GuestMemory,
     start: NonNull<u8>,
+    /// Bytes in the region of the start.
     len: usize,
+    /// What is in the regions behind it.
+    rest: Option<Box<Window>>,
 }
 
 // SAFETY: the range is accessed by atomics only, and the mapping behind it stays as long as `_memory`.
@@ -32,11 +36,21 @@ impl Window {
         if !address.is_multiple_of(align.max(Self::ALIGN)) {
             return None;
         }
-        let slice = memory.get_slice(GuestAddress(address), len).ok()?;
+        let region = memory.find_region(GuestAddress(address))?;
+        let inside = usize::try_from(region.len() - (address - region.start_addr().0)).ok()?;
+        let here = len.min(inside);
+        let slice = memory.get_slice(GuestAddress(address), here).ok()?;
+        let rest = if here < len {
+            let rest = Self::new(memory, address.checked_add(here as u64)?, len - here, Self::ALIGN)?;
+            Some(Box::new(rest))
+        } else {
+            None
+        };
         Some(Self {
             _memory: memory.clone(),
             start: NonNull::new(slice.ptr_guard_mut().as_ptr())?,
-            len,
+            len: here,
+            rest,
         })
     }
 
@@ -44,6 +58,11 @@ impl Window {
     fn at(&self, offset: usize, size: usize) -> Option<NonNull<u8>> {
         let inside = offset.checked_add(size).is_some_and(|end| end <= self.len);
         if !inside {
+            if let Some(rest) = &self.rest
+                && let Some(offset) = offset.checked_sub(self.len)
+            {
+                return rest.at(offset, size);
+            }
             debug_assert!(false, "access beyond a window of guest memory");
             return None;
         }

@@ -38,3 +38,23 @@ fn only_whole_ranges_of_guest_memory() {
     }
     assert!(Window::new(&memory, 0xff0, 16, 16).is_some());
 }
+
+#[test]
+fn a_range_may_go_on_in_the_next_region() {
+    let ranges = [(GuestAddress(0), 0x1000), (GuestAddress(0x1000), 0x1000)];
+    let memory = GuestMemory::from_ranges(&ranges).unwrap();
+    let window = Window::new(&memory, 0xff0, 32, 16).unwrap();
+    for (at, value) in (0xff0..).step_by(8).zip(1u64..=4) {
+        memory.write_obj(value, GuestAddress(at)).unwrap();
+    }
+    let seen: Vec<_> = (0..4)
+        .map(|word| window.load_u64(word * 8, Ordering::Relaxed))
+        .collect();
+    assert_eq!(seen, [1, 2, 3, 4]);
+    window.store_u16(30, 9, Ordering::Release);
+    assert_eq!(memory.read_obj::<u16>(GuestAddress(0x100e)).unwrap(), 9);
+    assert!(
+        Window::new(&memory, 0xff0, 0x2000, 16).is_none(),
+        "nothing behind"
+    );
+}

@@ -19,6 +19,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::backing::Disk;
 use crate::devices::virtio::queue::Segment;
 use crate::memory::GuestMemory;
+use crate::placement::affinity;
 
 /// Which way a request goes: index of the registered descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +102,10 @@ impl Engine {
         let cached = disk.file().as_raw_fd();
         let direct = disk.direct().map_or(cached, AsRawFd::as_raw_fd);
         ring.submitter().register_files(&[cached, direct])?;
+        // What would wait is done by threads of the kernel, which else run on any CPU. Kernels before 5.14 do not know it.
+        if let Ok(cpus) = affinity::get_raw() {
+            let _ = ring.submitter().register_iowq_aff(&cpus);
+        }
         let slot = || Slot {
             vector: Vec::new(),
             busy: false,

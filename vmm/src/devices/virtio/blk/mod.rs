@@ -22,7 +22,7 @@ pub mod worker;
 use std::io;
 use std::sync::Arc;
 
-use super::worker::Worker;
+use super::worker::{Restrict, Team, WorkerError};
 use super::{ActiveQueue, Doorbells, Kind, Running, VirtioDevice};
 use crate::log;
 use backing::Disk;
@@ -49,22 +49,30 @@ mod feature {
 /// The device.
 pub struct Block {
     disk: Arc<Disk>,
-    /// For the names of its threads.
-    number: usize,
     full: FullSink,
     config: Vec<u8>,
+    /// By queue.
+    team: Team,
 }
 
 impl Block {
-    /// `disk` as the machine's disk `number`; `full` is told when its file has no room left.
-    pub fn new(disk: Arc<Disk>, number: usize, full: FullSink) -> Self {
-        let config = config(&disk);
-        Self {
+    /// `disk` as the machine's disk `number`, with its threads; `full` is told when its file has no room left.
+    ///
+    /// # Errors
+    /// [`WorkerError`].
+    pub fn new(
+        disk: Arc<Disk>,
+        number: usize,
+        full: FullSink,
+        restrict: &Restrict,
+    ) -> Result<Self, WorkerError> {
+        let names = (0..disk.queues()).map(|queue| format!("disk{number}.{queue}"));
+        Ok(Self {
+            config: config(&disk),
+            team: Team::new(names, restrict)?,
             disk,
-            number,
             full,
-            config,
-        }
+        })
     }
 }
 
@@ -129,10 +137,12 @@ impl VirtioDevice for Block {
 
     fn activate(&mut self, features: u64, queues: Vec<ActiveQueue>) -> io::Result<Box<dyn Running>> {
         let durable = features & feature::FLUSH == 0;
-        let workers = queues.into_iter().map(|queue| {
-            let name = format!("disk{}.{}", self.number, queue.index);
+        // Its drop stops those that have begun where one cannot.
+        let running = Box::new(Queues(self.team.clone()));
+        for queue in queues {
             let (disk, full) = (self.disk.clone(), self.full.clone());
-            Worker::spawn(name, move |orders| {
+            let place = usize::from(queue.index);
+            self.team.begin(place, move |orders| {
                 let Some(doorbell) = queue.doorbell.clone() else {
                     return;
                 };
@@ -145,32 +155,30 @@ impl VirtioDevice for Block {
                         queue.notifier.needs_reset();
                     }
                 }
-            })
-        });
-        Ok(Box::new(Queues(workers.collect::<io::Result<_>>()?)))
+            })?;
+        }
+        Ok(running)
     }
 }
 
 /// The device at work.
-struct Queues(Vec<Worker>);
+struct Queues(Team);
 
 impl Running for Queues {
     fn notify(&mut self, _queue: u16) {}
 
     fn pause(&mut self) {
-        self.0.iter().for_each(Worker::pause);
-        self.0.iter().for_each(Worker::wait_until_quiet);
+        self.0.pause();
     }
 
     fn resume(&mut self) {
-        self.0.iter().for_each(Worker::resume);
+        self.0.resume();
     }
 }
 
 impl Drop for Queues {
     fn drop(&mut self) {
-        // All at once; each is waited for when it is dropped.
-        self.0.iter().for_each(Worker::stop);
+        self.0.stop();
     }
 }
 

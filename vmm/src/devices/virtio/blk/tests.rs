@@ -11,6 +11,7 @@ use super::backing::DiskError;
 use super::*;
 use crate::devices::virtio::queue::testing::{Driver, memory};
 use crate::devices::virtio::transport::testing::Rig;
+use crate::devices::virtio::worker::testing::unrestricted;
 
 const SIZE: u64 = 4 << 20;
 const DATA: u64 = 0x4_0000;
@@ -59,7 +60,8 @@ impl Bench {
             told.fetch_add(1, Ordering::SeqCst);
         });
         let count = disk.queues();
-        let rig = Rig::new(Box::new(Block::new(disk.clone(), 0, sink)), &memory());
+        let block = Block::new(disk.clone(), 0, sink, &unrestricted()).unwrap();
+        let rig = Rig::new(Box::new(block), &memory());
         let bases: Vec<u64> = (0..u64::from(count))
             .map(|queue| 0x1_0000 + queue * 0xa000)
             .collect();

@@ -21,7 +21,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use crate::memory::GuestMemory;
 use crate::memory::window::Window;
@@ -79,7 +79,8 @@ pub enum RingError {
     Buffer,
 }
 
-/// A range of guest memory that has been checked to be there.
+/// A range of guest memory that has been checked to be there, in one region: a buffer that goes on in another (they end
+/// where guest nodes do) becomes several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
     /// Guest address.
@@ -242,13 +243,24 @@ impl Queue {
         if !self.setup.indirect || table.flags & FLAG_NEXT != 0 || !valid {
             return Err(RingError::Indirect);
         }
-        let slice = self.memory.get_slice(GuestAddress(table.address), len);
-        let slice = slice.map_err(|_| RingError::Indirect)?;
+        let start = GuestAddress(table.address);
+        // None where it goes on in another region.
+        let slice = self.memory.get_slice(start, len).ok();
+        if slice.is_none() && !self.memory.check_range(start, len) {
+            return Err(RingError::Indirect);
+        }
         let mut index = 0;
         for _ in 0..count {
+            if usize::from(index) >= count {
+                return Err(RingError::Descriptor(index));
+            }
             let at = usize::from(index) * DESCRIPTOR;
             // The table need not be aligned. Each byte is read once, and what it makes is checked after that.
-            let words: [u64; 2] = slice.read_obj(at).map_err(|_| RingError::Descriptor(index))?;
+            let words: Option<[u64; 2]> = match &slice {
+                Some(slice) => slice.read_obj(at).ok(),
+                None => self.memory.read_obj(GuestAddress(table.address + at as u64)).ok(),
+            };
+            let words = words.ok_or(RingError::Indirect)?;
             let descriptor = Descriptor::new(words[0], words[1]);
             if descriptor.flags & FLAG_INDIRECT != 0 {
                 return Err(RingError::Indirect);
@@ -263,26 +275,34 @@ impl Queue {
     }
 
     fn add(&self, descriptor: Descriptor, chain: &mut Chain) -> Result<(), RingError> {
-        let Descriptor { address, len, .. } = descriptor;
-        if len == 0 {
-            return Ok(());
-        }
-        let bytes = usize::try_from(len).unwrap_or(usize::MAX);
-        if chain.readable.len() + chain.writable.len() >= MAX_CHAIN {
-            return Err(RingError::Chain);
-        }
-        if self.memory.get_slice(GuestAddress(address), bytes).is_err() {
-            return Err(RingError::Segment { address, len });
-        }
-        let segment = Segment { address, len };
-        if descriptor.flags & FLAG_WRITE != 0 {
-            chain.writable.push(segment);
-        } else if chain.writable.is_empty() {
-            chain.readable.push(segment);
-        } else {
-            return Err(RingError::Order);
+        let Descriptor { mut address, len, .. } = descriptor;
+        let outside = RingError::Segment { address, len };
+        let mut left = len;
+        // Once, but where it goes on in another region.
+        while left > 0 {
+            let here = self.inside(address).ok_or(outside)?;
+            let here = u32::try_from(here).unwrap_or(u32::MAX).min(left);
+            if chain.readable.len() + chain.writable.len() >= MAX_CHAIN {
+                return Err(RingError::Chain);
+            }
+            let segment = Segment { address, len: here };
+            if descriptor.flags & FLAG_WRITE != 0 {
+                chain.writable.push(segment);
+            } else if chain.writable.is_empty() {
+                chain.readable.push(segment);
+            } else {
+                return Err(RingError::Order);
+            }
+            address += u64::from(here);
+            left -= here;
         }
         Ok(())
+    }
+
+    /// Bytes from `address` to the end of its region of guest memory.
+    fn inside(&self, address: u64) -> Option<u64> {
+        let region = self.memory.find_region(GuestAddress(address))?;
+        Some(region.len() - (address - region.start_addr().0))
     }
 
     /// Gives the buffer `head` back, of which the device wrote `written` bytes. The driver sees it after

@@ -49,6 +49,41 @@ fn indirect_table_ends_a_chain() {
 }
 
 #[test]
+fn buffers_and_tables_may_go_on_in_the_next_region() {
+    let ranges = [(GuestAddress(0), 0x8_0000), (GuestAddress(0x8_0000), 0x8_0000)];
+    let memory = GuestMemory::from_ranges(&ranges).unwrap();
+    // So does the table of descriptors.
+    let mut driver = Driver::new(&memory, 0x7_ffe0, 4);
+    let mut queue = Queue::new(&memory, driver.setup).unwrap();
+    let mut chain = Chain::default();
+    describe(&memory, 0x7_fe00, 0x7_fff0, 0x20, NEXT, 1);
+    describe(&memory, 0x7_fe10, 0x7_0000, 0x1_0000, WRITE, 0);
+    driver.describe(3, 0x7_fe00, 32, INDIRECT, 0);
+    driver.offer(3);
+    assert!(queue.pop(&mut chain).unwrap());
+    assert_eq!(chain.readable, [segment(0x7_fff0, 0x10), segment(0x8_0000, 0x10)]);
+    assert_eq!(chain.writable, [segment(0x7_0000, 0x1_0000)]);
+    // The ring is behind what the next table overwrites.
+    let mut driver = Driver::new(&memory, 0x9_0000, 4);
+    let mut queue = Queue::new(&memory, driver.setup).unwrap();
+    describe(&memory, 0x7_fff8, 0x100, 8, NEXT, 1);
+    describe(&memory, 0x8_0008, 0xf_fff0, 0x10, WRITE, 0);
+    driver.describe(0, 0x7_fff8, 32, INDIRECT, 0);
+    driver.offer(0);
+    assert!(queue.pop(&mut chain).unwrap());
+    assert_eq!(
+        (&*chain.readable, &*chain.writable),
+        (&[segment(0x100, 8)][..], &[segment(0xf_fff0, 0x10)][..])
+    );
+    driver.submit(1, &[(0xf_fff0, 0x11, false)]);
+    let outside = RingError::Segment {
+        address: 0xf_fff0,
+        len: 0x11,
+    };
+    assert_eq!(queue.pop(&mut chain), Err(outside));
+}
+
+#[test]
 fn empty_segments_are_left_out() {
     let (mut driver, mut queue) = ring(4);
     let mut chain = Chain::default();

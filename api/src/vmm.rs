@@ -5,19 +5,33 @@
 //! | request                  | answer                                                   |
 //! |--------------------------|----------------------------------------------------------|
 //! | `GET /v1/vm`             | [`VmmStatus`]                                            |
+//! | `GET /v1/vm/metrics`     | [`VmmMetrics`]                                           |
 //! | `PUT /v1/vm/power-button`| 204; the guest sees an ACPI power button press           |
 //! | `PUT /v1/vm/reset`       | 204; the machine starts anew                             |
 //! | `PUT /v1/vm/pause`       | 204; vCPUs stop                                          |
 //! | `PUT /v1/vm/resume`      | 204                                                      |
 //! | `PUT /v1/vm/stop`        | 204; the power is cut, the process ends                  |
 //!
+//! A machine is also paused by itself when a disk's file has no room left on the host ([`PauseReason::DiskFull`]): what
+//! the guest wrote is kept, and tried again by a resume, once there is room.
+//!
 //! Errors are `problem::Problem`. The console socket is the guest's serial line as a raw byte stream: a client first gets
 //! what the guest printed last (64 KiB are kept), then what it prints; what the client sends is typed into it.
-//! SIGTERM is a power button press. The exit status is 0 when the guest powered off or `stop` was asked for, 1 on an error.
+//! SIGTERM is a power button press. The exit status is 0 when the guest powered off or `stop` was asked for, 1 on an error;
+//! a VMM whose sandbox was violated dies of SIGSYS, its last line on stderr says by which call of which thread.
+//!
+//! A config says what is wanted ([`placement`] holds the part about hardware), [`VmmStatus::in_force`] what the kernel
+//! says is so ([`in_force`]). What cannot be had is an error before the guest runs, with one exception: exits that this
+//! host's KVM cannot disable are merely missing from the status.
+
+pub mod in_force;
+pub mod placement;
 
 use serde::{Deserialize, Serialize};
 
 use crate::vm::HugepageSize;
+pub use in_force::{InForce, VmmMetrics};
+pub use placement::{CpuTopology, GuestNode, Placement, SandboxMode};
 
 /// Name of the config file in a VM's run directory.
 pub const CONFIG_FILE: &str = "config.json";
@@ -38,10 +52,60 @@ pub struct VmmConfig {
     pub memory: MemoryConfig,
     /// What to boot.
     pub boot: BootConfig,
+    /// Sockets, cores and threads that the guest sees. Without it: one socket for each guest NUMA node, of cores with one
+    /// thread, where the nodes have the same number of vCPUs in order.
+    #[serde(default)]
+    pub topology: Option<CpuTopology>,
+    /// Where threads run.
+    #[serde(default)]
+    pub placement: Placement,
+    /// The guest has its CPUs to itself: HLT, PAUSE and MWAIT do not leave it where KVM allows that, and it is told so
+    /// (`KVM_HINTS_REALTIME`). Needs `memory.hugepages` and `placement.vcpus`.
+    #[serde(default)]
+    pub dedicated: bool,
+    /// What the process does with forbidden system calls.
+    #[serde(default)]
+    pub sandbox: SandboxMode,
+    /// Disks, in the order in which the guest finds them; 24 at most.
+    #[serde(default)]
+    pub disks: Vec<DiskConfig>,
+}
+
+/// A virtio-blk disk of a VMM process. Its file is locked while the process runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskConfig {
+    /// Raw file or block device, by its absolute path. A file's size is a multiple of 512 bytes.
+    pub path: String,
+    /// The guest cannot write.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Serial number that the guest sees: at most 20 printable ASCII characters.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// Whether requests go past the host's page cache.
+    #[serde(default)]
+    pub direct: DirectIo,
+    /// Request queues, 1 to 32, each with a thread. Without it one for each vCPU, 4 at most.
+    #[serde(default)]
+    pub queues: Option<u16>,
+}
+
+/// Whether a disk goes past the host's page cache (O_DIRECT).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectIo {
+    /// Where the file allows it.
+    #[default]
+    Auto,
+    /// It has to; single requests that are not aligned still use the cache.
+    On,
+    /// Never.
+    Off,
 }
 
 /// Guest memory of a VMM process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryConfig {
     /// Bytes; a multiple of the page size.
@@ -49,6 +113,13 @@ pub struct MemoryConfig {
     /// What backs it.
     #[serde(default)]
     pub hugepages: HugepageSize,
+    /// Fill in 4 KiB pages before the guest runs. Hugepages always are.
+    #[serde(default)]
+    pub prefault: bool,
+    /// NUMA nodes of the guest, in order; together they have all of `size`. Empty: one node with all vCPUs, on any host
+    /// node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<GuestNode>,
 }
 
 /// Direct Linux boot of a VMM process.
@@ -93,4 +164,62 @@ pub struct VmmStatus {
     pub start_us: Option<u64>,
     /// Why the machine ended, once it has.
     pub exit: Option<String>,
+    /// Why the machine is paused, while it is.
+    #[serde(default)]
+    pub pause_reason: Option<PauseReason>,
+    /// Disks, as in the config.
+    #[serde(default)]
+    pub disks: Vec<DiskStatus>,
+    /// What is in force, once the machine has run.
+    #[serde(default)]
+    pub in_force: Option<InForce>,
+}
+
+/// Why a machine is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum PauseReason {
+    /// It was asked for.
+    Request,
+    /// The host has no room for what the guest writes (ENOSPC, EDQUOT). Resume tries again.
+    DiskFull {
+        /// Place of the disk in the config.
+        disk: usize,
+        /// Its file.
+        path: String,
+    },
+}
+
+/// State of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Its file.
+    pub path: String,
+    /// Bytes.
+    pub capacity: u64,
+    /// Aligned requests go past the page cache.
+    pub direct: bool,
+    /// What each queue has done since the process started.
+    pub queues: Vec<DiskCounters>,
+}
+
+/// What a queue of a disk has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskCounters {
+    /// Reads.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Writes.
+    pub writes: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// Flushes.
+    pub flushes: u64,
+    /// Discards and zeroings.
+    pub discards: u64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Requests that had to wait for room on the host.
+    pub waits: u64,
 }

@@ -1,15 +1,24 @@
 //! The config file of a VM, and its validation against this host before anything is created.
 
+mod hardware;
+
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use axion_api::vmm::{CONFIG_FILE, MemoryConfig, VmmConfig};
+use axion_api::vmm::{CONFIG_FILE, DiskConfig, MemoryConfig, SandboxMode, VmmConfig};
 
 use crate::arch::layout::{self, Layout, TooMuchMemory};
+use crate::arch::topology::Topology;
 use crate::boot::{BootError, BootFiles};
+use crate::devices::virtio::blk::backing::{Disk, DiskError};
+use crate::devices::virtio::blk::request;
 use crate::kvm::{Host, KvmError};
-use crate::memory::{self, NotEnoughHugepages};
+use crate::memory::{self, HostNodes, NotAdmitted};
+use crate::numa::Numa;
+use crate::placement::{Placement, PlacementError};
 
 /// The machine cannot be what its config says.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +43,7 @@ pub enum ConfigError {
     #[error("{field}: {value} is not allowed; {allowed}")]
     Value {
         /// Field of the config.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// Its value.
         value: String,
         /// What is allowed.
@@ -43,29 +52,52 @@ pub enum ConfigError {
     /// More memory than the CPU can address.
     #[error(transparent)]
     TooMuchMemory(#[from] TooMuchMemory),
-    /// Not enough hugepages.
+    /// Not enough memory.
     #[error(transparent)]
-    Hugepages(#[from] NotEnoughHugepages),
+    NotAdmitted(#[from] NotAdmitted),
+    /// CPUs of this process.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
     /// Kernel, initrd or command line.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// A disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// This host cannot run machines.
     #[error(transparent)]
     Kvm(#[from] KvmError),
 }
 
+/// Most disks. The rest of the PCI bus is left to other devices.
+const MOST_DISKS: usize = 24;
+/// Most queues of a disk.
+const MOST_QUEUES: u16 = 32;
+/// Most queues of a disk whose config says nothing.
+const MOST_DEFAULT_QUEUES: u32 = 4;
+
 /// A machine that can be made: a validated config.
 pub struct Plan {
     /// Name of the VM.
     pub name: String,
-    /// vCPUs.
-    pub cpus: u32,
+    /// CPUs that the guest sees.
+    pub topology: Topology,
     /// What backs the memory.
     pub memory: MemoryConfig,
     /// Where the memory lies.
     pub layout: Layout,
+    /// Whose memory and vCPUs are whose.
+    pub numa: Numa,
+    /// Where threads run.
+    pub placement: Placement,
+    /// The guest has its CPUs to itself.
+    pub dedicated: bool,
+    /// What becomes of forbidden system calls.
+    pub sandbox: SandboxMode,
     /// What it boots.
     pub boot: BootFiles,
+    /// Its disks.
+    pub disks: Vec<Arc<Disk>>,
     /// Where it runs.
     pub host: Host,
 }
@@ -77,7 +109,10 @@ pub struct Plan {
 pub fn load(run_dir: &Path) -> Result<Plan, ConfigError> {
     let config = read(&run_dir.join(CONFIG_FILE))?;
     check(&config)?;
-    memory::check(Path::new("/sys"), &config.memory)?;
+    let topology = hardware::check(&config)?;
+    let nodes = HostNodes::new(Path::new("/sys"));
+    hardware::check_host(&config, &nodes)?;
+    nodes.admit(&config.memory)?;
     let boot = BootFiles::open(&config.boot)?;
     let host = Host::open()?;
     if config.cpus > host.max_cpus() {
@@ -87,12 +122,28 @@ pub fn load(run_dir: &Path) -> Result<Plan, ConfigError> {
             format!("this host runs at most {} vCPUs", host.max_cpus()),
         ));
     }
+    if topology.max_apic_id() >= host.apic_ids() {
+        return Err(value(
+            "topology",
+            &format!("an APIC id of {}", topology.max_apic_id()),
+            format!("this host has {} of them; use powers of two", host.apic_ids()),
+        ));
+    }
     let layout = Layout::new(config.memory.size, host.address_bits())?;
+    let disks = (0..).zip(&config.disks).map(|(number, disk)| {
+        let queues = disk.queues.unwrap_or_else(|| default_queues(config.cpus));
+        Disk::open(number, disk, queues).map(Arc::new)
+    });
     Ok(Plan {
+        disks: disks.collect::<Result<_, _>>()?,
         name: config.name,
-        cpus: config.cpus,
+        numa: Numa::new(&config.memory, config.cpus, &layout),
+        topology,
         memory: config.memory,
         layout,
+        placement: Placement::new(config.placement)?,
+        dedicated: config.dedicated,
+        sandbox: config.sandbox,
         boot,
         host,
     })
@@ -109,9 +160,18 @@ fn read(path: &Path) -> Result<VmmConfig, ConfigError> {
     })
 }
 
-fn value(field: &'static str, value: &dyn ToString, allowed: impl Into<String>) -> ConfigError {
+/// Queues of a disk whose config says nothing: vCPUs then rarely wait for each other.
+fn default_queues(cpus: u32) -> u16 {
+    u16::try_from(cpus.min(MOST_DEFAULT_QUEUES)).unwrap_or(1)
+}
+
+fn value(
+    field: impl Into<Cow<'static, str>>,
+    value: &dyn ToString,
+    allowed: impl Into<String>,
+) -> ConfigError {
     ConfigError::Value {
-        field,
+        field: field.into(),
         value: value.to_string(),
         allowed: allowed.into(),
     }
@@ -128,7 +188,7 @@ fn check(config: &VmmConfig) -> Result<(), ConfigError> {
     if !(1..=layout::MAX_CPUS).contains(&config.cpus) {
         return Err(value("cpus", &config.cpus, format!("1 to {}", layout::MAX_CPUS)));
     }
-    let MemoryConfig { size, hugepages } = config.memory;
+    let MemoryConfig { size, hugepages, .. } = config.memory;
     let page = memory::page_size(hugepages);
     if size < layout::MIN_MEMORY || !size.is_multiple_of(page) {
         let allowed = format!(
@@ -146,7 +206,37 @@ fn check(config: &VmmConfig) -> Result<(), ConfigError> {
             return Err(value(field, &format!("{path:?}"), "an absolute path"));
         }
     }
-    Ok(())
+    if config.disks.len() > MOST_DISKS {
+        let allowed = format!("at most {MOST_DISKS} disks");
+        return Err(value("disks", &config.disks.len(), allowed));
+    }
+    (0..)
+        .zip(&config.disks)
+        .try_for_each(|(number, disk)| check_disk(number, disk))
+}
+
+fn check_disk(number: usize, disk: &DiskConfig) -> Result<(), ConfigError> {
+    let field = |name: &str| format!("disks[{number}].{name}");
+    if !Path::new(&disk.path).is_absolute() {
+        return Err(value(
+            field("path"),
+            &format!("{:?}", disk.path),
+            "an absolute path",
+        ));
+    }
+    if let Some(serial) = &disk.serial {
+        let printable = serial.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if serial.is_empty() || serial.len() > request::ID || !printable {
+            let allowed = format!("1 to {} printable ASCII characters", request::ID);
+            return Err(value(field("serial"), &format!("{serial:?}"), allowed));
+        }
+    }
+    match disk.queues {
+        Some(queues) if !(1..=MOST_QUEUES).contains(&queues) => {
+            Err(value(field("queues"), &queues, format!("1 to {MOST_QUEUES}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -1,17 +1,25 @@
 //! The whole VMM as a process, with guests of a few dozen bytes on this machine's KVM. Without KVM they are skipped.
 
 // The helpers are no test functions, but are there to fail.
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    dead_code
+)]
 mod support;
 
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 
-use axion_api::vmm::MachineState;
+use axion_api::vm::HugepageSize;
+use axion_api::vmm::in_force::{Coverage, DisabledExit, VcpuExits};
+use axion_api::vmm::{GuestNode, MachineState, SandboxMode};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Vmm, have_kvm, kernel, monitor, wait_for};
+use support::{Vmm, disk, field, have_kvm, have_numa, kernel, monitor, wait_for};
 
 fn start(cpus: u32) -> Option<Vmm> {
     have_kvm().then(|| {
@@ -215,4 +223,213 @@ fn stale_sockets_are_replaced() {
     });
     vmm.put("stop");
     assert_eq!(vmm.end().status, 0);
+}
+
+#[test]
+fn every_thread_is_restricted_in_every_life() {
+    if !have_kvm() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk");
+    std::fs::write(&path, [0; 4096]).unwrap();
+    let mut vmm = Vmm::start_disks(&kernel(&monitor()), 2, vec![disk(&path, 2)]);
+    vmm.expect(">");
+    for _ in 0..2 {
+        let mut threads = vmm.threads();
+        // KVM's own, which stays in the kernel.
+        threads.retain(|name, _| !name.starts_with("kvm-"));
+        let names: Vec<_> = threads.keys().map(String::as_str).collect();
+        let expected = ["axion-vmm", "disk0.0", "disk0.1", "machine", "vcpu0", "vcpu1"];
+        assert_eq!(names, expected);
+        for (name, status) in &threads {
+            for (what, value) in [
+                ("NoNewPrivs", "1"),
+                ("Seccomp", "2"),
+                ("CapEff", "0000000000000000"),
+                ("CapPrm", "0000000000000000"),
+                ("CapBnd", "0000000000000000"),
+            ] {
+                assert_eq!(field(status, what), value, "{what} of {name}");
+            }
+        }
+        vmm.put("reset");
+        vmm.expect(">");
+    }
+    let sandbox = vmm.status().in_force.unwrap().sandbox;
+    assert_eq!(sandbox.mode, SandboxMode::Enforce);
+    if std::path::Path::new("/proc/sys/kernel/landlock").exists() {
+        assert_ne!(sandbox.landlock, Coverage::None);
+    }
+    if sandbox.empty_root {
+        let root: Vec<_> = std::fs::read_dir(format!("/proc/{}/root", vmm.pid()))
+            .unwrap()
+            .collect();
+        assert!((1..=2).contains(&root.len()), "{root:?}");
+        let mounts = std::fs::read_to_string(format!("/proc/{}/mounts", vmm.pid())).unwrap();
+        assert!((2..=4).contains(&mounts.lines().count()), "{mounts}");
+    }
+    for namespace in sandbox.namespaces {
+        let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap();
+        assert_ne!(of(&vmm.pid().to_string()), of("self"), "{namespace}");
+    }
+}
+
+#[test]
+fn exits_are_counted_by_reason_through_resets() {
+    let Some(mut vmm) = start(2) else { return };
+    vmm.type_in("abcM");
+    vmm.expect("abc\u{36}");
+    let before = vmm.metrics();
+    let [running, waiting] = before.vcpus.as_slice() else {
+        panic!("{before:?}")
+    };
+    // Interrupt enable, prompt, three letters, the register's byte.
+    assert_eq!((running.port_writes, running.mmio_reads), (6, 1));
+    assert!(running.port_reads > 8, "{running:?}");
+    assert_eq!((running.mmio_writes, running.others), (0, 0));
+    let reads = VcpuExits {
+        interrupted: waiting.interrupted,
+        init_waits: waiting.init_waits,
+        ..Default::default()
+    };
+    assert_eq!(*waiting, reads, "a CPU that was never started has not run");
+    vmm.put("reset");
+    vmm.expect(">");
+    let after = vmm.metrics();
+    assert_eq!(after.vcpus[0].port_writes, 8);
+    assert!(after.vcpus[0].interrupted > running.interrupted);
+}
+
+fn nodes(sizes: [u64; 2]) -> Vec<GuestNode> {
+    let node = |(cpu, mib)| GuestNode {
+        size: mib << 20,
+        host_node: Some(0),
+        cpus: std::iter::once(cpu).collect(),
+        distances: Vec::new(),
+    };
+    (0..).zip(sizes).map(node).collect()
+}
+
+#[test]
+fn threads_and_memory_are_where_they_were_asked_for() {
+    if !have_kvm() || !have_numa() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk");
+    std::fs::write(&path, [0; 4096]).unwrap();
+    let mut vmm = Vmm::start_as(&kernel(&monitor()), |config| {
+        config.cpus = 2;
+        config.disks = vec![disk(&path, 1)];
+        config.memory.size = 96 << 20;
+        config.memory.nodes = nodes([32, 64]);
+        config.memory.prefault = true;
+        config.placement.vcpus = vec![1, 0];
+        config.placement.housekeeping = "0".parse().unwrap();
+    });
+    vmm.expect(">");
+    for (name, cpu) in [
+        ("axion-vmm", "0"),
+        ("machine", "0"),
+        ("disk0.0", "0"),
+        ("vcpu0", "1"),
+        ("vcpu1", "0"),
+    ] {
+        assert_eq!(field(&vmm.threads()[name], "Cpus_allowed_list"), cpu, "{name}");
+    }
+    let in_force = vmm.status().in_force.unwrap();
+    for (index, thread) in in_force.vcpus.iter().enumerate() {
+        assert_eq!(
+            (thread.node as usize, thread.wanted),
+            (index, Some([1, 0][index]))
+        );
+        assert_eq!(thread.cpus.to_string(), ["1", "0"][index]);
+        let id = field(&vmm.threads()[&format!("vcpu{index}")], "Pid").to_owned();
+        assert_eq!(thread.thread.to_string(), id);
+    }
+    for (node, mib) in in_force.memory.iter().zip([32, 64]) {
+        assert_eq!(
+            (node.size, node.wanted, node.bound),
+            (mib << 20, Some(0), Some(0))
+        );
+        let [sample] = node.samples.as_slice() else {
+            panic!("{node:?}")
+        };
+        assert_eq!((sample.host_node, sample.pages > 500), (0, true));
+    }
+    vmm.put("reset");
+    vmm.expect(">");
+    vmm.type_in("O");
+    let ended = vmm.end();
+    assert_eq!(ended.status, 0);
+    assert!(
+        ended
+            .stderr
+            .starts_with("guest node 0: 33554432 bytes in 4KiB pages filled in on host node 0: "),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn dedicated_guest_has_what_the_host_grants() {
+    let free = std::fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+    let free: u32 = free.map_or(0, |text| text.trim().parse().unwrap());
+    if !have_kvm() || !have_numa() || free < 32 {
+        eprintln!("skipped: {free} free hugepages of 2 MiB, 32 are needed");
+        return;
+    }
+    let mut vmm = Vmm::start_as(&kernel(&monitor()), |config| {
+        config.cpus = 2;
+        config.memory.size = 64 << 20;
+        config.memory.hugepages = HugepageSize::TwoMiB;
+        config.memory.nodes = nodes([32, 32]);
+        config.placement.vcpus = vec![0, 1];
+        config.dedicated = true;
+    });
+    vmm.expect(">");
+    let in_force = vmm.status().in_force.unwrap();
+    use DisabledExit::{Hlt, Mwait, Pause};
+    assert_eq!(in_force.exits_wanted, [Hlt, Pause, Mwait]);
+    assert!(
+        in_force
+            .exits_disabled
+            .iter()
+            .all(|exit| in_force.exits_wanted.contains(exit))
+    );
+    for node in &in_force.memory {
+        assert_eq!((node.hugepages, node.bound), (HugepageSize::TwoMiB, Some(0)));
+        assert_eq!((node.samples[0].host_node, node.samples[0].pages), (0, 16));
+    }
+    vmm.put("reset");
+    vmm.expect(">");
+    vmm.type_in("H");
+    vmm.put("pause");
+    vmm.put("stop");
+    assert_eq!(vmm.end().status, 0);
+}
+
+#[test]
+fn cpu_or_node_that_is_not_there_is_refused_before_anything_is_made() {
+    let refused = |extra: &str| {
+        let vmm = Vmm::start_with(|_| {
+            format!(
+                r#"{{"name":"a","cpus":1,"memory":{{"size":33554432}},"boot":{{"kernel":"/x","cmdline":""}},{extra}}}"#
+            )
+        });
+        let ended = vmm.end();
+        assert_eq!(ended.status, 1);
+        ended.stderr
+    };
+    let error = refused(r#""placement":{"vcpus":[999]}"#);
+    assert!(
+        error.starts_with("placement.vcpus[0]: 999 is not allowed; this host's CPUs are 0"),
+        "{error}"
+    );
+    let error = refused(r#""dedicated":true"#);
+    assert!(
+        error.starts_with("dedicated: true is not allowed; memory.hugepages"),
+        "{error}"
+    );
 }

@@ -295,12 +295,18 @@ fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
         memory: MemoryConfig {
             size: spec.memory.0,
             hugepages: spec.hugepages,
+            ..Default::default()
         },
         boot: BootConfig {
             kernel: image(&spec.boot.kernel, paths::GUEST_KERNEL),
             initrd: (spec.boot.initrd.0 != "none").then(|| image(&spec.boot.initrd, paths::GUEST_INITRD)),
             cmdline: format!("{CMDLINE} {}", spec.boot.cmdline).trim_end().to_owned(),
         },
+        disks: Vec::new(),
+        topology: None,
+        placement: Default::default(),
+        dedicated: false,
+        sandbox: Default::default(),
     }
 }
 

@@ -58,6 +58,8 @@ pub enum SpawnError {
 
 /// File descriptors that a process may have; VMs with many queues need thousands.
 const OPEN_FILES: u64 = 65_536;
+/// Highest real-time priority that a VM may give its vCPUs: what its config may ask for.
+const REAL_TIME: u64 = 99;
 
 /// Starts the process of a unit. Returns its id, and its output where it goes to the log.
 ///
@@ -206,6 +208,7 @@ impl Child {
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
         if self.lock_memory {
             setrlimit(Resource::RLIMIT_MEMLOCK, libc::RLIM_INFINITY, libc::RLIM_INFINITY)?;
+            setrlimit(Resource::RLIMIT_RTPRIO, REAL_TIME, REAL_TIME)?;
         }
         // Without the right to change users (a test), there is none to change.
         if Uid::effective().is_root() {

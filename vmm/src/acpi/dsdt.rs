@@ -2,8 +2,8 @@
 
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, And, Device, EISAName, Field, FieldAccessType, FieldEntry,
-    FieldLockRule, FieldUpdateRule, IO, If, Interrupt, Local, Method, Name, Notify, OpRegion, OpRegionSpace,
-    Package, Path, ResourceTemplate, Scope, Store,
+    FieldLockRule, FieldUpdateRule, IO, If, Interrupt, Local, Memory32Fixed, Method, Name, Notify, OpRegion,
+    OpRegionSpace, Package, Path, ResourceTemplate, Scope, Store,
 };
 use acpi_tables::sdt::Sdt;
 use acpi_tables::{Aml, aml};
@@ -20,6 +20,7 @@ pub fn table(layout: &Layout) -> Sdt {
     const HEADER: u32 = 36;
     let mut body = Vec::new();
     host_bridge(layout, &mut body);
+    motherboard(&mut body);
     serial(&mut body);
     power_button(&mut body);
     event_device(&mut body);
@@ -42,7 +43,8 @@ fn add(body: &mut Vec<u8>, name: &str, children: Vec<&dyn Aml>) {
     Scope::new("\\_SB_".into(), vec![&Device::new(name.into(), children)]).to_aml_bytes(body);
 }
 
-/// The root of the PCI Express hierarchy, with the windows from which the guest assigns BARs.
+/// The root of the PCI Express hierarchy, with the windows in which BARs lie. No function has an interrupt pin, so there
+/// is no `_PRT`.
 fn host_bridge(layout: &Layout, body: &mut Vec<u8>) {
     let last_bus = u16::try_from(layout::PCI_BUSES - 1).unwrap_or(u16::MAX);
     let buses = AddressSpace::new_bus_number(0u16, last_bus);
@@ -63,6 +65,24 @@ fn host_bridge(layout: &Layout, body: &mut Vec<u8>) {
             &Name::new("_BBN".into(), &aml::ZERO),
             &uid(),
             &Name::new("_CRS".into(), &ResourceTemplate::new(windows)),
+        ],
+    );
+}
+
+/// Keeps configuration space from being given to anybody (PCI firmware specification 3.3 §4.1.2): Linux does not use an
+/// ECAM that no motherboard resource reserves.
+fn motherboard(body: &mut Vec<u8>) {
+    const { assert!(layout::ECAM + layout::PCI_BUSES * layout::ECAM_BUS_SIZE <= u32::MAX as u64) };
+    let base = u32::try_from(layout::ECAM).unwrap_or_default();
+    let size = u32::try_from(layout::PCI_BUSES * layout::ECAM_BUS_SIZE).unwrap_or_default();
+    let ecam = Memory32Fixed::new(true, base, size);
+    add(
+        body,
+        "MBRD",
+        vec![
+            &hid("PNP0C02"),
+            &uid(),
+            &Name::new("_CRS".into(), &ResourceTemplate::new(vec![&ecam])),
         ],
     );
 }

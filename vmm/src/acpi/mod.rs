@@ -4,7 +4,7 @@
 //! RSDP -> XSDT -> FADT -> DSDT   sleep and reset registers; what the devices are
 //!              -> MADT           local APICs and the I/O APIC
 //!              -> MCFG           PCI configuration space
-//!              -> SRAT, SLIT     one NUMA node (vNUMA extends these)
+//!              -> SRAT, SLIT     NUMA nodes and their distances
 //! ```
 //!
 //! Hardware-reduced (ACPI §4.1) means no PM1 registers, no SCI, no PM timer: power-off is a write to the sleep control
@@ -16,10 +16,11 @@ mod tables;
 use acpi_tables::Aml;
 use acpi_tables::mcfg::MCFG;
 use acpi_tables::rsdp::Rsdp;
-use acpi_tables::slit::SLIT;
 use acpi_tables::xsdt::XSDT;
 
 use crate::arch::layout::{self, Layout};
+use crate::arch::topology::Topology;
+use crate::numa::Numa;
 
 /// OEM id of every table.
 const OEM: [u8; 6] = *b"AXION ";
@@ -42,20 +43,20 @@ pub struct TooLarge {
 }
 
 impl Tables {
-    /// The tables of a machine with `cpus` vCPUs.
+    /// The tables of a machine.
     ///
     /// # Errors
     /// [`TooLarge`] with more vCPUs than [`layout::MAX_CPUS`].
-    pub fn new(cpus: u32, layout: &Layout) -> Result<Self, TooLarge> {
+    pub fn new(topology: &Topology, numa: &Numa, layout: &Layout) -> Result<Self, TooLarge> {
         // The RSDP comes first but points to the XSDT, which points to all others: reserve its place.
         let mut block = Block(vec![0; Rsdp::len()]);
         let dsdt = block.add(&dsdt::table(layout));
         let mut xsdt = XSDT::new(OEM, OEM_TABLE, OEM_REVISION);
         xsdt.add_entry(block.add(&tables::fadt(dsdt)));
-        xsdt.add_entry(block.add(&tables::madt(cpus)));
+        xsdt.add_entry(block.add(&tables::madt(topology)));
         xsdt.add_entry(block.add(&mcfg()));
-        xsdt.add_entry(block.add(&tables::srat(cpus, layout)));
-        xsdt.add_entry(block.add(&SLIT::new(OEM, OEM_TABLE, OEM_REVISION, 1)));
+        xsdt.add_entry(block.add(&tables::srat(topology, numa)));
+        xsdt.add_entry(block.add(&tables::slit(numa)));
         let xsdt = block.add(&xsdt);
 
         let mut bytes = Vec::with_capacity(block.0.len());
@@ -64,7 +65,7 @@ impl Tables {
         let room = layout::ACPI.end - layout::ACPI.start;
         if bytes.len() as u64 > room {
             return Err(TooLarge {
-                cpus,
+                cpus: topology.cpus(),
                 size: bytes.len(),
                 room,
             });

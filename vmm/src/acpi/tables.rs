@@ -1,12 +1,14 @@
-//! The fixed-format tables: FADT, MADT, SRAT.
+//! The fixed-format tables: FADT, MADT, SRAT, SLIT.
 
 use acpi_tables::fadt::{FADT, FADTBuilder, Flags, PmProfile};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
 use acpi_tables::sdt::Sdt;
 
 use super::{OEM, OEM_REVISION, OEM_TABLE};
-use crate::arch::layout::{self, Layout};
+use crate::arch::layout;
+use crate::arch::topology::Topology;
 use crate::devices::power;
+use crate::numa::Numa;
 
 /// FADT `IAPC_BOOT_ARCH`: there is no VGA and no CMOS clock; its clear bits say that there is no 8042 and no ISA device
 /// (ACPI §5.2.9.3).
@@ -38,22 +40,23 @@ pub fn fadt(dsdt: u64) -> FADT {
     fadt.finalize()
 }
 
-/// MADT (ACPI §5.2.12): one local APIC a vCPU, the I/O APIC, NMI.
-pub fn madt(cpus: u32) -> Sdt {
+/// MADT (ACPI §5.2.12): one local APIC a vCPU, the I/O APIC, NMI. Processor UIDs are vCPU indices.
+pub fn madt(topology: &Topology) -> Sdt {
     let mut body = Vec::new();
     body.extend(layout::LAPIC.to_le_bytes());
     body.extend(0u32.to_le_bytes()); // flags: no 8259 pair
-    for id in 0..cpus {
-        match u8::try_from(id) {
-            Ok(short) if id < FIRST_X2APIC_ID => {
-                body.extend([0, 8, short, short]);
+    for cpu in 0..topology.cpus() {
+        let id = topology.apic_id(cpu);
+        match (short_id(id), u8::try_from(cpu)) {
+            (Some(short), Ok(uid)) => {
+                body.extend([0, 8, uid, short]); // processor local APIC
                 body.extend(ENABLED.to_le_bytes());
             }
             _ => {
-                body.extend([9, 16, 0, 0]);
+                body.extend([9, 16, 0, 0]); // processor local x2APIC
                 body.extend(id.to_le_bytes());
                 body.extend(ENABLED.to_le_bytes());
-                body.extend(id.to_le_bytes());
+                body.extend(cpu.to_le_bytes());
             }
         }
     }
@@ -61,7 +64,7 @@ pub fn madt(cpus: u32) -> Sdt {
     body.extend(ioapic_address().to_le_bytes());
     body.extend(0u32.to_le_bytes());
     body.extend([4, 6, 0xff, 0, 0, NMI_LINT]); // local APIC NMI, all processors
-    if cpus > FIRST_X2APIC_ID {
+    if short_id(topology.max_apic_id()).is_none() {
         body.extend([0xa, 12, 0, 0]); // local x2APIC NMI, all processors
         body.extend(u32::MAX.to_le_bytes());
         body.extend([NMI_LINT, 0, 0, 0]);
@@ -69,30 +72,56 @@ pub fn madt(cpus: u32) -> Sdt {
     table(*b"APIC", 5, &body)
 }
 
-/// SRAT (ACPI §5.2.16): all vCPUs and all RAM in node 0.
-pub fn srat(cpus: u32, layout: &Layout) -> Sdt {
-    const NODE: u32 = 0;
+/// The id where the structures for 8-bit APIC ids can hold it.
+fn short_id(id: u32) -> Option<u8> {
+    u8::try_from(id).ok().filter(|_| id < FIRST_X2APIC_ID)
+}
+
+/// SRAT (ACPI §5.2.16): the nodes of vCPUs and RAM.
+pub fn srat(topology: &Topology, numa: &Numa) -> Sdt {
     let mut body = Vec::new();
     body.extend(1u32.to_le_bytes());
     body.extend(0u64.to_le_bytes());
-    for id in 0..cpus {
-        body.extend([2, 24, 0, 0]); // processor local x2APIC affinity
-        body.extend(NODE.to_le_bytes());
-        body.extend(id.to_le_bytes());
-        body.extend(ENABLED.to_le_bytes());
-        body.extend(0u64.to_le_bytes()); // clock domain, reserved
+    for cpu in 0..topology.cpus() {
+        let id = topology.apic_id(cpu);
+        let domain = numa.node_of(cpu).to_le_bytes();
+        if let Some(short) = short_id(id) {
+            let [low, high @ ..] = domain;
+            body.extend([0, 16, low, short]); // processor local APIC affinity
+            body.extend(ENABLED.to_le_bytes());
+            body.push(0); // SAPIC
+            body.extend(high);
+            body.extend(0u32.to_le_bytes()); // clock domain
+        } else {
+            body.extend([2, 24, 0, 0]); // processor local x2APIC affinity
+            body.extend(domain);
+            body.extend(id.to_le_bytes());
+            body.extend(ENABLED.to_le_bytes());
+            body.extend(0u64.to_le_bytes()); // clock domain, reserved
+        }
     }
-    for ram in layout.ram() {
-        body.extend([1, 40]); // memory affinity
-        body.extend(NODE.to_le_bytes());
-        body.extend([0; 2]);
-        body.extend(ram.start.to_le_bytes());
-        body.extend((ram.end - ram.start).to_le_bytes());
-        body.extend([0; 4]);
-        body.extend(ENABLED.to_le_bytes());
-        body.extend([0; 8]);
+    for (domain, node) in (0u32..).zip(numa.nodes()) {
+        for ram in &node.ranges {
+            body.extend([1, 40]); // memory affinity
+            body.extend(domain.to_le_bytes());
+            body.extend([0; 2]);
+            body.extend(ram.start.to_le_bytes());
+            body.extend((ram.end - ram.start).to_le_bytes());
+            body.extend([0; 4]);
+            body.extend(ENABLED.to_le_bytes());
+            body.extend([0; 8]);
+        }
     }
     table(*b"SRAT", 3, &body)
+}
+
+/// SLIT (ACPI §5.2.17): distances between nodes.
+pub fn slit(numa: &Numa) -> Sdt {
+    let mut body = (numa.nodes().len() as u64).to_le_bytes().to_vec();
+    for node in numa.nodes() {
+        body.extend(&node.distances);
+    }
+    table(*b"SLIT", 1, &body)
 }
 
 fn table(signature: [u8; 4], revision: u8, body: &[u8]) -> Sdt {

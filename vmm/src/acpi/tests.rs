@@ -1,10 +1,31 @@
+use axion_api::vmm::{CpuTopology, GuestNode, MemoryConfig};
+use axion_core::topology::CpuSet;
+
 use super::*;
 
 const BASE: usize = 0xe_0000;
 
+fn topology(sockets: u32, cores: u32) -> Topology {
+    Topology::new(CpuTopology {
+        sockets,
+        cores,
+        threads: 1,
+        l3_cores: None,
+    })
+}
+
+fn made(topology: &Topology, memory: &MemoryConfig) -> Result<Tables, TooLarge> {
+    let layout = Layout::new(memory.size, 40).unwrap();
+    let numa = Numa::new(memory, topology.cpus(), &layout);
+    Tables::new(topology, &numa, &layout)
+}
+
 fn tables(cpus: u32, size: u64) -> Vec<u8> {
-    let layout = Layout::new(size, 40).unwrap();
-    Tables::new(cpus, &layout).unwrap().bytes().to_vec()
+    let memory = MemoryConfig {
+        size,
+        ..Default::default()
+    };
+    made(&topology(1, cpus), &memory).unwrap().bytes().to_vec()
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -99,22 +120,107 @@ fn madt_lists_every_cpu_in_the_structure_its_id_needs() {
     assert_eq!((at, short, long, ioapics, nmis), (madt.len(), 255, 45, 1, 2));
 }
 
+/// What follows the header of a table, as lines of hex; a blank separates what the eye should.
+fn body(table: &[u8], header: usize, lines: &[&str]) {
+    let wanted: String = lines.concat().replace(' ', "");
+    let is: String = table[header..].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(is, wanted);
+}
+
 #[test]
-fn srat_covers_all_cpus_and_memory() {
-    let size = 5 << 30;
-    let block = tables(3, size);
+fn one_node_has_all_cpus_and_memory() {
+    let block = tables(2, 5 << 30);
+    body(
+        find(&block, b"SRAT"),
+        36,
+        &[
+            "01000000 0000000000000000",
+            "00 10 00 00 01000000 00 000000 00000000",
+            "00 10 00 01 01000000 00 000000 00000000",
+            "01 28 00000000 0000 0000000000000000 000000c000000000 00000000 01000000 0000000000000000",
+            "01 28 00000000 0000 0000000001000000 0000008000000000 00000000 01000000 0000000000000000",
+        ],
+    );
+    body(find(&block, b"SLIT"), 36, &["0100000000000000", "0a"]);
+}
+
+#[test]
+fn nodes_have_their_cpus_memory_and_distances() {
+    let node = |size, cpus: &str, distances: &[u8]| GuestNode {
+        size,
+        host_node: None,
+        cpus: cpus.parse().unwrap(),
+        distances: distances.to_vec(),
+    };
+    // Two sockets of three cores: APIC ids 0 to 2 and 4 to 6. The second node lies across the gap.
+    let memory = MemoryConfig {
+        size: 6 << 30,
+        nodes: vec![node(2 << 30, "0-2", &[10, 21]), node(4 << 30, "3-5", &[31, 10])],
+        ..Default::default()
+    };
+    let block = made(&topology(2, 3), &memory).unwrap().bytes().to_vec();
     let srat = find(&block, b"SRAT");
-    let (mut at, mut cpus, mut memory) = (48, 0, 0);
-    while at < srat.len() {
-        match srat[at] {
-            2 => cpus += 1,
-            1 => memory += u64_at(srat, at + 16) as u64,
-            other => panic!("structure {other}"),
-        }
-        at += usize::from(srat[at + 1]);
-    }
-    assert_eq!((cpus, memory), (3, size));
-    assert_eq!(find(&block, b"SLIT")[36..], [1, 0, 0, 0, 0, 0, 0, 0, 10]);
+    assert_eq!(srat[8], 3, "revision");
+    body(
+        srat,
+        36,
+        &[
+            "01000000 0000000000000000",
+            "00 10 00 00 01000000 00 000000 00000000",
+            "00 10 00 01 01000000 00 000000 00000000",
+            "00 10 00 02 01000000 00 000000 00000000",
+            "00 10 01 04 01000000 00 000000 00000000",
+            "00 10 01 05 01000000 00 000000 00000000",
+            "00 10 01 06 01000000 00 000000 00000000",
+            "01 28 00000000 0000 0000000000000000 0000008000000000 00000000 01000000 0000000000000000",
+            "01 28 01000000 0000 0000008000000000 0000004000000000 00000000 01000000 0000000000000000",
+            "01 28 01000000 0000 0000000001000000 000000c000000000 00000000 01000000 0000000000000000",
+        ],
+    );
+    let slit = find(&block, b"SLIT");
+    assert_eq!(slit[8], 1, "revision");
+    body(slit, 36, &["0200000000000000", "0a15", "1f0a"]);
+    // UID and APIC id of the fourth CPU differ.
+    assert_eq!(find(&block, b"APIC")[44 + 3 * 8..][..8], [0, 8, 3, 4, 1, 0, 0, 0]);
+}
+
+#[test]
+fn srat_uses_the_structure_that_an_id_needs() {
+    let memory = MemoryConfig {
+        size: 64 << 20,
+        nodes: ["0-254", "255-299"]
+            .map(|cpus| GuestNode {
+                size: 32 << 20,
+                cpus: cpus.parse().unwrap(),
+                ..Default::default()
+            })
+            .to_vec(),
+        ..Default::default()
+    };
+    let block = made(&topology(1, 300), &memory).unwrap().bytes().to_vec();
+    let srat = find(&block, b"SRAT");
+    let (first, rest) = srat[48..].split_at(255 * 16);
+    assert!(first.chunks(16).all(|entry| entry[..3] == [0, 16, 0]));
+    body(
+        &rest[..24],
+        0,
+        &["02 18 0000 01000000 ff000000 01000000 00000000 00000000"],
+    );
+    assert_eq!(rest.len(), 45 * 24 + 2 * 40);
+}
+
+#[test]
+fn apic_ids_from_255_on_are_x2apic_even_with_few_cpus() {
+    // Five sockets of 33 cores in fields of 3 and 6 bits: the last CPU has the APIC id 288 and the UID 164.
+    let memory = MemoryConfig {
+        size: 64 << 20,
+        ..Default::default()
+    };
+    let block = made(&topology(5, 33), &memory).unwrap().bytes().to_vec();
+    let madt = find(&block, b"APIC");
+    let long = 44 + 4 * 33 * 8;
+    assert_eq!(madt[long..][..4], [9, 16, 0, 0]);
+    assert_eq!((u32_at(madt, long + 4), u32_at(madt, long + 12)), (256, 132));
 }
 
 #[test]
@@ -129,14 +235,50 @@ fn mcfg_names_the_ecam_window() {
 fn dsdt_names_its_devices() {
     let block = tables(1, 256 << 20);
     let dsdt = table(&block, u64_at(find(&block, b"FACP"), 140));
-    for name in ["PCI0", "COM1", "PWRB", "GED_", "_EVT", "_S5_", "ACPI0013"] {
+    for name in ["PCI0", "MBRD", "COM1", "PWRB", "GED_", "_EVT", "_S5_", "ACPI0013"] {
         assert!(dsdt.windows(name.len()).any(|w| w == name.as_bytes()), "{name}");
     }
 }
 
 #[test]
+fn host_bridge_has_both_windows_and_ecam_is_reserved() {
+    let block = tables(1, 256 << 20);
+    let dsdt = table(&block, u64_at(find(&block, b"FACP"), 140));
+    let contains = |bytes: &[u8]| dsdt.windows(bytes.len()).any(|w| w == bytes);
+    // Address space descriptors (ACPI §6.4.3.5): memory, fixed; granularity, minimum, maximum.
+    let mut low = vec![0x8a, 43, 0, 0, 0x0c, 1];
+    for word in [0u64, 0xc000_0000, 0xdfff_ffff] {
+        low.extend(word.to_le_bytes());
+    }
+    assert!(contains(&low), "32-bit window");
+    let mut high = vec![0x8a, 43, 0, 0, 0x0c, 1];
+    for word in [0u64, 1 << 32, (1 << 40) - 1] {
+        high.extend(word.to_le_bytes());
+    }
+    assert!(contains(&high), "64-bit window");
+    // Fixed memory (ACPI §6.4.3.4).
+    let mut ecam = vec![0x86, 9, 0, 1];
+    for word in [0xe000_0000u32, 1 << 20] {
+        ecam.extend(word.to_le_bytes());
+    }
+    assert!(contains(&ecam), "ECAM");
+}
+
+#[test]
 fn the_largest_machine_fits() {
-    let layout = Layout::new(5 << 30, 46).unwrap();
-    Tables::new(layout::MAX_CPUS, &layout).unwrap();
-    assert!(Tables::new(4 * layout::MAX_CPUS, &layout).is_err());
+    let node = |cpus: CpuSet| GuestNode {
+        size: 1 << 30,
+        cpus,
+        ..Default::default()
+    };
+    let nodes: Vec<_> = (0..64)
+        .map(|index| node((index * 16..(index + 1) * 16).collect()))
+        .collect();
+    let memory = MemoryConfig {
+        size: 64 << 30,
+        nodes,
+        ..Default::default()
+    };
+    made(&topology(64, layout::MAX_CPUS / 64), &memory).unwrap();
+    assert!(made(&topology(1, 4 * layout::MAX_CPUS), &memory).is_err());
 }

@@ -1,15 +1,18 @@
 use std::fs;
 
-use axion_api::vm::HugepageSize;
-use axion_api::vmm::MemoryConfig;
+use axion_api::vmm::{CpuTopology, GuestNode, MemoryConfig};
+use axion_core::topology::CpuSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::arch::topology::Topology;
 use crate::memory::Ram;
+use crate::numa::Numa;
 
 struct Bench {
     dir: tempfile::TempDir,
     layout: Layout,
+    numa: Numa,
     ram: Ram,
 }
 
@@ -17,17 +20,22 @@ impl Bench {
     fn new() -> Self {
         let size = 64 << 20;
         let layout = Layout::new(size, 40).unwrap();
-        let ram = Ram::map(
-            &layout,
-            &MemoryConfig {
-                size,
-                hugepages: HugepageSize::None,
-            },
-        )
-        .unwrap();
+        // What is loaded may lie across nodes.
+        let node = GuestNode {
+            size: size / 2,
+            ..Default::default()
+        };
+        let config = MemoryConfig {
+            size,
+            nodes: vec![node.clone(), node],
+            ..Default::default()
+        };
+        let numa = Numa::new(&config, 1, &layout);
+        let ram = Ram::map(&numa, &config, &CpuSet::default()).unwrap();
         Self {
             dir: tempfile::tempdir().unwrap(),
             layout,
+            numa,
             ram,
         }
     }
@@ -44,7 +52,13 @@ impl Bench {
             initrd: initrd.map(|bytes| self.file("initrd", bytes)),
             cmdline: "console=ttyS0".to_owned(),
         };
-        let acpi = Tables::new(1, &self.layout).unwrap();
+        let one = Topology::new(CpuTopology {
+            sockets: 1,
+            cores: 1,
+            threads: 1,
+            l3_cores: None,
+        });
+        let acpi = Tables::new(&one, &self.numa, &self.layout).unwrap();
         BootFiles::open(&config)?.load(self.ram.guest(), &self.layout, &acpi)
     }
 
@@ -114,6 +128,21 @@ fn pvh_kernel_finds_everything_in_its_start_info() {
 }
 
 /// A bzImage whose loaded part is `code`.
+#[test]
+fn initrd_may_lie_across_nodes() {
+    let bench = Bench::new();
+    let initrd: Vec<u8> = (0..40u32 << 20).map(|at| (at >> 12).to_le_bytes()[0]).collect();
+    bench.load(&elf(b"code", true), Some(&initrd)).unwrap();
+    let start = bench.u64(bench.u64(layout::PVH_INFO + 16));
+    assert!(start < 32 << 20, "{start:#x}");
+    let edge = (32 << 20) - start;
+    let at = usize::try_from(edge).unwrap();
+    assert_eq!(
+        bench.read::<8192>((32 << 20) - 4096),
+        initrd[at - 4096..at + 4096]
+    );
+}
+
 fn bzimage(code: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut file = vec![0; 1024];
     file[0x1f1] = 1; // one setup sector after the first

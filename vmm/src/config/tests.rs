@@ -4,19 +4,24 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn config() -> VmmConfig {
+pub(super) fn config() -> VmmConfig {
     VmmConfig {
         name: "hello".to_owned(),
         cpus: 1,
         memory: MemoryConfig {
             size: 128 << 20,
-            hugepages: HugepageSize::None,
+            ..Default::default()
         },
         boot: BootConfig {
             kernel: "/k".to_owned(),
             initrd: None,
             cmdline: String::new(),
         },
+        disks: Vec::new(),
+        topology: None,
+        placement: Default::default(),
+        dedicated: false,
+        sandbox: SandboxMode::Enforce,
     }
 }
 
@@ -32,6 +37,12 @@ fn good_config_passes() {
 }
 
 #[test]
+fn config_of_an_earlier_version_is_still_one() {
+    let text = r#"{"name":"hello","cpus":1,"memory":{"size":134217728},"boot":{"kernel":"/k","cmdline":""}}"#;
+    assert_eq!(serde_json::from_str::<VmmConfig>(text).unwrap(), config());
+}
+
+#[test]
 fn errors_name_field_value_and_range() {
     assert_eq!(refused(|c| c.cpus = 0), "cpus: 0 is not allowed; 1 to 1024");
     assert_eq!(
@@ -41,7 +52,8 @@ fn errors_name_field_value_and_range() {
     assert!(
         refused(|c| c.memory = MemoryConfig {
             size: 33 << 20,
-            hugepages: HugepageSize::TwoMiB
+            hugepages: HugepageSize::TwoMiB,
+            ..Default::default()
         })
         .contains("2097152")
     );
@@ -50,6 +62,45 @@ fn errors_name_field_value_and_range() {
         "boot.kernel: \"k\" is not allowed; an absolute path"
     );
     assert!(refused(|c| c.boot.initrd = Some(String::new())).starts_with("boot.initrd: \"\""));
+}
+
+#[test]
+fn disks_are_checked_by_field() {
+    let disk = |change: fn(&mut DiskConfig)| {
+        let mut disk = DiskConfig {
+            path: "/d".to_owned(),
+            read_only: false,
+            serial: None,
+            direct: Default::default(),
+            queues: None,
+        };
+        change(&mut disk);
+        refused(|c| c.disks = vec![disk])
+    };
+    assert_eq!(
+        disk(|d| d.path = "d".to_owned()),
+        "disks[0].path: \"d\" is not allowed; an absolute path"
+    );
+    assert_eq!(
+        disk(|d| d.queues = Some(0)),
+        "disks[0].queues: 0 is not allowed; 1 to 32"
+    );
+    assert!(disk(|d| d.serial = Some("x".repeat(21))).starts_with("disks[0].serial: "));
+    assert!(disk(|d| d.serial = Some("a\n".to_owned())).contains("1 to 20 printable"));
+}
+
+#[test]
+fn old_configs_still_parse() {
+    let text = r#"{"name":"a","cpus":1,"memory":{"size":1},"boot":{"kernel":"/x","cmdline":""}}"#;
+    let config: VmmConfig = serde_json::from_str(text).unwrap();
+    assert!(config.disks.is_empty());
+    let text = r#"{"path":"/d"}"#;
+    let disk: DiskConfig = serde_json::from_str(text).unwrap();
+    assert_eq!(
+        (disk.read_only, disk.direct, disk.queues),
+        (false, Default::default(), None)
+    );
+    assert_eq!((default_queues(1), default_queues(64)), (1, 4));
 }
 
 #[test]
@@ -88,7 +139,7 @@ proptest! {
     fn accepted_memory_is_whole_pages(size in any::<u64>(), huge in 0usize..3) {
         let hugepages = [HugepageSize::None, HugepageSize::TwoMiB, HugepageSize::OneGiB][huge];
         let mut config = config();
-        config.memory = MemoryConfig { size, hugepages };
+        config.memory = MemoryConfig { size, hugepages, ..Default::default() };
         let whole = size % memory::page_size(hugepages) == 0 && size >= 32 << 20;
         prop_assert_eq!(check(&config).is_ok(), whole);
     }

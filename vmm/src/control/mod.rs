@@ -21,7 +21,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axion_api::vmm::{API_SOCKET, CONSOLE_SOCKET, VmmStatus};
+use axion_api::vmm::{API_SOCKET, CONSOLE_SOCKET, VmmMetrics, VmmStatus};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{SigSet, Signal};
@@ -116,6 +116,10 @@ impl Drop for Socket {
 impl Subject for Handle {
     fn status(&self) -> VmmStatus {
         self.status()
+    }
+
+    fn metrics(&self) -> VmmMetrics {
+        self.metrics()
     }
 
     fn request(&self, request: Request) -> Result<(), Refusal> {

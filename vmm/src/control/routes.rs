@@ -1,7 +1,7 @@
 //! The routes of the control socket; see `axion_api::vmm` for the contract.
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::vmm::VmmStatus;
+use axion_api::vmm::{VmmMetrics, VmmStatus};
 
 use super::http::{Answer, Request};
 use crate::machine::lifecycle::{self, Refusal};
@@ -10,6 +10,8 @@ use crate::machine::lifecycle::{self, Refusal};
 pub trait Subject {
     /// What it is doing.
     fn status(&self) -> VmmStatus;
+    /// What it has counted.
+    fn metrics(&self) -> VmmMetrics;
     /// Asks something of it.
     ///
     /// # Errors
@@ -26,7 +28,8 @@ pub fn answer(subject: &impl Subject, request: &Request) -> Answer {
     };
     let verb = match rest {
         "" if request.method == "GET" => return Answer::json(&subject.status()),
-        "" => return Answer::not_allowed(&request.path, "GET"),
+        "/metrics" if request.method == "GET" => return Answer::json(&subject.metrics()),
+        "" | "/metrics" => return Answer::not_allowed(&request.path, "GET"),
         "/power-button" => lifecycle::Request::PowerButton,
         "/reset" => lifecycle::Request::Reset,
         "/pause" => lifecycle::Request::Pause,
@@ -44,7 +47,8 @@ pub fn answer(subject: &impl Subject, request: &Request) -> Answer {
 }
 
 fn unknown(path: &str) -> Answer {
-    let detail = format!("no {path}; there are {VM} and {VM}/power-button, reset, pause, resume, stop");
+    let detail =
+        format!("no {path}; there are {VM} and {VM}/metrics, power-button, reset, pause, resume, stop");
     Answer::problem(&Problem::new(Kind::NotFound, detail))
 }
 

@@ -6,14 +6,15 @@
 //! [`PowerRequest`](power::PowerRequest). It locks itself; no lock is held across a call into another device, except
 //! into the I/O APIC, which calls none.
 //!
-//! virtio devices come as folders `devices/virtio/NAME` with `device`, `queue` and `config` files, behind PCI functions
-//! (see [`crate::pci`]). Threads of devices start and stop in `machine::life`, and pause and resume with the vCPUs there.
+//! virtio devices are PCI functions (see [`crate::pci`]), each a folder in [`virtio`], with a lifecycle of their own. What
+//! they raise are MSI-X vectors. `machine::life` pauses and resumes them with the vCPUs.
 
 pub mod bus;
 pub mod ioapic;
 pub mod keyboard_reset;
 pub mod power;
 pub mod serial;
+pub mod virtio;
 
 /// Registers of a device, on a bus. `offset` counts from the start of the device's range.
 pub trait BusDevice: Send + Sync {

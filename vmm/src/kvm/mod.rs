@@ -2,34 +2,44 @@
 //!
 //! The machine has KVM's local APICs and no other interrupt chip (split irqchip); its I/O APIC is ours.
 
+pub mod exits;
 mod memory;
 mod routes;
 
 use std::sync::Arc;
 
+use axion_api::vmm::in_force::DisabledExit;
 use kvm_bindings::{
     CpuId, KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API, KVM_MAX_CPUID_ENTRIES,
     KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK, KVM_X2APIC_API_USE_32BIT_IDS, Msrs, kvm_cpuid_entry2,
     kvm_enable_cap,
 };
-use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
+use vmm_sys_util::eventfd::EventFd;
 
-use crate::arch::cpuid::{self, Topology};
+use crate::arch::cpuid::{self, Machine};
 use crate::arch::layout;
 use crate::arch::registers::{self, Entry};
+use crate::arch::topology::Topology;
 use crate::devices::ioapic;
 use crate::memory::GuestMemory;
+use crate::pci::Wiring;
+use crate::pci::msix::MsiVector;
 pub use routes::KvmMsi;
+use routes::Routes;
 
 /// The KVM API version that has been the only one since Linux 2.6.22.
 const API_VERSION: i32 = 12;
 /// What the machine cannot do without.
-const REQUIRED: [(Cap, &str); 6] = [
+const REQUIRED: [(Cap, &str); 9] = [
     (Cap::UserMemory, "user memory"),
     (Cap::ExtCpuid, "CPUID"),
     (Cap::SplitIrqchip, "split irqchip"),
     (Cap::SignalMsi, "MSI injection"),
     (Cap::IrqRouting, "interrupt routing"),
+    (Cap::Irqfd, "irqfd"),
+    (Cap::Ioeventfd, "ioeventfd"),
+    (Cap::IoeventfdNoLength, "ioeventfd of any length"),
     (Cap::ImmediateExit, "immediate exit"),
 ];
 
@@ -114,17 +124,27 @@ impl Host {
             .min(layout::MAX_CPUS)
     }
 
+    /// Number of APIC ids that a machine can have; they count from 0.
+    pub fn apic_ids(&self) -> u32 {
+        u32::try_from(self.kvm.get_max_vcpu_id()).unwrap_or(u32::MAX)
+    }
+
     /// Physical address bits of a guest's CPU.
     pub fn address_bits(&self) -> u8 {
         cpuid::address_bits(&self.supported)
     }
 
-    /// Makes a machine with `memory` and no vCPUs.
+    /// Makes a machine with `memory` and no vCPUs, which leaves its guest as seldom as it can if it is `dedicated`.
     ///
     /// # Errors
     /// [`KvmError::Call`].
-    pub fn create_vm(&self, memory: &GuestMemory) -> Result<Vm, KvmError> {
+    pub fn create_vm(&self, memory: &GuestMemory, dedicated: bool) -> Result<Vm, KvmError> {
         let fd = call("create a VM", self.kvm.create_vm())?;
+        let exits_disabled = if dedicated {
+            exits::disable(&self.kvm, &fd)?
+        } else {
+            Vec::new()
+        };
         let mut split = kvm_enable_cap {
             cap: KVM_CAP_SPLIT_IRQCHIP,
             ..Default::default()
@@ -145,25 +165,42 @@ impl Host {
         }
         call("place the TSS", fd.set_tss_address(layout::KVM_TSS))?;
         call("register guest memory", memory::register(&fd, memory))?;
-        Ok(Vm { fd: Arc::new(fd) })
+        let fd = Arc::new(fd);
+        Ok(Vm {
+            routes: Routes::new(fd.clone()),
+            fd,
+            dedicated,
+            exits_disabled,
+        })
     }
 
-    /// Makes vCPU `id` of `cpus`, waiting to be entered at `entry` if it is the first, and by INIT and SIPI otherwise.
+    /// Makes the vCPU with index `id` of `topology`, waiting to be entered at `entry` if it is the first, and by INIT and
+    /// SIPI otherwise.
     ///
     /// # Errors
     /// [`KvmError::Vcpu`] and [`KvmError::Msr`].
-    pub fn create_vcpu(&self, vm: &Vm, id: u32, cpus: u32, entry: Entry) -> Result<VcpuFd, KvmError> {
+    pub fn create_vcpu(
+        &self,
+        vm: &Vm,
+        id: u32,
+        topology: &Topology,
+        entry: Entry,
+    ) -> Result<VcpuFd, KvmError> {
         let failed = |what| move |source| KvmError::Vcpu { id, what, source };
+        let apic_id = topology.apic_id(id);
         let fd = vm
             .fd
-            .create_vcpu(id.into())
+            .create_vcpu(apic_id.into())
             .map_err(failed("create the descriptor"))?;
-        let topology = Topology {
-            cpus,
+        let machine = Machine {
+            topology,
             tsc_khz: fd.get_tsc_khz().ok().filter(|khz| *khz > 0),
             tsc_deadline: self.kvm.check_extension(Cap::TscDeadlineTimer),
+            dedicated: vm.dedicated,
+            exits_disabled: &vm.exits_disabled,
+            monitor: cpuid::host_monitor(),
         };
-        let entries = cpuid::for_vcpu(&self.supported, topology, id);
+        let entries = cpuid::for_vcpu(&self.supported, machine, apic_id);
         let leaves = CpuId::from_entries(&entries)
             .map_err(|_| kvm_ioctls::Error::new(nix::libc::E2BIG))
             .map_err(failed("build the CPUID"))?;
@@ -190,11 +227,33 @@ impl Host {
 #[derive(Clone)]
 pub struct Vm {
     fd: Arc<VmFd>,
+    routes: Arc<Routes>,
+    dedicated: bool,
+    exits_disabled: Vec<DisabledExit>,
 }
 
 impl Vm {
+    /// What does not leave its guest.
+    pub fn exits_disabled(&self) -> &[DisabledExit] {
+        &self.exits_disabled
+    }
+
     /// Where its interrupts go.
     pub fn msi(&self) -> KvmMsi {
-        KvmMsi::new(self.fd.clone())
+        KvmMsi::new(self.routes.clone())
+    }
+}
+
+impl Wiring for Vm {
+    fn vector(&self) -> Result<Box<dyn MsiVector>, KvmError> {
+        Ok(Box::new(self.routes.vector()?))
+    }
+
+    fn doorbell(&self, address: u64, event: &EventFd) -> Result<(), KvmError> {
+        // Whatever the width and the value: KVM then need not decode the instruction.
+        let result = self
+            .fd
+            .register_ioevent(event, &IoEventAddress::Mmio(address), NoDatamatch);
+        call("register an ioeventfd", result)
     }
 }

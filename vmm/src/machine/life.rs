@@ -1,9 +1,13 @@
 //! One life of a machine, from power-on or reset to the next reset or the end.
 //!
-//! A life owns its KVM VM, vCPU threads and devices; all of them are made anew by a reset, so that nothing of the last
-//! life can be left in them. RAM, files and console outlive it.
+//! A life owns its KVM VM, vCPU threads and devices with their threads; all of them are made anew by a reset, so that
+//! nothing of the last life can be left in them. RAM, files and console outlive it.
+//!
+//! vCPUs stop before devices, and go on after them: a device at work always has its driver's next step to come.
 
 use std::sync::Arc;
+
+use axion_api::vmm::in_force::{DisabledExit, VcpuThread};
 
 use super::MachineError;
 use crate::acpi::Tables;
@@ -14,21 +18,30 @@ use crate::devices::ioapic::IoApic;
 use crate::devices::keyboard_reset::KeyboardReset;
 use crate::devices::power::{Power, PowerRequest};
 use crate::devices::serial::{Console, Uart};
+use crate::devices::virtio::VirtioDevice;
+use crate::devices::virtio::blk::Block;
+use crate::devices::virtio::rng::Rng;
+use crate::devices::virtio::transport::{BAR_SIZE, VirtioPci};
+use crate::devices::virtio::worker::Restrict;
 use crate::kvm::Vm;
 use crate::memory::Ram;
-use crate::pci::ConfigSpace;
-use crate::vcpu::{Gate, Shared, Stop, Vcpu};
+use crate::pci::windows::Windows;
+use crate::pci::{ConfigSpace, Function};
+use crate::sandbox::{Role, Sandbox};
+use crate::vcpu::{Exits, Gate, Setup, Shared, Stop, Vcpu};
 
-/// Why a life wants to end.
+/// What a life wants of its machine.
 #[derive(Debug)]
 pub enum Wish {
     /// The guest asked for it.
     Power(PowerRequest),
     /// A vCPU stopped.
     Vcpu(u32, Stop),
+    /// The file of the disk at this place has no room left.
+    DiskFull(usize),
 }
 
-/// Where the life sends its [`Wish`]es; called on vCPU threads.
+/// Where the life sends its [`Wish`]es; called on vCPU and device threads.
 pub type WishSink = Arc<dyn Fn(Wish) + Send + Sync>;
 
 /// A machine with its vCPUs at the closed gate.
@@ -37,11 +50,13 @@ pub struct Life {
     vcpus: Vec<Vcpu>,
     shared: Arc<Shared>,
     power: Arc<Power>,
-    _vm: Vm,
+    functions: Vec<Arc<VirtioPci>>,
+    threads: Vec<VcpuThread>,
+    vm: Vm,
 }
 
 impl Life {
-    /// Makes the machine of `plan` in clean `ram`.
+    /// Makes the machine of `plan` in clean `ram`; its vCPUs count their `exits`, in order.
     ///
     /// # Errors
     /// [`MachineError`].
@@ -50,10 +65,12 @@ impl Life {
         ram: &Ram,
         console: &Arc<Console>,
         wishes: &WishSink,
+        sandbox: &Sandbox,
+        exits: &[Arc<Exits>],
     ) -> Result<Self, MachineError> {
-        let acpi = Tables::new(plan.cpus, &plan.layout)?;
+        let acpi = Tables::new(&plan.topology, &plan.numa, &plan.layout)?;
         let entry = plan.boot.load(ram.guest(), &plan.layout, &acpi)?;
-        let vm = plan.host.create_vm(ram.guest())?;
+        let vm = plan.host.create_vm(ram.guest(), plan.dedicated)?;
         let ioapic = IoApic::new(Box::new(vm.msi()));
         let sink = || {
             let wishes = wishes.clone();
@@ -72,7 +89,16 @@ impl Life {
         )?;
         let mut memory = Bus::default();
         memory.insert(layout::IOAPIC, layout::IOAPIC_SIZE, ioapic.clone())?;
-        memory.insert(layout::ECAM, ConfigSpace::SIZE, Arc::new(ConfigSpace))?;
+        let functions = functions(plan, ram, &vm, wishes, sandbox)?;
+        for function in &functions {
+            memory.insert(function.address(), BAR_SIZE, function.clone())?;
+        }
+        let config = ConfigSpace::new(
+            functions
+                .iter()
+                .map(|function| function.clone() as Arc<dyn Function>),
+        )?;
+        memory.insert(layout::ECAM, ConfigSpace::SIZE, Arc::new(config))?;
 
         let wishes = wishes.clone();
         let stopped = Box::new(move |id, stop| wishes(Wish::Vcpu(id, stop)));
@@ -87,27 +113,58 @@ impl Life {
             vcpus: Vec::new(),
             shared,
             power,
-            _vm: vm.clone(),
+            functions,
+            threads: Vec::new(),
+            vm,
         };
-        for id in 0..plan.cpus {
-            let fd = plan.host.create_vcpu(&vm, id, plan.cpus, entry)?;
-            let vcpu = Vcpu::spawn(id, fd, life.shared.clone())
+        for (id, exits) in (0..).zip(exits) {
+            let fd = plan.host.create_vcpu(&life.vm, id, &plan.topology, entry)?;
+            let setup = Setup {
+                id,
+                placement: plan.placement.clone(),
+                sandbox: sandbox.clone(),
+                exits: exits.clone(),
+            };
+            let vcpu = Vcpu::spawn(setup, fd, life.shared.clone())
                 .map_err(|source| MachineError::Thread { id, source })?;
             life.vcpus.push(vcpu);
+        }
+        for (id, vcpu) in (0..).zip(&life.vcpus) {
+            let placed = vcpu.placed()?;
+            life.threads.push(VcpuThread {
+                thread: placed.thread,
+                apic_id: plan.topology.apic_id(id),
+                node: plan.numa.node_of(id),
+                wanted: plan.placement.of_vcpu(id),
+                cpus: placed.cpus,
+                fifo_priority: placed.fifo_priority,
+            });
         }
         Ok(life)
     }
 
-    /// Lets the vCPUs run.
+    /// The threads of the vCPUs.
+    pub fn threads(&self) -> &[VcpuThread] {
+        &self.threads
+    }
+
+    /// What does not leave the guest.
+    pub fn exits_disabled(&self) -> &[DisabledExit] {
+        self.vm.exits_disabled()
+    }
+
+    /// Lets devices and vCPUs run.
     pub fn run(&self) {
+        self.functions.iter().for_each(|function| function.resume());
         self.shared.gate.open();
     }
 
-    /// Stops the vCPUs; returns once none is in the guest.
+    /// Stops the vCPUs, then the devices; returns once no vCPU is in the guest and nothing touches its memory.
     pub fn pause(&self) {
         self.shared.gate.close();
         self.kick();
         self.shared.gate.wait_for(self.vcpus.len());
+        self.functions.iter().for_each(|function| function.pause());
     }
 
     /// Presses the power button.
@@ -125,5 +182,32 @@ impl Drop for Life {
         self.shared.gate.shut();
         self.kick();
         self.vcpus.drain(..).for_each(Vcpu::join);
+        self.functions.iter().for_each(|function| function.shut_down());
     }
+}
+
+/// The PCI functions of `plan`'s machine, in the order of their device numbers: disks first, so that they keep theirs
+/// whatever else there is.
+fn functions(
+    plan: &Plan,
+    ram: &Ram,
+    vm: &Vm,
+    wishes: &WishSink,
+    sandbox: &Sandbox,
+) -> Result<Vec<Arc<VirtioPci>>, MachineError> {
+    let sandbox = sandbox.clone();
+    let restrict: Restrict = Arc::new(move || sandbox.restrict(Role::Device));
+    let mut devices: Vec<(String, Box<dyn VirtioDevice>)> = Vec::new();
+    for (number, disk) in plan.disks.iter().enumerate() {
+        let wishes = wishes.clone();
+        let full = Arc::new(move || wishes(Wish::DiskFull(number)));
+        let device = Block::new(disk.clone(), number, full, &restrict)?;
+        devices.push((format!("disks[{number}]"), Box::new(device)));
+    }
+    devices.push(("rng".to_owned(), Box::new(Rng)));
+    let mut windows = Windows::new(&plan.layout);
+    devices
+        .into_iter()
+        .map(|(name, device)| Ok(VirtioPci::new(name, device, ram.guest(), &mut windows, vm)?))
+        .collect()
 }

@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use axion_api::vmm::{MachineState, VmmStatus};
+use axion_api::vmm::in_force::{NodeMemory, VmmMetrics};
+use axion_api::vmm::{InForce, MachineState, PauseReason, VmmStatus};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::acpi;
@@ -27,10 +28,15 @@ use crate::config::Plan;
 use crate::devices::bus::Overlap;
 use crate::devices::power::PowerRequest;
 use crate::devices::serial::Console;
-use crate::kvm::KvmError;
+use crate::devices::virtio::blk::backing::Disk;
+use crate::devices::virtio::transport::FunctionError;
+use crate::devices::virtio::worker::WorkerError;
+use crate::kvm::{self, KvmError};
 use crate::log;
 use crate::memory::{MemoryError, Ram};
-use crate::vcpu::{Stop, VcpuError};
+use crate::pci::TooManyFunctions;
+use crate::sandbox::{Role, Sandbox, SandboxError};
+use crate::vcpu::{Exits, SetupError, Stop, VcpuError};
 use life::{Life, Wish, WishSink};
 use lifecycle::{Action, Refusal, Request};
 
@@ -52,6 +58,15 @@ pub enum MachineError {
     /// Two devices at one address.
     #[error(transparent)]
     Devices(#[from] Overlap),
+    /// The thread of a device.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A virtio device.
+    #[error(transparent)]
+    Function(#[from] FunctionError),
+    /// More devices than the PCI bus takes.
+    #[error(transparent)]
+    Pci(#[from] TooManyFunctions),
     /// No thread for a vCPU.
     #[error("cannot start the thread of vCPU {id}")]
     Thread {
@@ -60,6 +75,12 @@ pub enum MachineError {
         /// Cause.
         source: io::Error,
     },
+    /// The thread of a vCPU is not what it should be.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The sandbox of the machine thread.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// A vCPU failed.
     #[error("vCPU {id} failed")]
     Vcpu {
@@ -127,13 +148,23 @@ impl fmt::Display for Cause {
 
 /// Status that others read.
 struct Board {
+    /// Without the disks.
     status: Mutex<VmmStatus>,
+    disks: Vec<Arc<Disk>>,
+    /// Of each vCPU.
+    exits: Vec<Arc<Exits>>,
     ended: EventFd,
 }
 
 impl Board {
     fn status(&self) -> MutexGuard<'_, VmmStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_state(&self, state: MachineState, pause_reason: Option<PauseReason>) {
+        let mut status = self.status();
+        status.state = state;
+        status.pause_reason = pause_reason;
     }
 }
 
@@ -142,7 +173,7 @@ struct Announce(Arc<Board>);
 
 impl Drop for Announce {
     fn drop(&mut self) {
-        self.0.status().state = MachineState::Stopped;
+        self.0.set_state(MachineState::Stopped, None);
         let _ = self.0.ended.write(1);
     }
 }
@@ -156,11 +187,11 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Starts the machine of `plan` in its thread. `started` is when the process began.
+    /// Starts the machine of `plan` in its thread, which restricts itself by `sandbox`. `started` is when the process began.
     ///
     /// # Errors
     /// Where the kernel has no thread or no event descriptor left.
-    pub fn spawn(plan: Plan, console: Arc<Console>, started: Instant) -> io::Result<Self> {
+    pub fn spawn(plan: Plan, console: Arc<Console>, sandbox: Sandbox, started: Instant) -> io::Result<Self> {
         let status = VmmStatus {
             name: plan.name.clone(),
             version: crate::VERSION.to_owned(),
@@ -168,16 +199,23 @@ impl Handle {
             resets: 0,
             start_us: None,
             exit: None,
+            pause_reason: None,
+            disks: Vec::new(),
+            in_force: None,
         };
+        let exits = (0..plan.topology.cpus()).map(|_| Arc::default()).collect();
         let ended = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let board = Arc::new(Board {
             status: Mutex::new(status),
+            disks: plan.disks.clone(),
+            exits,
             ended,
         });
         let (events, receiver) = mpsc::channel();
         let machine = Machine {
             plan,
             console,
+            sandbox,
             started,
             board: board.clone(),
             events: events.clone(),
@@ -196,7 +234,15 @@ impl Handle {
 
     /// What the machine is doing.
     pub fn status(&self) -> VmmStatus {
-        self.board.status().clone()
+        let mut status = self.board.status().clone();
+        status.disks = self.board.disks.iter().map(|disk| disk.status()).collect();
+        status
+    }
+
+    /// What its vCPUs have counted.
+    pub fn metrics(&self) -> VmmMetrics {
+        let vcpus = self.board.exits.iter().map(|exits| exits.read()).collect();
+        VmmMetrics { vcpus }
     }
 
     /// Becomes readable when the machine has ended.
@@ -249,6 +295,7 @@ impl Handle {
 struct Machine {
     plan: Plan,
     console: Arc<Console>,
+    sandbox: Sandbox,
     started: Instant,
     board: Arc<Board>,
     events: Sender<Event>,
@@ -267,16 +314,20 @@ impl Machine {
     }
 
     fn lives(&mut self) -> Result<Exit, MachineError> {
-        let ram = Ram::map(&self.plan.layout, &self.plan.memory)?;
-        ram.populate()?;
+        let ram = Ram::map(
+            &self.plan.numa,
+            &self.plan.memory,
+            &self.plan.placement.for_setup(),
+        )?;
+        let backing = ram.populate()?;
+        self.sandbox.restrict(Role::Machine)?;
         for number in 0.. {
-            match self.live(&ram, number)? {
+            match self.live(&ram, &backing, number)? {
                 End::Exit(exit) => return Ok(exit),
                 End::Reset(cause) => {
                     log::line(cause);
-                    let mut status = self.board.status();
-                    status.resets += 1;
-                    status.state = MachineState::Starting;
+                    self.board.status().resets += 1;
+                    self.board.set_state(MachineState::Starting, None);
                 }
             }
             ram.clear()?;
@@ -285,16 +336,25 @@ impl Machine {
     }
 
     /// One life, from its making to its end. Its vCPUs have ended on return.
-    fn live(&mut self, ram: &Ram, number: u64) -> Result<End, MachineError> {
+    fn live(&mut self, ram: &Ram, backing: &[NodeMemory], number: u64) -> Result<End, MachineError> {
         let events = Mutex::new(self.events.clone());
         let wishes: WishSink = Arc::new(move |wish| {
             let events = events.lock().unwrap_or_else(PoisonError::into_inner);
             // Nobody listens only when the machine has ended.
             let _ = events.send(Event::Wish(number, wish));
         });
-        let life = Life::new(&mut self.plan, ram, &self.console, &wishes)?;
+        let life = Life::new(
+            &mut self.plan,
+            ram,
+            &self.console,
+            &wishes,
+            &self.sandbox,
+            &self.board.exits,
+        )?;
+        let in_force = self.in_force(&life, backing);
         {
             let mut status = self.board.status();
+            status.in_force = Some(in_force);
             status.state = MachineState::Running;
             let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
             status.start_us.get_or_insert(elapsed);
@@ -302,7 +362,11 @@ impl Machine {
         life.run();
         loop {
             match self.receiver.recv() {
-                Ok(Event::Wish(from, wish)) if from == number => return fulfil(wish),
+                Ok(Event::Wish(from, wish)) if from == number => {
+                    if let Some(end) = self.fulfil(&life, wish)? {
+                        return Ok(end);
+                    }
+                }
                 // The last words of an earlier life.
                 Ok(Event::Wish(..)) => {}
                 Ok(Event::Request(request, reply)) => {
@@ -313,8 +377,8 @@ impl Machine {
                         _ => None,
                     };
                     match end {
-                        Some(End::Reset(_)) => self.board.status().state = MachineState::Starting,
-                        Some(End::Exit(_)) => self.board.status().state = MachineState::Stopped,
+                        Some(End::Reset(_)) => self.board.set_state(MachineState::Starting, None),
+                        Some(End::Exit(_)) => self.board.set_state(MachineState::Stopped, None),
                         None => {}
                     }
                     // Whoever asked may have gone.
@@ -328,6 +392,20 @@ impl Machine {
         }
     }
 
+    fn in_force(&self, life: &Life, backing: &[NodeMemory]) -> InForce {
+        InForce {
+            exits_wanted: if self.plan.dedicated {
+                kvm::exits::wanted()
+            } else {
+                Vec::new()
+            },
+            exits_disabled: life.exits_disabled().to_vec(),
+            vcpus: life.threads().to_vec(),
+            memory: backing.to_vec(),
+            sandbox: self.sandbox.state(),
+        }
+    }
+
     /// Does what does not end the life.
     fn obey(&self, life: &Life, request: Request) -> Result<Action, Refusal> {
         let state = self.board.status().state;
@@ -336,23 +414,47 @@ impl Machine {
             Action::PressButton => life.press_power_button(),
             Action::Pause => {
                 life.pause();
-                self.board.status().state = MachineState::Paused;
+                self.board
+                    .set_state(MachineState::Paused, Some(PauseReason::Request));
             }
             Action::Resume => {
-                self.board.status().state = MachineState::Running;
+                self.board.set_state(MachineState::Running, None);
                 life.run();
             }
             Action::Nothing | Action::Reset | Action::End => {}
         }
         Ok(action)
     }
-}
 
-fn fulfil(wish: Wish) -> Result<End, MachineError> {
-    match wish {
-        Wish::Power(PowerRequest::Off) | Wish::Vcpu(_, Stop::Off) => Ok(End::Exit(Exit::PoweredOff)),
-        Wish::Power(PowerRequest::Reset) | Wish::Vcpu(_, Stop::Reset) => Ok(End::Reset(Cause::Guest)),
-        Wish::Vcpu(id, Stop::TripleFault) => Ok(End::Reset(Cause::TripleFault(id))),
-        Wish::Vcpu(id, Stop::Failed(source)) => Err(MachineError::Vcpu { id, source }),
+    /// Does what the life wishes; says whether it ends.
+    fn fulfil(&self, life: &Life, wish: Wish) -> Result<Option<End>, MachineError> {
+        let end = match wish {
+            Wish::Power(PowerRequest::Off) | Wish::Vcpu(_, Stop::Off) => End::Exit(Exit::PoweredOff),
+            Wish::Power(PowerRequest::Reset) | Wish::Vcpu(_, Stop::Reset) => End::Reset(Cause::Guest),
+            Wish::Vcpu(id, Stop::TripleFault) => End::Reset(Cause::TripleFault(id)),
+            Wish::Vcpu(id, Stop::Failed(source)) => return Err(MachineError::Vcpu { id, source }),
+            Wish::DiskFull(disk) => {
+                self.pause_for_room(life, disk);
+                return Ok(None);
+            }
+        };
+        Ok(Some(end))
+    }
+
+    /// There is no room for what the guest wrote to `disk`. A machine that is paused already stays so, and now says why it
+    /// should.
+    fn pause_for_room(&self, life: &Life, disk: usize) {
+        let path = self
+            .plan
+            .disks
+            .get(disk)
+            .map(|disk| disk.path.display().to_string());
+        let path = path.unwrap_or_default();
+        if self.board.status().state == MachineState::Running {
+            log::line(format_args!("paused: no room for disks[{disk}], {path}"));
+            life.pause();
+        }
+        self.board
+            .set_state(MachineState::Paused, Some(PauseReason::DiskFull { disk, path }));
     }
 }

@@ -11,19 +11,26 @@
 //!
 //! The gate is looked at before the first entry and after each EINTR only: whoever changes it kicks every vCPU, so the
 //! path of ordinary exits pays nothing for it.
+//!
+//! A new thread first takes its place ([`Placement`]) and its sandbox; only those that have both come to the gate.
 
+mod exits;
 mod gate;
 mod kick;
 mod run;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 
 use kvm_ioctls::VcpuFd;
 
 use crate::devices::bus::Bus;
 use crate::devices::ioapic::IoApic;
+use crate::placement::{Placed, Placement, PlacementError};
+use crate::sandbox::{Role, Sandbox, SandboxError};
+pub use exits::Exits;
 pub use gate::Gate;
 use kick::Kick;
 pub use kick::install_handler;
@@ -43,26 +50,62 @@ pub struct Shared {
     pub stopped: Box<dyn Fn(u32, Stop) + Send + Sync>,
 }
 
+/// What a vCPU's thread needs besides its descriptor.
+pub struct Setup {
+    /// Index of the vCPU.
+    pub id: u32,
+    /// Where it runs.
+    pub placement: Placement,
+    /// What it may do.
+    pub sandbox: Sandbox,
+    /// What it counts.
+    pub exits: Arc<Exits>,
+}
+
+/// A vCPU's thread cannot be what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// It cannot run where it should.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// It cannot be restricted.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// It panicked.
+    #[error("the thread of vCPU {0} ended before it began")]
+    Lost(u32),
+}
+
 /// A vCPU in its thread.
 pub struct Vcpu {
+    id: u32,
     kick: Arc<Kick>,
+    ready: Receiver<Result<Placed, SetupError>>,
     thread: JoinHandle<()>,
 }
 
 impl Vcpu {
-    /// Starts the thread; it waits at the gate.
+    /// Starts the thread; it takes its place and waits at the gate.
     ///
     /// # Errors
     /// Where the kernel has no thread left.
-    pub fn spawn(id: u32, mut fd: VcpuFd, shared: Arc<Shared>) -> io::Result<Self> {
+    pub fn spawn(setup: Setup, mut fd: VcpuFd, shared: Arc<Shared>) -> io::Result<Self> {
         let kick = Arc::new(Kick::new(&mut fd));
         let theirs = kick.clone();
+        let (report, ready) = mpsc::sync_channel(1);
+        let id = setup.id;
         let thread = thread::Builder::new()
             .name(format!("vcpu{id}"))
             .stack_size(STACK)
             .spawn(move || {
+                let placed = setup.apply();
+                let good = placed.is_ok();
+                // Whoever waits for it may have given up on another vCPU.
+                let _ = report.send(placed);
+                let stop = good
+                    .then(|| run::run(&mut fd, &theirs, &shared, &setup.exits))
+                    .flatten();
                 // Kicks write to memory of the descriptor: they have to end before it is closed.
-                let stop = run::run(&mut fd, &theirs, &shared);
                 theirs.retire();
                 drop(fd);
                 shared.gate.leave();
@@ -70,7 +113,20 @@ impl Vcpu {
                     (shared.stopped)(id, stop);
                 }
             })?;
-        Ok(Self { kick, thread })
+        Ok(Self {
+            id,
+            kick,
+            ready,
+            thread,
+        })
+    }
+
+    /// Waits until the thread has its place; says which. To be called once.
+    ///
+    /// # Errors
+    /// [`SetupError`]; the thread has ended then.
+    pub fn placed(&self) -> Result<Placed, SetupError> {
+        self.ready.recv().unwrap_or(Err(SetupError::Lost(self.id)))
     }
 
     /// Makes it look at the gate.
@@ -82,6 +138,14 @@ impl Vcpu {
     pub fn join(self) {
         // A thread that panicked has printed why; its machine was told by nobody, and ends here all the same.
         let _ = self.thread.join();
+    }
+}
+
+impl Setup {
+    fn apply(&self) -> Result<Placed, SetupError> {
+        let placed = self.placement.place_vcpu(self.id)?;
+        self.sandbox.restrict(Role::Vcpu)?;
+        Ok(placed)
     }
 }
 

@@ -3,8 +3,8 @@
 use kvm_bindings::{KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
-use super::Shared;
 use super::kick::{Kick, internal_suberror};
+use super::{Exits, Shared};
 
 /// Why a vCPU stopped by itself.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ enum Failure {
 }
 
 /// Runs the vCPU until the gate is shut (`None`) or it stops by itself.
-pub fn run(fd: &mut VcpuFd, kick: &Kick, shared: &Shared) -> Option<Stop> {
+pub fn run(fd: &mut VcpuFd, kick: &Kick, shared: &Shared, exits: &Exits) -> Option<Stop> {
     let mut next = Next::Gate;
     loop {
         match next {
@@ -110,38 +110,68 @@ pub fn run(fd: &mut VcpuFd, kick: &Kick, shared: &Shared) -> Option<Stop> {
             Next::Stop(stop) => return Some(stop),
             Next::Fail(failure) => return Some(Stop::Failed(diagnose(fd, failure))),
         }
-        next = enter(fd, shared);
+        next = enter(fd, shared, exits);
     }
 }
 
-fn enter(fd: &mut VcpuFd, shared: &Shared) -> Next {
+fn enter(fd: &mut VcpuFd, shared: &Shared, exits: &Exits) -> Next {
     let exit = match fd.run() {
         Ok(exit) => exit,
         Err(error) => {
-            return match error.errno() {
-                nix::libc::EINTR => Next::Gate,
+            let (counter, next) = match error.errno() {
+                nix::libc::EINTR => (&exits.interrupted, Next::Gate),
                 // A CPU that waits for INIT got one.
-                nix::libc::EAGAIN => Next::Enter,
-                _ => Next::Fail(Failure::Run(error)),
+                nix::libc::EAGAIN => (&exits.init_waits, Next::Enter),
+                _ => (&exits.others, Next::Fail(Failure::Run(error))),
             };
+            counter.count();
+            return next;
         }
     };
     match exit {
-        VcpuExit::IoOut(port, data) => shared.ports.write(port.into(), data),
-        VcpuExit::IoIn(port, data) => shared.ports.read(port.into(), data),
-        VcpuExit::MmioWrite(address, data) => shared.memory.write(address, data),
-        VcpuExit::MmioRead(address, data) => shared.memory.read(address, data),
-        VcpuExit::IoapicEoi(vector) => shared.ioapic.end_of_interrupt(vector),
-        VcpuExit::Intr => return Next::Gate,
-        VcpuExit::Shutdown => return Next::Stop(Stop::TripleFault),
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => return Next::Stop(Stop::Reset),
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => return Next::Stop(Stop::Off),
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_CRASH, _) => return Next::Fail(Failure::Crash),
-        VcpuExit::FailEntry(reason, _) => return Next::Fail(Failure::Entry(reason)),
-        VcpuExit::InternalError => return Next::Fail(Failure::Internal),
-        other => return Next::Fail(Failure::Unexpected(format!("{other:?}"))),
+        VcpuExit::IoOut(port, data) => {
+            exits.port_writes.count();
+            shared.ports.write(port.into(), data);
+        }
+        VcpuExit::IoIn(port, data) => {
+            exits.port_reads.count();
+            shared.ports.read(port.into(), data);
+        }
+        VcpuExit::MmioWrite(address, data) => {
+            exits.mmio_writes.count();
+            shared.memory.write(address, data);
+        }
+        VcpuExit::MmioRead(address, data) => {
+            exits.mmio_reads.count();
+            shared.memory.read(address, data);
+        }
+        VcpuExit::IoapicEoi(vector) => {
+            exits.interrupt_ends.count();
+            shared.ioapic.end_of_interrupt(vector);
+        }
+        VcpuExit::Intr => {
+            exits.interrupted.count();
+            return Next::Gate;
+        }
+        other => {
+            exits.others.count();
+            return stop(other);
+        }
     }
     Next::Enter
+}
+
+/// What an exit means after which the vCPU does not go on.
+fn stop(exit: VcpuExit<'_>) -> Next {
+    match exit {
+        VcpuExit::Shutdown => Next::Stop(Stop::TripleFault),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => Next::Stop(Stop::Reset),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => Next::Stop(Stop::Off),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_CRASH, _) => Next::Fail(Failure::Crash),
+        VcpuExit::FailEntry(reason, _) => Next::Fail(Failure::Entry(reason)),
+        VcpuExit::InternalError => Next::Fail(Failure::Internal),
+        other => Next::Fail(Failure::Unexpected(format!("{other:?}"))),
+    }
 }
 
 fn diagnose(fd: &mut VcpuFd, failure: Failure) -> VcpuError {

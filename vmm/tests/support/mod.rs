@@ -1,14 +1,28 @@
 //! A VMM process with a guest made of bytes.
 
+pub mod program;
+
+use std::collections::BTreeMap;
+use std::fs::DirEntry;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use axion_api::vm::HugepageSize;
-use axion_api::vmm::{BootConfig, MemoryConfig, VmmConfig, VmmStatus};
+use axion_api::vmm::{BootConfig, DirectIo, DiskConfig, MemoryConfig, VmmConfig, VmmMetrics, VmmStatus};
 use kvm_ioctls::{Cap, Kvm};
+
+/// The disk in the file `path`.
+pub fn disk(path: &Path, queues: u16) -> DiskConfig {
+    DiskConfig {
+        path: path.display().to_string(),
+        read_only: false,
+        serial: None,
+        direct: DirectIo::Auto,
+        queues: Some(queues),
+    }
+}
 
 /// However slow the machine is, nothing here takes longer.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -24,6 +38,16 @@ pub fn have_kvm() -> bool {
         eprintln!("skipped: {reason}");
     }
     lacking.is_none()
+}
+
+/// Whether this machine has two CPUs and a memory node.
+pub fn have_numa() -> bool {
+    let have = Path::new("/sys/devices/system/node/node0").exists()
+        && std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
+    if !have {
+        eprintln!("skipped: one CPU or no NUMA");
+    }
+    have
 }
 
 /// Repeats `try_it` until it gives a value.
@@ -114,6 +138,12 @@ const LETTERS: &[(u8, &[u8])] = &[
     ), // print the events
 ];
 
+/// The value of a line `name: value`.
+pub fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
+    status.lines().find_map(line).unwrap().trim()
+}
+
 /// A VMM in its run directory.
 pub struct Vmm {
     dir: tempfile::TempDir,
@@ -130,22 +160,41 @@ pub struct Ended {
 impl Vmm {
     /// Starts one with `cpus` that boots `kernel`, and watches its console.
     pub fn start(kernel: &[u8], cpus: u32) -> Self {
+        Self::start_as(kernel, |config| config.cpus = cpus)
+    }
+
+    /// The same with `disks`.
+    pub fn start_disks(kernel: &[u8], cpus: u32, disks: Vec<DiskConfig>) -> Self {
+        Self::start_as(kernel, |config| {
+            config.cpus = cpus;
+            config.disks = disks;
+        })
+    }
+
+    /// Starts one whose config is changed first.
+    pub fn start_as(kernel: &[u8], change: impl FnOnce(&mut VmmConfig)) -> Self {
         let mut vmm = Self::start_with(|dir| {
             let path = dir.join("kernel");
             std::fs::write(&path, kernel).unwrap();
-            let config = VmmConfig {
+            let mut config = VmmConfig {
                 name: "bytes".into(),
-                cpus,
+                cpus: 1,
                 memory: MemoryConfig {
                     size: 32 << 20,
-                    hugepages: HugepageSize::None,
+                    ..Default::default()
                 },
                 boot: BootConfig {
                     kernel: path.to_str().unwrap().into(),
                     initrd: None,
                     cmdline: String::new(),
                 },
+                topology: None,
+                placement: Default::default(),
+                dedicated: false,
+                sandbox: Default::default(),
+                disks: Vec::new(),
             };
+            change(&mut config);
             serde_json::to_string(&config).unwrap()
         });
         let path = vmm.path("console.sock");
@@ -187,7 +236,13 @@ impl Vmm {
     /// Reads from the console until it has printed exactly `text`.
     pub fn expect(&mut self, text: &str) {
         let mut bytes = vec![0; text.len()];
-        self.console.as_mut().unwrap().read_exact(&mut bytes).unwrap();
+        if let Err(error) = self.console.as_mut().unwrap().read_exact(&mut bytes) {
+            let _ = self.child.kill();
+            let mut stderr = String::new();
+            let _ = self.child.stderr.take().unwrap().read_to_string(&mut stderr);
+            let printed = String::from_utf8_lossy(&bytes);
+            panic!("expected {text:?}, got {printed:?}: {error}; the VMM said {stderr:?}");
+        }
         assert_eq!(String::from_utf8_lossy(&bytes), text);
     }
 
@@ -233,6 +288,22 @@ impl Vmm {
         let (status, body) = self.api("GET", "/v1/vm");
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap()
+    }
+
+    pub fn metrics(&self) -> VmmMetrics {
+        let (status, body) = self.api("GET", "/v1/vm/metrics");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Names and `/proc/PID/task/TID/status` of its threads.
+    pub fn threads(&self) -> BTreeMap<String, String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let status = |task: std::io::Result<DirEntry>| {
+            let text = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+            (field(&text, "Name").to_owned(), text)
+        };
+        tasks.map(status).collect()
     }
 
     /// Waits for its end.

@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 
 use axion_api::vmm::MachineState;
+use axion_api::vmm::in_force::VcpuExits;
 
 use super::*;
 
@@ -18,7 +19,18 @@ impl Subject for Fake {
             resets: 2,
             start_us: Some(9),
             exit: None,
+            pause_reason: None,
+            disks: Vec::new(),
+            in_force: None,
         }
+    }
+
+    fn metrics(&self) -> VmmMetrics {
+        let vcpu = VcpuExits {
+            port_writes: 7,
+            ..Default::default()
+        };
+        VmmMetrics { vcpus: vec![vcpu] }
     }
 
     fn request(&self, request: lifecycle::Request) -> Result<(), Refusal> {
@@ -50,6 +62,13 @@ fn status_is_the_contracts_json() {
 }
 
 #[test]
+fn metrics_are_the_contracts_json() {
+    let (text, _) = ask(MachineState::Paused, "GET", "/v1/vm/metrics");
+    let metrics: VmmMetrics = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!(metrics.vcpus[0].port_writes, 7);
+}
+
+#[test]
 fn every_verb_reaches_the_machine() {
     use lifecycle::Request::{Pause, PowerButton, Reset, Resume, Stop};
     let verbs = [
@@ -77,6 +96,7 @@ fn refusals_are_problems() {
     starts(ask(MachineState::Starting, "PUT", "/v1/vm/pause"), "409");
     starts(ask(MachineState::Running, "POST", "/v1/vm/pause"), "405");
     starts(ask(MachineState::Running, "PUT", "/v1/vm"), "405");
+    starts(ask(MachineState::Running, "PUT", "/v1/vm/metrics"), "405");
     starts(ask(MachineState::Running, "GET", "/v1/vmx"), "404");
     starts(ask(MachineState::Running, "GET", "/"), "404");
 }

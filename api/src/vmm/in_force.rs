@@ -1,0 +1,131 @@
+//! What is in force for a running machine, as the kernel says, and what it counts.
+
+use axion_core::topology::CpuSet;
+use serde::{Deserialize, Serialize};
+
+use super::placement::SandboxMode;
+use crate::vm::HugepageSize;
+
+/// What was asked of the host for a machine, and what is so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    /// Exits that were to be disabled.
+    pub exits_wanted: Vec<DisabledExit>,
+    /// Exits that are disabled.
+    pub exits_disabled: Vec<DisabledExit>,
+    /// Threads of the vCPUs, in order.
+    pub vcpus: Vec<VcpuThread>,
+    /// Memory of each guest node, in order.
+    pub memory: Vec<NodeMemory>,
+    /// What the process cannot do.
+    pub sandbox: SandboxState,
+}
+
+/// An instruction that need not leave the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DisabledExit {
+    /// HLT: an idle vCPU keeps its CPU.
+    Hlt,
+    /// PAUSE: a spinning vCPU keeps its CPU.
+    Pause,
+    /// MONITOR and MWAIT are the CPU's own.
+    Mwait,
+}
+
+/// The thread of a vCPU.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VcpuThread {
+    /// Its id, as in `/proc/PID/task`.
+    pub thread: u32,
+    /// Initial APIC id that the guest sees.
+    pub apic_id: u32,
+    /// Guest node.
+    pub node: u32,
+    /// Host CPU that was asked for.
+    pub wanted: Option<u32>,
+    /// Host CPUs on which it may run.
+    pub cpus: CpuSet,
+    /// Its real-time priority (`SCHED_FIFO`); `None` is ordinary scheduling.
+    pub fifo_priority: Option<u8>,
+}
+
+/// What backs the memory of a guest node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeMemory {
+    /// Bytes.
+    pub size: u64,
+    /// Host node that was asked for.
+    pub wanted: Option<u32>,
+    /// Host node to which the kernel binds it.
+    pub bound: Option<u32>,
+    /// Pages.
+    pub hugepages: HugepageSize,
+    /// Milliseconds that filling in took; `None` where pages appear when the guest touches them.
+    pub prefault_ms: Option<u64>,
+    /// Where pages were found that were looked up, evenly spread over the node, when it had been filled in.
+    pub samples: Vec<NodeSample>,
+}
+
+/// Pages of a guest node that are on one host node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSample {
+    /// The host node.
+    pub host_node: u32,
+    /// Pages that were found there.
+    pub pages: u64,
+}
+
+/// The sandbox of a VMM process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxState {
+    /// What its seccomp filters do.
+    pub mode: SandboxMode,
+    /// How much of what was asked of Landlock this kernel knows.
+    pub landlock: Coverage,
+    /// Namespaces of its own, as in `/proc/PID/ns`; those that this host does not grant are missing.
+    pub namespaces: Vec<String>,
+    /// Its root directory has nothing but its run directory and what sysfs says about memory.
+    pub empty_root: bool,
+}
+
+/// How much is in force.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coverage {
+    /// Nothing.
+    #[default]
+    None,
+    /// A part: the kernel is older than the newest rule.
+    Part,
+    /// All.
+    Full,
+}
+
+/// Answer of `GET /v1/vm/metrics`. Counters begin at 0 with the process and go on through resets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmmMetrics {
+    /// Exits of each vCPU, in order.
+    pub vcpus: Vec<VcpuExits>,
+}
+
+/// How often a vCPU has left the guest for the VMM, by reason. Exits that KVM handles itself are not among them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VcpuExits {
+    /// Reads of an I/O port.
+    pub port_reads: u64,
+    /// Writes to an I/O port.
+    pub port_writes: u64,
+    /// Reads of a memory-mapped register.
+    pub mmio_reads: u64,
+    /// Writes to a memory-mapped register.
+    pub mmio_writes: u64,
+    /// Ends of level-triggered interrupts.
+    pub interrupt_ends: u64,
+    /// Interrupted by a signal, as for pause and reset.
+    pub interrupted: u64,
+    /// Woken up while it waited for INIT.
+    pub init_waits: u64,
+    /// All others: triple faults, system events, failures.
+    pub others: u64,
+}

@@ -1,0 +1,328 @@
+//! The io_uring of a queue: the unsafe part of the disk.
+//!
+//! What makes it safe to use:
+//! - segments are looked up in guest memory when a request is submitted, and the ring keeps that memory;
+//! - each slot has one request at a time, whose vector stays in the slot until it has completed;
+//! - the drop waits for all requests, and where even that fails the memory is never given back.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use io_uring::types::{Fixed, FsyncFlags};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use nix::libc::{self, iovec};
+use vm_memory::{GuestAddress, GuestMemoryBackend};
+use vmm_sys_util::eventfd::EventFd;
+
+use super::backing::Disk;
+use crate::devices::virtio::queue::Segment;
+use crate::memory::GuestMemory;
+use crate::placement::affinity;
+
+/// Which way a request goes: index of the registered descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Through the page cache.
+    Cached,
+    /// Past it.
+    Direct,
+}
+
+impl Path {
+    const fn fixed(self) -> Fixed {
+        Fixed(match self {
+            Self::Cached => 0,
+            Self::Direct => 1,
+        })
+    }
+}
+
+/// What the ring reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The doorbell or the orders' eventfd was signalled.
+    Woken,
+    /// The request in `slot` ended, with what its system call returned: a count, or a negative `errno`.
+    Done {
+        /// Slot.
+        slot: u16,
+        /// Result.
+        result: i32,
+    },
+}
+
+/// Marks completions of polls; slots are below.
+const POLL: u64 = 1 << 32;
+/// Polls: doorbell and orders.
+const POLLS: u64 = 2;
+
+/// Zeros to write.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// Most pieces of zeros in one request.
+const ZERO_PIECES: u64 = 256;
+
+struct Slot {
+    vector: Vec<iovec>,
+    busy: bool,
+}
+
+/// The ring.
+pub struct Engine {
+    ring: IoUring,
+    memory: GuestMemory,
+    /// Keeps the descriptors.
+    _disk: Arc<Disk>,
+    doorbell: Arc<EventFd>,
+    orders: i32,
+    slots: Vec<Slot>,
+    busy: usize,
+}
+
+impl Engine {
+    /// A ring for `slots` requests to `disk`, which wakes for `doorbell` and `orders`. To be used by this thread alone.
+    ///
+    /// # Errors
+    /// Where the kernel has no ring left.
+    pub fn new(
+        slots: u16,
+        memory: &GuestMemory,
+        disk: &Arc<Disk>,
+        doorbell: Arc<EventFd>,
+        orders: &EventFd,
+    ) -> io::Result<Self> {
+        let entries = (u32::from(slots) + 2).next_power_of_two();
+        // Completions are handled when this thread asks for them, never by interrupting it.
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .build(entries)
+            .or_else(|_| IoUring::new(entries))?;
+        let cached = disk.file().as_raw_fd();
+        let direct = disk.direct().map_or(cached, AsRawFd::as_raw_fd);
+        ring.submitter().register_files(&[cached, direct])?;
+        // What would wait is done by threads of the kernel, which else run on any CPU. Kernels before 5.14 do not know it.
+        if let Ok(cpus) = affinity::get_raw() {
+            let _ = ring.submitter().register_iowq_aff(&cpus);
+        }
+        let slot = || Slot {
+            vector: Vec::new(),
+            busy: false,
+        };
+        let mut engine = Self {
+            ring,
+            memory: memory.clone(),
+            _disk: disk.clone(),
+            doorbell,
+            orders: orders.as_raw_fd(),
+            slots: (0..slots).map(|_| slot()).collect(),
+            busy: 0,
+        };
+        for poll in 0..POLLS {
+            engine.poll(poll)?;
+        }
+        Ok(engine)
+    }
+
+    /// Requests that have not ended.
+    pub fn busy(&self) -> usize {
+        self.busy
+    }
+
+    /// Watches an eventfd for being signalled, each time: edges, so that it need not be read.
+    fn poll(&mut self, poll: u64) -> io::Result<()> {
+        let fd = if poll == 0 {
+            self.doorbell.as_raw_fd()
+        } else {
+            self.orders
+        };
+        let events = u32::try_from(libc::POLLIN).unwrap_or(1);
+        let entry = opcode::PollAdd::new(io_uring::types::Fd(fd), events)
+            .multi(true)
+            .build();
+        // SAFETY: a poll refers to no memory; its descriptors outlive the ring (the worker has the orders').
+        unsafe { self.push(&entry.user_data(POLL | poll)) }
+    }
+
+    /// Reads into `segments` from `offset`.
+    ///
+    /// # Errors
+    /// Where a segment is not guest memory, or the ring is full.
+    pub fn read(&mut self, slot: u16, path: Path, segments: &[Segment], offset: u64) -> io::Result<()> {
+        let (vector, len) = self.vector(slot, segments)?;
+        let entry = opcode::Readv::new(path.fixed(), vector, len)
+            .offset(offset)
+            .build();
+        // SAFETY: the vector is the slot's, and of guest memory that is kept; see `submit`.
+        unsafe { self.submit(slot, entry) }
+    }
+
+    /// Writes `segments` to `offset`; with `durable`, it ends when that is on stable storage.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
+    pub fn write(
+        &mut self,
+        slot: u16,
+        path: Path,
+        segments: &[Segment],
+        offset: u64,
+        durable: bool,
+    ) -> io::Result<()> {
+        let (vector, len) = self.vector(slot, segments)?;
+        let flags = if durable { libc::RWF_DSYNC } else { 0 };
+        let entry = opcode::Writev::new(path.fixed(), vector, len)
+            .offset(offset)
+            .rw_flags(flags)
+            .build();
+        // SAFETY: as in `read`.
+        unsafe { self.submit(slot, entry) }
+    }
+
+    /// Writes zeros: as many of `len` as go into one request.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
+    pub fn write_zeros(&mut self, slot: u16, offset: u64, len: u64) -> io::Result<()> {
+        let piece = ZEROS.len() as u64;
+        let place = self.free(slot)?;
+        place.vector.clear();
+        let mut left = len.min(ZERO_PIECES * piece);
+        while left > 0 {
+            let count = left.min(piece);
+            place.vector.push(iovec {
+                iov_base: ZEROS.as_ptr().cast_mut().cast(),
+                iov_len: usize::try_from(count).unwrap_or(0),
+            });
+            left -= count;
+        }
+        let count = u32::try_from(place.vector.len()).unwrap_or(0);
+        let entry = opcode::Writev::new(Path::Cached.fixed(), place.vector.as_ptr(), count).offset(offset);
+        // SAFETY: the vector is the slot's, and of static memory, which is only read.
+        unsafe { self.submit(slot, entry.build()) }
+    }
+
+    /// Makes durable what was written.
+    ///
+    /// # Errors
+    /// Where the ring is full.
+    pub fn flush(&mut self, slot: u16) -> io::Result<()> {
+        let entry = opcode::Fsync::new(Path::Cached.fixed()).flags(FsyncFlags::DATASYNC);
+        // SAFETY: it refers to no memory.
+        unsafe { self.submit(slot, entry.build()) }
+    }
+
+    /// `fallocate(2)` with `mode`.
+    ///
+    /// # Errors
+    /// Where the ring is full.
+    pub fn allocate(&mut self, slot: u16, mode: i32, offset: u64, len: u64) -> io::Result<()> {
+        let entry = opcode::Fallocate::new(Path::Cached.fixed(), len)
+            .offset(offset)
+            .mode(mode);
+        // SAFETY: it refers to no memory.
+        unsafe { self.submit(slot, entry.build()) }
+    }
+
+    /// Hands what was submitted to the kernel, and waits until something has happened.
+    ///
+    /// # Errors
+    /// Where the kernel refuses for good.
+    pub fn wait(&mut self) -> io::Result<()> {
+        match self.ring.submit_and_wait(1) {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                // Interrupted, or short of resources until completions have been taken.
+                Some(libc::EINTR | libc::EAGAIN | libc::EBUSY) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// What has happened next.
+    pub fn next(&mut self) -> Option<Event> {
+        let entry = self.ring.completion().next()?;
+        let data = entry.user_data();
+        if data & POLL != 0 {
+            if !cqueue::more(entry.flags()) {
+                // The kernel ends a poll only when it is short of something; full rings are emptied by now.
+                let _ = self.poll(data & !POLL);
+            }
+            return Some(Event::Woken);
+        }
+        let slot = u16::try_from(data).unwrap_or(u16::MAX);
+        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
+            place.busy = false;
+            self.busy -= 1;
+        }
+        Some(Event::Done {
+            slot,
+            result: entry.result(),
+        })
+    }
+
+    fn free(&mut self, slot: u16) -> io::Result<&mut Slot> {
+        free(&mut self.slots, slot)
+    }
+
+    /// Fills the vector of a free slot with the host addresses of `segments`.
+    fn vector(&mut self, slot: u16, segments: &[Segment]) -> io::Result<(*const iovec, u32)> {
+        let place = free(&mut self.slots, slot)?;
+        place.vector.clear();
+        for segment in segments {
+            let len = usize::try_from(segment.len).unwrap_or(usize::MAX);
+            let slice = self.memory.get_slice(GuestAddress(segment.address), len);
+            let slice = slice.map_err(|_| io::Error::from_raw_os_error(libc::EFAULT))?;
+            place.vector.push(iovec {
+                iov_base: slice.ptr_guard_mut().as_ptr().cast(),
+                iov_len: len,
+            });
+        }
+        let count = u32::try_from(place.vector.len()).unwrap_or(0);
+        Ok((place.vector.as_ptr(), count))
+    }
+
+    /// Submits the request of a free slot.
+    ///
+    /// # Safety
+    /// Memory that `entry` refers to has to be guest memory of this ring, the slot's vector, or static.
+    unsafe fn submit(&mut self, slot: u16, entry: squeue::Entry) -> io::Result<()> {
+        self.free(slot)?;
+        // SAFETY: by the caller; the slot keeps its vector while it is busy, the ring keeps the guest memory.
+        unsafe { self.push(&entry.user_data(slot.into())) }?;
+        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
+            place.busy = true;
+            self.busy += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts an entry on the submission queue; there is one for each slot and poll.
+    ///
+    /// # Safety
+    /// Memory that `entry` refers to has to stay until it has completed.
+    unsafe fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        // SAFETY: by the caller.
+        let pushed = unsafe { self.ring.submission().push(entry) };
+        pushed.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))
+    }
+}
+
+fn free(slots: &mut [Slot], slot: u16) -> io::Result<&mut Slot> {
+    let place = slots.get_mut(usize::from(slot)).filter(|slot| !slot.busy);
+    place.ok_or_else(|| io::Error::from_raw_os_error(libc::EBUSY))
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        while self.busy > 0 {
+            if self.wait().is_err() {
+                // Requests may still come to an end in this memory: it stays.
+                std::mem::forget(self.memory.clone());
+                return;
+            }
+            while self.next().is_some() {}
+        }
+    }
+}

@@ -1,0 +1,86 @@
+use super::*;
+
+const ROLES: [Role; 4] = [Role::Control, Role::Machine, Role::Vcpu, Role::Device];
+
+fn calls(role: Role) -> Vec<i64> {
+    let rules = role.rules().into_iter().flatten();
+    rules
+        .map(|rule| match rule {
+            Any(call) | If(call, ..) => *call,
+        })
+        .collect()
+}
+
+#[test]
+fn every_filter_compiles_and_fits() {
+    for role in ROLES {
+        for mode in [SandboxMode::Enforce, SandboxMode::Log] {
+            let program = compile(role, mode).unwrap();
+            assert!((10..4096).contains(&program.len()), "{role:?}: {}", program.len());
+        }
+    }
+    threads_only().unwrap();
+}
+
+#[test]
+fn constants_are_the_kernels() {
+    assert_eq!(i64::from(THREAD), i64::from(libc::CLONE_THREAD | libc::CLONE_VM));
+    assert_eq!(i64::from(EXECUTABLE), i64::from(libc::PROT_EXEC));
+    assert_eq!(i64::from(GET_NAME), i64::from(libc::PR_GET_NAME));
+    assert_eq!(i64::from(SET_NAME), i64::from(libc::PR_SET_NAME));
+    assert_eq!(i64::from(SET_NO_NEW_PRIVS), i64::from(libc::PR_SET_NO_NEW_PRIVS));
+    assert_eq!(i64::from(GET_FD_FLAGS), i64::from(libc::F_GETFD));
+    assert_eq!(SET_FILTER, libc::SECCOMP_SET_MODE_FILTER);
+    assert_eq!(u64::from(SET_NONBLOCKING), libc::FIONBIO);
+    let signals = [libc::SIGUSR1, libc::SIGABRT, libc::SIGSYS].map(i64::from);
+    assert_eq!(SIGNALS.map(i64::from), signals);
+}
+
+#[test]
+fn no_call_is_both_free_and_restricted() {
+    for role in ROLES {
+        let rules: Vec<_> = role.rules().into_iter().flatten().collect();
+        let free: Vec<i64> = rules
+            .iter()
+            .filter_map(|rule| match rule {
+                Any(call) => Some(*call),
+                If(..) => None,
+            })
+            .collect();
+        for rule in &rules {
+            if let If(call, ..) = rule {
+                assert!(!free.contains(call), "{role:?}: {call}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_opens_starts_or_connects_anything() {
+    for role in ROLES {
+        for forbidden in [
+            libc::SYS_open,
+            libc::SYS_openat,
+            libc::SYS_execve,
+            libc::SYS_fork,
+            libc::SYS_vfork,
+            libc::SYS_socket,
+            libc::SYS_connect,
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_writev,
+            libc::SYS_mount,
+            libc::SYS_setuid,
+            libc::SYS_rt_sigaction,
+        ] {
+            assert!(!calls(role).contains(&forbidden), "{role:?}: {forbidden}");
+        }
+    }
+}
+
+#[test]
+fn machine_allows_what_its_threads_do() {
+    let machine = calls(Role::Machine);
+    for role in [Role::Vcpu, Role::Device] {
+        assert!(calls(role).iter().all(|call| machine.contains(call)), "{role:?}");
+    }
+}

@@ -1,0 +1,107 @@
+//! Limits, namespaces and privileges of the process.
+#![allow(unsafe_code)]
+
+use std::fs;
+use std::io;
+
+use nix::libc::{self, c_int, c_ulong};
+use nix::sched::CloneFlags;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{getegid, geteuid};
+
+use super::Needs;
+
+/// Descriptors of the process itself: sockets, their clients, event descriptors, boot files.
+const OWN_FILES: u64 = 256;
+/// Descriptors of each vCPU.
+const VCPU_FILES: u64 = 2;
+/// Descriptors of devices: a queue has about four.
+const DEVICE_FILES: u64 = 8192;
+
+/// Lowers what the process may use, and raises its limit of real-time priority to what is needed where it has the right to.
+pub fn limit(needs: Needs) -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    setrlimit(Resource::RLIMIT_MSGQUEUE, 0, 0)?;
+    let files = OWN_FILES + VCPU_FILES * u64::from(needs.cpus) + DEVICE_FILES;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let files = files.min(most);
+    setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
+    let priority = needs.fifo_priority.unwrap_or(0).into();
+    // Without the right to raise it, the limit stays, and the thread that needs more tells what is missing.
+    let _ = setrlimit(Resource::RLIMIT_RTPRIO, priority, priority);
+    Ok(())
+}
+
+/// Leaves the host's mounts, network, System V IPC and host name; returns the names of the namespaces that are new.
+pub fn unshare() -> Vec<String> {
+    let wanted = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS;
+    let names = ["mnt", "net", "ipc", "uts"];
+    let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    if nix::sched::unshare(wanted).is_ok() {
+        return own(&names);
+    }
+    let (uid, gid) = (geteuid(), getegid());
+    // A user namespace gives an unprivileged process the right to the others.
+    if nix::sched::unshare(CloneFlags::CLONE_NEWUSER | wanted).is_err() {
+        return Vec::new();
+    }
+    // It keeps its ids; without a map it could not make files.
+    let _ = fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"));
+    let _ = fs::write("/proc/self/setgroups", "deny");
+    let _ = fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"));
+    own(&["user", "mnt", "net", "ipc", "uts"])
+}
+
+/// No program gives it privileges any more, and no process of its user looks into it.
+pub fn give_up_privileges() -> io::Result<()> {
+    prctl::set_no_new_privs()?;
+    prctl::set_dumpable(false)?;
+    Ok(())
+}
+
+/// `__user_cap_header_struct` (capset(2)).
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: c_int,
+}
+
+/// `__user_cap_data_struct`: 32 capabilities.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Capabilities {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`.
+const VERSION: u32 = 0x2008_0522;
+/// More than there are.
+const ALL: c_ulong = 64;
+
+/// Drops all capabilities, those of the user namespace too.
+pub fn drop_capabilities() -> io::Result<()> {
+    for capability in 0..ALL {
+        // The bounding set only matters where there is the right to change it.
+        // SAFETY: the call has no memory arguments.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+    }
+    // SAFETY: the call has no memory arguments.
+    unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+    let header = CapabilityHeader {
+        version: VERSION,
+        pid: 0,
+    };
+    let none = [Capabilities::default(); 2];
+    // SAFETY: capset reads a header and, by that version, two data structures.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! virtio functions driven by guests of a few hundred bytes on this machine's KVM: doorbells through ioeventfd, interrupts
+//! through irqfd. Without KVM they are skipped.
+
+// The helpers are no test functions, but are there to fail.
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    dead_code
+)]
+mod support;
+
+use axion_api::vmm::{MachineState, PauseReason};
+use support::program::{BAR, BUFFER, CONFIG, Program, USED};
+use support::{Vmm, disk, have_kvm, kernel, wait_for};
+
+#[test]
+fn entropy_comes_with_an_interrupt() {
+    if !have_kvm() {
+        return;
+    }
+    let mut program = Program::default();
+    program.take_interrupts();
+    program.start_device();
+    program.describe(0, BUFFER, 16, 2, 0);
+    program.byte(BUFFER + 16, b'.');
+    program.submit_and_wait();
+    program.print(b'0');
+    program.show(BUFFER + 16);
+    program.power_off();
+    let mut vmm = Vmm::start(&kernel(&program.code()), 1);
+    vmm.expect("I0.");
+    assert_eq!(vmm.end().status, 0);
+}
+
+/// A program that does one request of `kind` for sector 1, data at `BUFFER + 32`, and prints the interrupt, then what
+/// `after` prints.
+fn disk_program(kind: u32, after: impl FnOnce(&mut Program)) -> Vec<u8> {
+    let mut program = Program::default();
+    program.take_interrupts();
+    program.start_device();
+    program.dword(BUFFER, kind);
+    program.dword(BUFFER + 4, 0);
+    program.dword(BUFFER + 8, 1);
+    program.dword(BUFFER + 12, 0);
+    program.byte(BUFFER + 16, 0xee);
+    program.byte(BUFFER + 32, b'w');
+    program.describe(0, BUFFER, 16, 1, 1);
+    program.describe(1, BUFFER + 32, 512, if kind == 0 { 3 } else { 1 }, 2);
+    program.describe(2, BUFFER + 16, 1, 2, 0);
+    program.submit_and_wait();
+    after(&mut program);
+    program.power_off();
+    program.code()
+}
+
+#[test]
+fn disk_reads_by_doorbell_and_interrupt() {
+    if !have_kvm() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk");
+    std::fs::write(&path, [[b'a'; 512], [b'b'; 512]].concat()).unwrap();
+    let code = disk_program(0, |program| {
+        program.show(BUFFER + 32);
+        program.show(BUFFER + 32 + 511);
+        // Status 0 and used index 1, made printable.
+        for address in [BUFFER + 16, USED + 2] {
+            program.raw(&[0x80, 0x05]); // add byte [address], '0'
+            program.raw(&address.to_le_bytes());
+            program.raw(b"0");
+            program.show(address);
+        }
+    });
+    let mut vmm = Vmm::start_disks(&kernel(&code), 1, vec![disk(&path, 1)]);
+    vmm.expect("Ibb01");
+    assert_eq!(vmm.end().status, 0);
+}
+
+#[test]
+fn full_host_pauses_the_machine_until_there_is_room() {
+    if !have_kvm() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = nix::mount::mount(
+        Some("tmpfs"),
+        dir.path(),
+        Some("tmpfs"),
+        nix::mount::MsFlags::empty(),
+        Some("size=64k"),
+    );
+    if mounted.is_err() {
+        return;
+    }
+    let path = dir.path().join("disk");
+    std::fs::File::create(&path).unwrap().set_len(1 << 20).unwrap();
+    let ballast = dir.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 64 << 10]).unwrap();
+    let code = disk_program(1, |program| program.print(b'.'));
+    let mut vmm = Vmm::start_disks(&kernel(&code), 1, vec![disk(&path, 1)]);
+    let status = wait_for("the pause", || {
+        Some(vmm.status()).filter(|status| status.state == MachineState::Paused)
+    });
+    let expected = PauseReason::DiskFull {
+        disk: 0,
+        path: path.to_str().unwrap().to_owned(),
+    };
+    assert_eq!(status.pause_reason, Some(expected));
+    assert_eq!(
+        (status.disks[0].queues[0].waits, status.disks[0].queues[0].errors),
+        (1, 0)
+    );
+    std::fs::remove_file(ballast).unwrap();
+    vmm.put("resume");
+    vmm.expect("I.");
+    let ended = vmm.end();
+    assert_eq!(ended.status, 0);
+    assert!(
+        ended.stderr.starts_with("paused: no room for disks[0]"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(std::fs::read(&path).unwrap()[512], b'w');
+    nix::mount::umount2(dir.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
+}
+
+#[test]
+fn a_reset_makes_devices_anew() {
+    if !have_kvm() {
+        return;
+    }
+    let mut program = Program::default();
+    // Status as the last life left it: none, or the machine would stop here.
+    program.word(CONFIG + 4, 2);
+    program.raw(&[0xa0]);
+    program.raw(&(BAR + 20).to_le_bytes());
+    program.raw(&[0x04, b'0', 0x66, 0xba, 0xf8, 0x03, 0xee]); // add al, '0'; print
+    program.take_interrupts();
+    program.start_device();
+    program.print(b'>');
+    program.raw(&[0xf4, 0xeb, 0xfd]); // halt
+    let mut vmm = Vmm::start(&kernel(&program.code()), 1);
+    vmm.expect("0>");
+    vmm.put("pause");
+    assert_eq!(vmm.status().pause_reason, Some(PauseReason::Request));
+    vmm.put("resume");
+    assert_eq!(vmm.status().pause_reason, None);
+    vmm.put("reset");
+    vmm.expect("0>");
+    vmm.put("stop");
+    assert_eq!(vmm.end().status, 0);
+}

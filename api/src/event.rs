@@ -24,7 +24,7 @@ pub struct Event {
 #[serde(tag = "kind", content = "data", rename_all = "kebab-case")]
 pub enum What {
     /// A VM was created, changed, or changed state.
-    Vm(Vm),
+    Vm(Box<Vm>),
     /// A VM was deleted.
     VmDeleted {
         /// Its name.

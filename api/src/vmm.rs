@@ -11,6 +11,9 @@
 //! | `PUT /v1/vm/resume`      | 204                                                      |
 //! | `PUT /v1/vm/stop`        | 204; the power is cut, the process ends                  |
 //!
+//! A machine is also paused by itself when a disk's file has no room left on the host ([`PauseReason::DiskFull`]): what
+//! the guest wrote is kept, and tried again by a resume, once there is room.
+//!
 //! Errors are `problem::Problem`. The console socket is the guest's serial line as a raw byte stream: a client first gets
 //! what the guest printed last (64 KiB are kept), then what it prints; what the client sends is typed into it.
 //! SIGTERM is a power button press. The exit status is 0 when the guest powered off or `stop` was asked for, 1 on an error.
@@ -38,6 +41,62 @@ pub struct VmmConfig {
     pub memory: MemoryConfig,
     /// What to boot.
     pub boot: BootConfig,
+    /// Disks, in the order in which the guest finds them; 24 at most.
+    #[serde(default)]
+    pub disks: Vec<DiskConfig>,
+    /// Network interfaces, in the order in which the guest finds them.
+    #[serde(default)]
+    pub nets: Vec<NetConfig>,
+}
+
+/// A virtio-blk disk of a VMM process. Its file is locked while the process runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskConfig {
+    /// Raw file or block device, by its absolute path. A file's size is a multiple of 512 bytes.
+    pub path: String,
+    /// The guest cannot write.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Serial number that the guest sees: at most 20 printable ASCII characters.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// Whether requests go past the host's page cache.
+    #[serde(default)]
+    pub direct: DirectIo,
+    /// Request queues, 1 to 32, each with a thread. Without it one for each vCPU, 4 at most.
+    #[serde(default)]
+    pub queues: Option<u16>,
+}
+
+/// Whether a disk goes past the host's page cache (O_DIRECT).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectIo {
+    /// Where the file allows it.
+    #[default]
+    Auto,
+    /// It has to; single requests that are not aligned still use the cache.
+    On,
+    /// Never.
+    Off,
+}
+
+/// A virtio-net interface of a VMM process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetConfig {
+    /// Name of a tap device that exists and that the VMM's user may open; one of several queues (IFF_MULTI_QUEUE) exactly
+    /// where `queues` is more than 1.
+    pub tap: String,
+    /// MAC address that the guest has: `02:00:00:00:00:01`.
+    pub mac: String,
+    /// MTU that the guest is told, bytes. Without it the guest decides.
+    #[serde(default)]
+    pub mtu: Option<u16>,
+    /// Queue pairs. Without it 1.
+    #[serde(default)]
+    pub queues: Option<u16>,
 }
 
 /// Guest memory of a VMM process.
@@ -93,4 +152,59 @@ pub struct VmmStatus {
     pub start_us: Option<u64>,
     /// Why the machine ended, once it has.
     pub exit: Option<String>,
+    /// Why the machine is paused, while it is.
+    #[serde(default)]
+    pub pause_reason: Option<PauseReason>,
+    /// Disks, as in the config.
+    #[serde(default)]
+    pub disks: Vec<DiskStatus>,
+}
+
+/// Why a machine is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum PauseReason {
+    /// It was asked for.
+    Request,
+    /// The host has no room for what the guest writes (ENOSPC, EDQUOT). Resume tries again.
+    DiskFull {
+        /// Place of the disk in the config.
+        disk: usize,
+        /// Its file.
+        path: String,
+    },
+}
+
+/// State of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Its file.
+    pub path: String,
+    /// Bytes.
+    pub capacity: u64,
+    /// Aligned requests go past the page cache.
+    pub direct: bool,
+    /// What each queue has done since the process started.
+    pub queues: Vec<DiskCounters>,
+}
+
+/// What a queue of a disk has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskCounters {
+    /// Reads.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Writes.
+    pub writes: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// Flushes.
+    pub flushes: u64,
+    /// Discards and zeroings.
+    pub discards: u64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Requests that had to wait for room on the host.
+    pub waits: u64,
 }

@@ -8,6 +8,7 @@
 //! | [`cmdline`]  | what does the kernel command line say, in order?                         |
 //! | [`config`]   | what did the operator ask for, and which source said so?                 |
 //! | [`identity`] | which machine is this, the same at every boot?                           |
+//! | [`mac`]      | how are Ethernet addresses written, and which does a guest get?          |
 //! | [`topology`] | which CPUs, memory, NUMA nodes, PCI devices, disks and NICs are there?   |
 //! | [`quantity`] | how are byte sizes and durations written and read?                       |
 //! | [`paths`]    | where do the parts of a running node meet in the file system?            |
@@ -15,6 +16,7 @@
 pub mod cmdline;
 pub mod config;
 pub mod identity;
+pub mod mac;
 pub mod paths;
 pub mod quantity;
 pub mod topology;

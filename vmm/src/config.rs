@@ -146,6 +146,11 @@ fn check(config: &VmmConfig) -> Result<(), ConfigError> {
             return Err(value(field, &format!("{path:?}"), "an absolute path"));
         }
     }
+    for (field, devices) in [("disks", config.disks.len()), ("nets", config.nets.len())] {
+        if devices > 0 {
+            return Err(value(field, &devices, "this VMM has no such devices: none"));
+        }
+    }
     Ok(())
 }
 

@@ -17,6 +17,8 @@ fn config() -> VmmConfig {
             initrd: None,
             cmdline: String::new(),
         },
+        disks: Vec::new(),
+        nets: Vec::new(),
     }
 }
 

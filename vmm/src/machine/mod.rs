@@ -168,6 +168,8 @@ impl Handle {
             resets: 0,
             start_us: None,
             exit: None,
+            pause_reason: None,
+            disks: Vec::new(),
         };
         let ended = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let board = Arc::new(Board {

@@ -145,6 +145,8 @@ impl Vmm {
                     initrd: None,
                     cmdline: String::new(),
                 },
+                disks: Vec::new(),
+                nets: Vec::new(),
             };
             serde_json::to_string(&config).unwrap()
         });

@@ -18,6 +18,8 @@ impl Subject for Fake {
             resets: 2,
             start_us: Some(9),
             exit: None,
+            pause_reason: None,
+            disks: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use axion_api::init::{InitProxy, TransientUnit, UnitState};
+use axion_api::init::{Bridge, InitProxy, Tap, TransientUnit, UnitState};
 use futures_util::StreamExt;
 use tokio::net::UnixStream;
 use zbus::fdo;
@@ -56,6 +56,8 @@ fn unit(name: &str) -> TransientUnit {
         files: Vec::new(),
         max_restarts: 0,
         stop_timeout_ms: 1000,
+        volumes: Vec::new(),
+        taps: Vec::new(),
     }
 }
 
@@ -108,4 +110,31 @@ async fn every_peer_is_told() {
         .unwrap();
     assert_eq!(heard.0.next().await.unwrap().args().unwrap().name, "gone");
     assert_eq!(heard.1.next().await.unwrap().args().unwrap().name, "gone");
+}
+
+#[tokio::test]
+async fn a_unit_without_its_network_is_not_started() {
+    let (node, _wishes, _guard) = for_tests().await;
+    let init = client(&node).await;
+    let mut wired = unit("vm-wired");
+    wired.taps = vec![Tap {
+        name: "vm4000000000-0".into(),
+        bridge: "ax-nothing-her".into(),
+        mtu: 1500,
+        multi_queue: false,
+    }];
+    let error = answer(init.start_transient_unit(&wired).await.unwrap_err());
+    assert!(error.to_string().contains("ax-nothing-her"), "{error}");
+    assert!(init.list_units().await.unwrap().is_empty());
+    let bad = Bridge {
+        name: "eth0".into(),
+        mtu: 1500,
+        address: String::new(),
+        uplink: String::new(),
+        force: false,
+    };
+    let refused = answer(init.ensure_bridge(&bad).await.unwrap_err());
+    assert!(matches!(refused, fdo::Error::InvalidArgs(_)), "{refused}");
+    let refused = answer(init.remove_bridge("eth0").await.unwrap_err());
+    assert!(matches!(refused, fdo::Error::InvalidArgs(_)), "{refused}");
 }

@@ -128,6 +128,11 @@ impl Links {
             }
             return;
         }
+        // A port of a bridge has no addresses of its own; what arrives at it is the bridge's.
+        if is_port(message) {
+            self.let_go(index).await;
+            return;
+        }
         let carrier = message.header.flags.contains(LinkFlags::LowerUp);
         if let Some(link) = self.links.get_mut(&index) {
             if link.carrier != carrier {
@@ -166,6 +171,23 @@ impl Links {
             self.report(&name, self.add_gateway(index, *gateway, &name).await);
         }
         self.carrier_changed(index);
+    }
+
+    /// Takes back what the link was given; when it is no port any more it is found anew.
+    async fn let_go(&mut self, index: u32) {
+        let Some(link) = self.links.get(&index) else {
+            return;
+        };
+        let name = link.known.name.clone();
+        let leased = link.lease.as_ref().map(|lease| lease.address.into());
+        let configured = link.plan.addresses.iter().map(|(address, _)| *address);
+        let addresses: Vec<IpAddr> = configured.chain(leased).collect();
+        self.log
+            .info(&format!("network: {name} is a port of another interface now"));
+        self.link_gone(index);
+        for address in addresses {
+            self.report(&name, self.delete_address(index, address, &name).await);
+        }
     }
 
     fn link_gone(&mut self, index: u32) {
@@ -403,6 +425,13 @@ impl Link {
         }
         (parts.join(", "), has_address, learnt)
     }
+}
+
+/// Whether the link belongs to a bridge or a bond.
+fn is_port(message: &LinkMessage) -> bool {
+    let controller =
+        |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::Controller(index) if *index != 0);
+    message.attributes.iter().any(controller)
 }
 
 /// An Ethernet link; other kinds are left alone.

@@ -16,6 +16,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use sysinfo::{MemoryRefreshKind, System};
 
+use crate::metrics::Node;
 use crate::vm::validate::Limits;
 
 /// How long a topology is good for clients.
@@ -88,6 +89,17 @@ impl Inventory {
     /// What the host has left for VMs now.
     pub async fn free(&self) -> Limits {
         Limits::free(&*self.topology(Duration::ZERO).await, self.memory().available)
+    }
+
+    /// What is counted of the node.
+    pub async fn with_metrics<T>(&self, tell: impl FnOnce(&Node<'_>) -> T) -> T {
+        let topology = self.topology(FRESH).await;
+        tell(&Node {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: System::uptime().unwrap_or_default(),
+            memory: self.memory(),
+            topology: &topology,
+        })
     }
 
     /// The node for clients.

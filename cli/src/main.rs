@@ -1,7 +1,7 @@
 //! `axctl`: the operator's command line of Axion.
 //!
 //! ```text
-//! args ── node (which node, by which proof) ── api::client ── host | vm | image | events | api
+//! args ── node (which node, by which proof) ── api::client ── host | vm | volume | network | image | events | api
 //!   └──── token, config, completion: need no node
 //! ```
 //!
@@ -19,12 +19,14 @@ mod events;
 mod host;
 mod image;
 mod login;
+mod network;
 mod node;
 mod output;
 mod render;
 mod terminal;
 mod token;
 mod vm;
+mod volume;
 
 use std::process::ExitCode;
 
@@ -55,6 +57,8 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
     match cli.command {
         Command::Host(command) => host::run(command, node, output).await,
         Command::Vm(command) => vm::run(command, node, output).await,
+        Command::Volume(command) => volume::run(command, node, output).await,
+        Command::Network(command) => network::run(command, node, output).await,
         Command::Image(command) => image::run(command, node, output).await,
         Command::Events => events::run(node, output).await,
         Command::Login(arguments) => login::run(arguments, node, output).await,

@@ -454,3 +454,6 @@ fn read(message: &LinkMessage) -> Option<plan::Link> {
     }
     (!link.name.is_empty()).then_some(link)
 }
+
+#[cfg(test)]
+mod tests;

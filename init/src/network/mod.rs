@@ -11,6 +11,8 @@ mod links;
 mod plan;
 mod state;
 mod switch;
+#[cfg(test)]
+pub mod testing;
 
 use std::path::PathBuf;
 use std::time::Duration;

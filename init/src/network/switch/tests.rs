@@ -2,10 +2,8 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use nix::sched::{CloneFlags, unshare};
-use rtnetlink::{LinkUnspec, LinkVeth};
-
 use super::*;
+use crate::network::testing::{self, in_a_namespace};
 
 #[test]
 fn names() {
@@ -85,26 +83,6 @@ fn what_may_be_asked_for() {
     }
 }
 
-/// Runs `test` on a thread in a network namespace of its own; not at all without the right to one.
-fn in_a_namespace(test: impl AsyncFnOnce(Handle) + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("not run: a network namespace cannot be had: {error}");
-            return;
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async move {
-            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
-            tokio::spawn(connection);
-            test(handle).await;
-        });
-    });
-    thread.join().unwrap();
-}
-
 async fn find(handle: &Handle, name: &str) -> Option<Link> {
     links(handle)
         .await
@@ -115,19 +93,7 @@ async fn find(handle: &Handle, name: &str) -> Option<Link> {
 
 /// An interface that stands for hardware.
 async fn port(handle: &Handle, name: &str, address: Option<[u8; 4]>) -> Link {
-    handle
-        .link()
-        .add(LinkVeth::new(name, &format!("{name}p")).build())
-        .execute()
-        .await
-        .unwrap();
-    let link = find(handle, name).await.unwrap();
-    let up = LinkUnspec::new_with_index(link.index).up().build();
-    handle.link().set(up).execute().await.unwrap();
-    if let Some(address) = address {
-        let add = handle.address().add(link.index, IpAddr::from(address), 24);
-        add.execute().await.unwrap();
-    }
+    testing::port(handle, name, address).await;
     find(handle, name).await.unwrap()
 }
 
@@ -161,8 +127,7 @@ fn a_bridge_becomes_what_is_asked_for_and_goes() {
         bridge::ensure(&handle, &asked).await.unwrap();
         let made = find(&handle, "ax-lan").await.unwrap();
         assert_eq!(made.mtu, 1500);
-        let found: Vec<_> = bridge_addresses(&handle, &made).await;
-        assert_eq!(found, ["10.2.0.1/24"]);
+        assert_eq!(testing::addresses(&handle, "ax-lan").await, ["10.2.0.1/24"]);
         for _ in 0..2 {
             bridge::remove(&handle, "ax-lan").await.unwrap();
         }
@@ -172,27 +137,6 @@ fn a_bridge_becomes_what_is_asked_for_and_goes() {
         assert!(matches!(occupied, SwitchError::NotABridge(_)), "{occupied}");
         assert!(bridge::remove(&handle, "ax-port").await.is_err());
     });
-}
-
-async fn bridge_addresses(handle: &Handle, link: &Link) -> Vec<String> {
-    use rtnetlink::packet_route::address::AddressAttribute;
-    let messages: Vec<_> = handle
-        .address()
-        .get()
-        .set_link_index_filter(link.index)
-        .execute()
-        .try_collect()
-        .await
-        .unwrap();
-    let text = |message: &rtnetlink::packet_route::address::AddressMessage| {
-        message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Address(ip) if ip.is_ipv4() => {
-                Some(format!("{ip}/{}", message.header.prefix_len))
-            }
-            _ => None,
-        })
-    };
-    messages.iter().filter_map(text).collect()
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Bridges.
 //!
 //! A bridge is for guests first: it has no spanning tree and forwards at once, and the host takes part in it only where it
-//! was given an address. Even then the host answers there for that address alone (`arp_ignore`), and takes no packet from
-//! it whose sender it would not answer by the same way (`rp_filter`), so that a guest cannot reach the node's other
-//! addresses through its network. Router advertisements of guests are not heard.
+//! was given an address. Without one, guests cannot reach the host's addresses elsewhere either: no ARP is answered for them
+//! (`arp_ignore`), and a packet whose sender the host would answer by another way is dropped (`rp_filter`). Router
+//! advertisements of guests are not heard.
 //!
 //! `ensure` brings a bridge to what is asked for from whatever it is, and checks all it can before it changes anything.
 

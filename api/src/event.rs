@@ -23,7 +23,7 @@ pub struct Event {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", content = "data", rename_all = "kebab-case")]
 pub enum What {
-    /// A VM was created, changed, or changed state.
+    /// A VM was created, changed, or changed state. Its `spec.cloud_init` is left out.
     Vm(Box<Vm>),
     /// A VM was deleted.
     VmDeleted {

@@ -116,15 +116,18 @@ impl Node {
     }
 }
 
-/// A node to test with. Each reaps every child of the process, so that there is only one at a time.
+/// Held by a test that has a node, or children of its own: a node reaps every child of the process.
+#[cfg(test)]
+pub static REAPER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// A node to test with; there is only one at a time.
 #[cfg(test)]
 pub async fn for_tests() -> (
     Arc<Node>,
     mpsc::UnboundedReceiver<Verb>,
     tokio::sync::MutexGuard<'static, ()>,
 ) {
-    static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    let guard = ONE.lock().await;
+    let guard = REAPER.lock().await;
     let (power, wishes) = mpsc::unbounded_channel();
     let node = Node::new(Log::open(), CommandLine::default(), Handover::default(), power).unwrap();
     (Arc::new(node), wishes, guard)

@@ -199,7 +199,7 @@ impl Memory {
         for stored in records {
             let vm = vms.view(stored, units);
             if self.told.get(&vm.name) != Some(&vm) {
-                vms.events.publish(What::Vm(Box::new(vm.clone())));
+                vms.events.publish(What::Vm(Box::new(without_texts(&vm))));
             }
             present.insert(vm.name.clone(), vm);
         }
@@ -222,6 +222,13 @@ impl Memory {
         }
         self.strays = strays;
     }
+}
+
+/// A VM for the events, of which a thousand are kept: without what cloud-init is told, which is long and may be secret.
+fn without_texts(vm: &Vm) -> Vm {
+    let mut vm = vm.clone();
+    vm.spec.cloud_init = None;
+    vm
 }
 
 async fn act(vms: Arc<Vms>, stored: Stored, action: Action) -> Done {

@@ -1,5 +1,6 @@
 //! Disks, interfaces and cloud-init: from a spec to what the VMM and init are given, and what is refused.
 
+use axion_api::event::What;
 use axion_api::problem::Problem;
 use axion_api::vm::{Pause, Vm, VmState, VmStats};
 use axion_api::vmm::{DiskConfig, DiskCounters, DiskStatus, MachineState, PauseReason, VmmConfig};

@@ -2,6 +2,9 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use rtnetlink::packet_core::Nla;
+use rtnetlink::packet_route::link::InfoData;
+
 use super::*;
 use crate::network::testing::{self, in_a_namespace};
 
@@ -181,6 +184,28 @@ fn the_way_to_the_node_is_not_taken_by_mistake() {
     });
 }
 
+/// A number that the kernel says of a tap (IFLA_TUN_*): 1 is its owner, 6 whether it stays, 7 whether it has queues.
+async fn of_tap(handle: &Handle, name: &str, what: u16) -> Option<u32> {
+    let mut found = Box::pin(handle.link().get().match_name(name).execute());
+    let message = found.try_next().await.unwrap()?;
+    let infos = message
+        .attributes
+        .into_iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => Some(infos),
+            _ => None,
+        })?;
+    let data = infos.into_iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Tun(data)) => Some(data),
+        _ => None,
+    })?;
+    data.iter().find(|nla| nla.kind() == what).map(|nla| {
+        let mut bytes = [0; 4];
+        nla.emit_value(&mut bytes[..nla.value_len()]);
+        u32::from_ne_bytes(bytes)
+    })
+}
+
 #[test]
 fn taps_belong_to_one_user_and_leave_nothing_behind() {
     in_a_namespace(async |handle| {
@@ -203,6 +228,15 @@ fn taps_belong_to_one_user_and_leave_nothing_behind() {
                 (Some(lan.index), 1400, true)
             );
         }
+        let say = async |name: &str| {
+            (
+                of_tap(&handle, name, 1).await,
+                of_tap(&handle, name, 6).await,
+                of_tap(&handle, name, 7).await,
+            )
+        };
+        assert_eq!(say("vm7-0").await, (Some(100_007), Some(1), Some(0)));
+        assert_eq!(say("vm7-1").await, (Some(100_007), Some(1), Some(1)));
         assert!(crate::sys::make_tap("vm7-0", false, 0).is_err(), "it exists");
         let failed = tap::connect(
             &handle,

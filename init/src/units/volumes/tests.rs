@@ -1,3 +1,5 @@
+use std::os::unix::process::CommandExt;
+
 use super::*;
 
 fn grant(name: &str, writable: bool) -> VolumeGrant {
@@ -13,12 +15,24 @@ fn access(directory: &Path, name: &str) -> (u32, u32) {
     (found.gid(), found.mode() & 0o7777)
 }
 
+/// Whether a shell of this user and group can do something in `directory`.
+fn may(directory: &Path, id: u32, what: &str) -> bool {
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.current_dir(directory).args(["-c", what]).uid(id).gid(id);
+    shell
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    shell.status().unwrap().success()
+}
+
 #[test]
 fn a_volume_is_one_units_while_it_has_it() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
+    let _children = crate::node::REAPER.blocking_lock();
     let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o711)).unwrap();
     for name in ["a", "b"] {
         let path = directory.path().join(name);
         std::fs::write(&path, name).unwrap();
@@ -30,9 +44,15 @@ fn a_volume_is_one_units_while_it_has_it() {
     assert_eq!(access(directory.path(), "a"), (100_007, 0o660));
     assert_eq!(access(directory.path(), "b"), (100_007, 0o640));
     assert_eq!(std::fs::metadata(directory.path().join("a")).unwrap().uid(), 901);
+    let may = |id: u32, what: &str| may(directory.path(), id, what);
+    assert!(may(100_007, "echo x >> a") && may(100_007, "cat a b"));
+    assert!(!may(100_007, "echo x >> b"), "it only reads");
+    assert!(!may(100_007, "chmod 666 a") && !may(100_007, "ls ."));
+    assert!(!may(100_008, "cat a") && !may(100_008, "cat b"), "another VM");
     std::fs::remove_file(directory.path().join("b")).unwrap();
     volumes.revoke(&both).unwrap();
     assert_eq!(access(directory.path(), "a"), (900, 0o600));
+    assert!(!may(100_007, "cat a"), "it is taken back");
 
     let missing = volumes.grant(&both, 100_007).unwrap_err();
     assert!(matches!(missing, VolumeError::File { .. }), "{missing}");

@@ -132,7 +132,11 @@ async fn the_vmm_and_init_are_given_what_the_spec_asks_for() {
             "nets":[{{"network":"lan","mac":"02:00:00:00:00:0A","mtu":1500}},{{"network":"lan"}}],
             "cloud_init":{{"user_data":"#cloud-config"}}}}"##
     );
+    let mut events = agent.app.events.subscribe(Some(0));
     let vm = started(&agent, "a", &spec).await;
+    let told = agent.app.events.next(&mut events).await.unwrap();
+    assert!(matches!(told.what, What::Vm(vm) if vm.spec.disks.len() == 3 && vm.spec.cloud_init.is_none()));
+    assert!(vm.spec.cloud_init.is_some());
     assert!(
         agent.init.bridges().contains_key("ax-lan"),
         "made before the start"

@@ -179,15 +179,35 @@ impl Links {
             return;
         };
         let name = link.known.name.clone();
-        let leased = link.lease.as_ref().map(|lease| lease.address.into());
-        let configured = link.plan.addresses.iter().map(|(address, _)| *address);
-        let addresses: Vec<IpAddr> = configured.chain(leased).collect();
         self.log
             .info(&format!("network: {name} is a port of another interface now"));
         self.link_gone(index);
-        for address in addresses {
-            self.report(&name, self.delete_address(index, address, &name).await);
+        self.report(&name, self.flush(index, &name).await);
+    }
+
+    /// Takes every address from a link, those that routers gave it too; link-local ones harm nobody.
+    async fn flush(&self, index: u32, name: &str) -> Result<(), LinkError> {
+        let found: Vec<_> = self
+            .handle
+            .address()
+            .get()
+            .set_link_index_filter(index)
+            .execute()
+            .try_collect()
+            .await
+            .map_err(failed(format!("list the addresses of {name}")))?;
+        let stays = |attribute: &AddressAttribute| match attribute {
+            AddressAttribute::Address(IpAddr::V4(ip)) => ip.is_link_local(),
+            AddressAttribute::Address(IpAddr::V6(ip)) => ip.is_unicast_link_local(),
+            _ => false,
+        };
+        for message in found {
+            if !message.attributes.iter().any(stays) {
+                // Whoever made it a port may have been faster.
+                let _ = self.handle.address().del(message).execute().await;
+            }
         }
+        Ok(())
     }
 
     fn link_gone(&mut self, index: u32) {

@@ -53,13 +53,16 @@ pub enum SwitchError {
     /// The node is reached by it.
     #[error(
         "`{name}` carries {addresses}, by which this node may be reached: as an uplink it would lose them. Choose another \
-         interface, or force it after giving the network an address that the host can be reached by"
+         interface; or have the network keep the node reachable, by its `address` or by an entry for `{bridge}` in the \
+         machine config's `network.interfaces`, and force it"
     )]
     Management {
         /// The interface.
         name: String,
         /// Its addresses.
         addresses: String,
+        /// The bridge that was to have it.
+        bridge: String,
     },
     /// Something else has the name.
     #[error("`{0}` is an interface that is no bridge")]

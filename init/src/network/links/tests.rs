@@ -5,7 +5,7 @@ use axion_core::config::{Interface, InterfaceMatch, Network};
 
 use super::*;
 use crate::network::Switch;
-use crate::network::testing::{addresses, in_a_namespace, port};
+use crate::network::testing::{addresses, in_a_namespace, index, port};
 
 async fn until(handle: &Handle, name: &str, wanted: &[&str]) {
     for _ in 0..500 {
@@ -45,6 +45,10 @@ fn a_port_of_a_bridge_loses_its_addresses_and_gets_them_back() {
         ready.await.unwrap();
         until(&handle, "out0", &["10.9.0.1/24"]).await;
         assert!(state.borrow().is_up());
+        // One that nobody here knows of, as a router would give it.
+        let index = index(&handle, "out0").await.unwrap();
+        let add = handle.address().add(index, [10, 9, 1, 1].into(), 24);
+        add.execute().await.unwrap();
 
         // The thread that the switch starts is in the namespace of this one.
         let switch = Switch::new(log);

@@ -13,10 +13,14 @@ use axion_api::init::Bridge;
 use axion_core::mac::Mac;
 use axion_core::paths;
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec};
 
 use super::{Link, SwitchError, Uplink, Wanted, delete, failed, is_tap_name, links, set_conf};
+
+/// What says of an address that it was given here (IFA_PROTO). Others on a bridge come from the machine config, which may
+/// name a bridge as it names a port, and are left alone.
+const OURS: AddressProtocol = AddressProtocol::Other(0x41);
 
 /// Makes a bridge, or brings one to what is asked for.
 pub async fn ensure(handle: &Handle, bridge: &Bridge) -> Result<(), SwitchError> {
@@ -30,7 +34,7 @@ pub async fn ensure(handle: &Handle, bridge: &Bridge) -> Result<(), SwitchError>
             return Err(SwitchError::UplinkTaken(uplink.name.clone()));
         }
         if !ours && !wanted.force {
-            refuse_management(handle, uplink).await?;
+            refuse_management(handle, uplink, &wanted.name).await?;
         }
     }
     if index.is_none() {
@@ -65,6 +69,10 @@ pub async fn ensure(handle: &Handle, bridge: &Bridge) -> Result<(), SwitchError>
             uplink.name, wanted.name, wanted.mtu
         );
         set(handle, message, action).await?;
+        for (message, ..) in addresses(handle, uplink).await? {
+            // The network's own configuration lets go of the interface as well, and may be faster.
+            let _ = handle.address().del(message).execute().await;
+        }
     }
     Ok(())
 }
@@ -112,7 +120,7 @@ fn find_uplink(links: &[Link], wanted: &Wanted) -> Result<Option<Link>, SwitchEr
 }
 
 /// An interface with addresses of the host may be the one that its operator sits behind.
-async fn refuse_management(handle: &Handle, uplink: &Link) -> Result<(), SwitchError> {
+async fn refuse_management(handle: &Handle, uplink: &Link, bridge: &str) -> Result<(), SwitchError> {
     let addresses: Vec<String> = addresses(handle, uplink)
         .await?
         .iter()
@@ -124,6 +132,7 @@ async fn refuse_management(handle: &Handle, uplink: &Link) -> Result<(), SwitchE
     Err(SwitchError::Management {
         name: uplink.name.clone(),
         addresses: addresses.join(", "),
+        bridge: bridge.to_owned(),
     })
 }
 
@@ -191,7 +200,8 @@ async fn configure(handle: &Handle, bridge: &Link, wanted: &Wanted) -> Result<()
         .await?;
     }
     for (message, ip, prefix) in addresses(handle, bridge).await? {
-        if wanted.address != Some((ip, prefix)) {
+        let ours = message.attributes.contains(&AddressAttribute::Protocol(OURS));
+        if ours && wanted.address != Some((ip, prefix)) {
             let action = format!("take the address {ip}/{prefix} from {name}");
             handle
                 .address()
@@ -203,13 +213,12 @@ async fn configure(handle: &Handle, bridge: &Link, wanted: &Wanted) -> Result<()
     }
     if let Some((ip, prefix)) = wanted.address {
         let action = format!("give {name} the address {ip}/{prefix}");
-        handle
-            .address()
-            .add(bridge.index, ip, prefix)
-            .replace()
-            .execute()
-            .await
-            .map_err(failed(action))?;
+        let mut request = handle.address().add(bridge.index, ip, prefix).replace();
+        request
+            .message_mut()
+            .attributes
+            .push(AddressAttribute::Protocol(OURS));
+        request.execute().await.map_err(failed(action))?;
     }
     Ok(())
 }

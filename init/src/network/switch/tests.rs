@@ -125,12 +125,18 @@ fn a_bridge_becomes_what_is_asked_for_and_goes() {
         assert_eq!(conf("ipv4/conf/ax-lan/rp_filter").trim(), "1");
         assert_eq!(conf("ipv4/conf/ax-lan/arp_ignore").trim(), "1");
 
+        // By the machine config.
+        let others = handle.address().add(made.index, [10, 8, 0, 1].into(), 24);
+        others.execute().await.unwrap();
         asked.address = "10.2.0.1/24".to_owned();
         asked.mtu = 1500;
         bridge::ensure(&handle, &asked).await.unwrap();
         let made = find(&handle, "ax-lan").await.unwrap();
         assert_eq!(made.mtu, 1500);
-        assert_eq!(testing::addresses(&handle, "ax-lan").await, ["10.2.0.1/24"]);
+        assert_eq!(
+            testing::addresses(&handle, "ax-lan").await,
+            ["10.8.0.1/24", "10.2.0.1/24"]
+        );
         for _ in 0..2 {
             bridge::remove(&handle, "ax-lan").await.unwrap();
         }
@@ -181,6 +187,7 @@ fn the_way_to_the_node_is_not_taken_by_mistake() {
         asked.force = true;
         bridge::ensure(&handle, &asked).await.unwrap();
         assert!(find(&handle, "mgmt0").await.unwrap().controller.is_some());
+        assert!(testing::addresses(&handle, "mgmt0").await.is_empty());
     });
 }
 

@@ -16,8 +16,10 @@ use crate::files::{FileError, ensure_directory};
 use crate::host::Inventory;
 use crate::images::Images;
 use crate::init::Init;
+use crate::networks::Networks;
 use crate::store::{RedbStore, Store, StoreError};
-use crate::vm::Vms;
+use crate::vm::{Parts, Vms};
+use crate::volumes::Volumes;
 
 /// Where the agent's parts are kept.
 #[derive(Debug, Clone)]
@@ -28,6 +30,10 @@ pub struct Places {
     pub run: PathBuf,
     /// Uploaded images.
     pub images: PathBuf,
+    /// Volumes.
+    pub volumes: PathBuf,
+    /// The kernel's view of interfaces.
+    pub interfaces: PathBuf,
     /// The first token, for the console.
     pub first_token: PathBuf,
     /// Run directories of VMs.
@@ -42,6 +48,8 @@ impl Default for Places {
             state: paths::AGENT_STATE.into(),
             run: paths::AGENT_RUN.into(),
             images: paths::IMAGES.into(),
+            volumes: paths::VOLUMES.into(),
+            interfaces: "/sys/class/net".into(),
             first_token: paths::FIRST_TOKEN.into(),
             vms_run: paths::VMS_RUN.into(),
             init_socket: paths::INIT_SOCKET.into(),
@@ -77,6 +85,10 @@ pub struct App {
     pub events: Arc<Events>,
     /// Uploaded images.
     pub images: Arc<Images>,
+    /// Disks of VMs.
+    pub volumes: Arc<Volumes>,
+    /// What connects VMs.
+    pub networks: Arc<Networks>,
     /// What the node is.
     pub inventory: Arc<Inventory>,
     /// Virtual machines.
@@ -103,14 +115,20 @@ impl App {
         let init = Arc::new(Init::new(places.init_socket.clone(), events.clone()));
         let images = Arc::new(Images::open(places.images.clone())?);
         let inventory = Arc::new(Inventory::new("/".into()));
-        let vms = Vms::new(
-            store.clone(),
-            init.clone(),
-            images.clone(),
-            events.clone(),
-            inventory.clone(),
-            places.vms_run.clone(),
-        );
+        let volumes = Volumes::open(store.clone(), images.clone(), places.volumes.clone())?;
+        let volumes = Arc::new(volumes);
+        let networks = Networks::new(store.clone(), init.clone(), places.interfaces.clone());
+        let networks = Arc::new(networks);
+        let vms = Vms::new(Parts {
+            store: store.clone(),
+            init: init.clone(),
+            images: images.clone(),
+            volumes: volumes.clone(),
+            networks: networks.clone(),
+            events: events.clone(),
+            inventory: inventory.clone(),
+            vms_run: places.vms_run.clone(),
+        });
         let tokens = Tokens::load(
             &config.config.api.token_hashes,
             &places.state,
@@ -123,6 +141,8 @@ impl App {
             init,
             events,
             images,
+            volumes,
+            networks,
             inventory,
             vms: Arc::new(vms),
             tokens,

@@ -25,6 +25,29 @@ impl FileError {
     }
 }
 
+/// What uploads and copies leave free on a file system, bytes.
+pub const RESERVE: u64 = 64 << 20;
+
+/// Room on a file system, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// For unprivileged processes.
+    pub free: u64,
+    /// In all.
+    pub total: u64,
+}
+
+/// Room on the file system that `directory` is on.
+pub fn space(directory: &Path) -> Result<Space, FileError> {
+    let stat =
+        nix::sys::statvfs::statvfs(directory).map_err(|e| FileError::new("inspect", directory, e.into()))?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
+    Ok(Space {
+        free: bytes(stat.blocks_available()),
+        total: bytes(stat.blocks()),
+    })
+}
+
 /// Replaces the file at `path` by `contents` with permission bits `mode`; readers see the old file or the new one.
 pub fn replace(path: &Path, contents: &[u8], mode: u32) -> Result<(), FileError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();

@@ -22,6 +22,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use sysinfo::{MemoryRefreshKind, System};
 
+use crate::metrics::Node;
 use crate::vm::validate::Limits;
 
 /// How long a topology is good for clients.
@@ -125,6 +126,17 @@ impl Inventory {
             Ok(ProfilePreview::new(plan, attestation, &command_line(&root)))
         });
         preview.await?.map_err(Problem::refused)
+    }
+
+    /// What is counted of the node.
+    pub async fn with_metrics<T>(&self, tell: impl FnOnce(&Node<'_>) -> T) -> T {
+        let topology = self.topology(FRESH).await;
+        tell(&Node {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: System::uptime().unwrap_or_default(),
+            memory: self.memory(),
+            topology: &topology,
+        })
     }
 
     /// The node for clients.

@@ -7,7 +7,11 @@
 //! | [`auth`]    | tokens, peers, how fast one may guess                                            |
 //! | [`routes`]  | the REST API: requests to the parts below, errors as problems, audit             |
 //! | [`vm`]      | VMs: records, validation, the plan, reconciliation                               |
-//! | [`images`]  | uploaded kernels and initial RAM disks                                           |
+//! | [`images`]  | uploaded kernels, initial RAM disks and disk images                              |
+//! | [`volumes`] | disks that the node keeps for VMs                                                |
+//! | [`networks`] | what connects VMs                                                               |
+//! | [`seed`]    | the disk that cloud-init in a guest reads                                        |
+//! | [`metrics`] | counters for Prometheus                                                          |
 //! | [`host`]    | what the node is                                                                 |
 //! | [`init`]    | the line to PID 1: units, logs, power                                            |
 //! | [`processes`] | what runs in user space                                                        |
@@ -26,15 +30,19 @@ mod host;
 mod images;
 mod init;
 mod log;
+mod metrics;
+mod networks;
 mod notify;
 mod processes;
 mod routes;
+mod seed;
 mod server;
 mod store;
 #[cfg(test)]
 mod testing;
 mod tls;
 mod vm;
+mod volumes;
 
 use std::io::Write;
 use std::path::Path;
@@ -150,6 +158,8 @@ async fn serve(places: &Places) -> Result<(), AgentError> {
     tokio::spawn(server.clone().local(local));
     let init = app.init.clone();
     tokio::spawn(async move { init.run().await });
+    tokio::spawn(networks::run(app.networks.clone()));
+    tokio::spawn(vm::machines::run(app.vms.clone()));
     let (init, vms) = (app.init.clone(), app.vms.clone());
     tokio::spawn(async move {
         init.known().await;

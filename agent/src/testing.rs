@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axion_api::init::{
-    BootStatus, INTERFACE, LogEntry, NodeStatus, PATH, TransientUnit, UnitState, UnitStatus,
+    BootStatus, Bridge, INTERFACE, LogEntry, NodeStatus, PATH, TransientUnit, UnitState, UnitStatus,
 };
-use axion_api::problem::Problem;
+use axion_api::problem::{Kind, Problem};
+use axion_api::vmm::{MachineState, PauseReason, VmmStatus};
 use axion_core::config::{Effective, resolve};
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -206,6 +207,8 @@ fn places(directory: &tempfile::TempDir) -> Places {
         state: at("state"),
         run: at("run"),
         images: at("images"),
+        volumes: at("volumes"),
+        interfaces: at("interfaces"),
         first_token: at("first-token"),
         vms_run: at("vms"),
         init_socket: at("init.sock"),
@@ -223,6 +226,7 @@ struct State {
     /// Transient units that were started, oldest first.
     started: Vec<TransientUnit>,
     killed: Vec<String>,
+    bridges: BTreeMap<String, Bridge>,
     refuse_starts: bool,
     clock: u64,
 }
@@ -253,6 +257,14 @@ impl FakeInit {
 
     pub fn killed(&self) -> Vec<String> {
         self.0.lock().unwrap().killed.clone()
+    }
+
+    pub fn bridges(&self) -> BTreeMap<String, Bridge> {
+        self.0.lock().unwrap().bridges.clone()
+    }
+
+    pub fn forget_bridges(&self) {
+        self.0.lock().unwrap().bridges.clear();
     }
 
     pub fn refuse_starts(&self, refuse: bool) {
@@ -379,6 +391,22 @@ impl FakeInit {
         Ok(())
     }
 
+    /// The node is reached by `mgmt0`.
+    fn ensure_bridge(&self, bridge: Bridge) -> fdo::Result<()> {
+        if bridge.uplink == "mgmt0" && !bridge.force {
+            return Err(fdo::Error::InvalidArgs(
+                "`mgmt0` carries 10.0.0.5/24: as an uplink it would lose them".to_owned(),
+            ));
+        }
+        let mut init = self.0.lock().unwrap();
+        init.bridges.insert(bridge.name.clone(), bridge);
+        Ok(())
+    }
+
+    fn remove_bridge(&self, name: &str) {
+        self.0.lock().unwrap().bridges.remove(name);
+    }
+
     fn boot_status(&self) -> BootStatus {
         BootStatus {
             kernel_us: 1_500_000,
@@ -414,31 +442,45 @@ impl FakeInit {
     fn power_off(&self) {}
 }
 
-/// A VMM's sockets in its run directory: a control socket that says yes and notes the first line of each request, and a
-/// console that says hello and echoes.
-pub struct FakeVmm(Arc<Mutex<Vec<String>>>);
+/// A VMM's sockets in its run directory: a control socket that notes the first line of each command, does as it is told and
+/// says so, and a console that says hello and echoes.
+#[derive(Clone)]
+pub struct FakeVmm(Arc<Mutex<Machine>>);
+
+struct Machine {
+    commands: Vec<String>,
+    status: VmmStatus,
+}
 
 impl FakeVmm {
     pub fn new(directory: &std::path::Path) -> Self {
         std::fs::create_dir_all(directory).unwrap();
         let control = UnixListener::bind(directory.join("api.sock")).unwrap();
         let console = UnixListener::bind(directory.join("console.sock")).unwrap();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let heard = requests.clone();
+        let status = VmmStatus {
+            name: "a".to_owned(),
+            version: "0".to_owned(),
+            state: MachineState::Running,
+            resets: 0,
+            start_us: Some(1500),
+            exit: None,
+            pause_reason: None,
+            disks: Vec::new(),
+            in_force: None,
+        };
+        let vmm = Self(Arc::new(Mutex::new(Machine {
+            commands: Vec::new(),
+            status,
+        })));
+        let answering = vmm.clone();
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = control.accept().await.unwrap();
                 let mut buffer = vec![0; 4096];
                 let read = stream.read(&mut buffer).await.unwrap();
                 let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
-                heard
-                    .lock()
-                    .unwrap()
-                    .push(text.lines().next().unwrap_or_default().to_owned());
-                stream
-                    .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
-                    .await
-                    .unwrap();
+                let answer = answering.answer(text.lines().next().unwrap_or_default());
+                stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
         tokio::spawn(async move {
@@ -449,10 +491,41 @@ impl FakeVmm {
                 let _ = tokio::io::copy(&mut from, &mut to).await;
             }
         });
-        Self(requests)
+        vmm
     }
 
+    fn answer(&self, request: &str) -> String {
+        let mut machine = self.0.lock().unwrap();
+        if request.starts_with("GET") {
+            let body = serde_json::to_string(&machine.status).unwrap();
+            return format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+        machine.commands.push(request.to_owned());
+        let running = machine.status.state == MachineState::Running;
+        if request.contains("/pause") {
+            machine.status.state = MachineState::Paused;
+            machine.status.pause_reason = Some(PauseReason::Request);
+        } else if request.contains("/resume") && running {
+            let problem = Problem::new(Kind::Conflict, "the machine runs");
+            let body = serde_json::to_string(&problem).unwrap();
+            return format!(
+                "HTTP/1.1 409 Conflict\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+        } else if request.contains("/resume") {
+            machine.status.state = MachineState::Running;
+            machine.status.pause_reason = None;
+        }
+        "HTTP/1.1 204 No Content\r\n\r\n".to_owned()
+    }
+
+    /// First line of each command.
     pub fn requests(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().unwrap().commands.clone()
+    }
+
+    /// What it says of itself from now on.
+    pub fn set(&self, change: impl FnOnce(&mut VmmStatus)) {
+        change(&mut self.0.lock().unwrap().status);
     }
 }

@@ -23,8 +23,8 @@ pub struct Event {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", content = "data", rename_all = "kebab-case")]
 pub enum What {
-    /// A VM was created, changed, or changed state.
-    Vm(Vm),
+    /// A VM was created, changed, or changed state. Its `spec.cloud_init` is left out.
+    Vm(Box<Vm>),
     /// A VM was deleted.
     VmDeleted {
         /// Its name.

@@ -96,6 +96,50 @@ pub struct TransientUnit {
     pub max_restarts: u32,
     /// Milliseconds between SIGTERM and SIGKILL.
     pub stop_timeout_ms: u32,
+    /// Volumes that the unit may open while it exists; no two units have the same one.
+    pub volumes: Vec<VolumeGrant>,
+    /// Tap devices that are made for the unit before its start and removed with it.
+    pub taps: Vec<Tap>,
+}
+
+/// A volume that is handed to a unit: its primary group, and nobody else's, may open the file while the unit exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct VolumeGrant {
+    /// Name of a file in `axion_core::paths::VOLUMES`.
+    pub name: String,
+    /// Whether the unit may write.
+    pub writable: bool,
+}
+
+/// A tap device that is made for a unit: only its user may open it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct Tap {
+    /// Name: `vm`, a number, `-`, a number; 15 bytes at most.
+    pub name: String,
+    /// The bridge that it is a port of, made by `EnsureBridge`.
+    pub bridge: String,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Several queues (IFF_MULTI_QUEUE).
+    pub multi_queue: bool,
+}
+
+/// A bridge that guests are connected by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct Bridge {
+    /// Name: `ax-` and 1 to 12 of a-z, 0-9 and `-`.
+    pub name: String,
+    /// MTU in bytes, 576 to 9216.
+    pub mtu: u32,
+    /// Address of the host with its prefix length; empty: none.
+    pub address: String,
+    /// Interface that leads outside, by its name or MAC address; empty: none.
+    pub uplink: String,
+    /// Take the uplink even if the host is reached by it.
+    pub force: bool,
 }
 
 /// How a boot phase or task ended.
@@ -200,7 +244,7 @@ pub use proxy::{Error, InitProxy, connect};
 
 #[cfg(feature = "dbus")]
 mod proxy {
-    use super::{BootStatus, LogEntry, NodeStatus, Phase, TransientUnit, UnitStatus};
+    use super::{BootStatus, Bridge, LogEntry, NodeStatus, Phase, TransientUnit, UnitStatus};
 
     /// A D-Bus call to init that failed. `zbus::fdo::Error` names tell what: `UnknownObject`: no such unit,
     /// `InvalidArgs`: refused for its arguments, `FileExists`: a unit of that name exists, `Failed`: the rest.
@@ -229,6 +273,11 @@ mod proxy {
         fn start_transient_unit(&self, unit: &TransientUnit) -> zbus::Result<UnitStatus>;
         /// Forgets a transient unit that is down and removes its run directory.
         fn remove_unit(&self, name: &str) -> zbus::Result<()>;
+        /// Makes a bridge, or brings one to what is asked for; taps that are its ports stay. Fails where the host is reached
+        /// by the uplink, unless forced.
+        fn ensure_bridge(&self, bridge: &Bridge) -> zbus::Result<()>;
+        /// Removes a bridge, where there is one; its uplink gets its own configuration back.
+        fn remove_bridge(&self, name: &str) -> zbus::Result<()>;
         /// How the node booted.
         fn boot_status(&self) -> zbus::Result<BootStatus>;
         /// Facts about the running node.

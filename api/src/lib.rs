@@ -4,6 +4,8 @@
 //! |-------------|----------------------------------------------------------------------------|
 //! | [`host`]    | any client and the agent: what the node is, how it booted, what runs        |
 //! | [`vm`]      | any client and the agent: virtual machines                                  |
+//! | [`volume`]  | any client and the agent: disks that the node keeps                         |
+//! | [`network`] | any client and the agent: what connects VMs                                 |
 //! | [`event`]   | the agent and any client: what changed, as server-sent events               |
 //! | [`profile`] | any client and the agent: the boot profile                                  |
 //! | [`problem`] | every error of the REST API (RFC 9457)                                      |
@@ -16,10 +18,12 @@ pub mod client;
 pub mod event;
 pub mod host;
 pub mod init;
+pub mod network;
 pub mod problem;
 pub mod profile;
 pub mod vm;
 pub mod vmm;
+pub mod volume;
 
 /// Port of the agent's HTTPS listener.
 pub const DEFAULT_PORT: u16 = 8443;

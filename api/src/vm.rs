@@ -23,6 +23,15 @@ pub struct VmSpec {
     /// What follows when the guest ends.
     #[serde(default)]
     pub restart: RestartPolicy,
+    /// Disks, in the order in which the guest finds them (`/dev/vda` …); 16 at most.
+    #[serde(default)]
+    pub disks: Vec<VmDisk>,
+    /// Network interfaces, in the order in which the guest finds them; 8 at most.
+    #[serde(default)]
+    pub nets: Vec<VmNet>,
+    /// What a guest with cloud-init is told, on a read-only disk behind `disks` that is labelled `CIDATA` (NoCloud).
+    #[serde(default)]
+    pub cloud_init: Option<CloudInit>,
 }
 
 const fn one() -> u32 {
@@ -41,8 +50,55 @@ impl Default for VmSpec {
             hugepages: HugepageSize::default(),
             boot: BootSource::default(),
             restart: RestartPolicy::default(),
+            disks: Vec::new(),
+            nets: Vec::new(),
+            cloud_init: None,
         }
     }
+}
+
+/// A disk of a VM: a volume or an image, one of the two.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct VmDisk {
+    /// Name of a volume (`PUT /v1/volumes/{name}`), which no other VM may have.
+    pub volume: Option<String>,
+    /// `sha256:` and the digest of an uploaded image, which any number of VMs may have; the guest cannot write to it.
+    pub image: Option<String>,
+    /// The guest cannot write.
+    pub read_only: bool,
+    /// Serial number that the guest sees: 1 to 20 printable ASCII characters without blanks.
+    pub serial: Option<String>,
+}
+
+/// A network interface of a VM.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct VmNet {
+    /// Name of a network (`PUT /v1/networks/{name}`).
+    pub network: String,
+    /// MAC address, `02:00:00:00:00:01`. Without it one that stays the same for this machine, VM and place in the list.
+    pub mac: Option<String>,
+    /// MTU that the guest is told, bytes: 576 to the network's. Without it the network's.
+    pub mtu: Option<u16>,
+    /// Queue pairs, 1 to the number of vCPUs, 16 at most. Without it one for each vCPU, 4 at most.
+    pub queues: Option<u16>,
+}
+
+/// What cloud-init in a guest is told (its NoCloud data source).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct CloudInit {
+    /// `user-data`: `#cloud-config` and YAML, or `#!` and a script; at most 64 KiB.
+    pub user_data: String,
+    /// `meta-data`, YAML; at most 16 KiB. Without it the VM's name as host name, and an instance id that changes with
+    /// `user_data` and `network_config`, so that a changed one is applied at the next start.
+    pub meta_data: Option<String>,
+    /// `network-config`, YAML; at most 16 KiB.
+    pub network_config: Option<String>,
 }
 
 /// What backs a guest's memory.
@@ -137,6 +193,8 @@ pub enum VmState {
     Starting,
     /// The guest runs.
     Running,
+    /// The guest stands still; see `pause`.
+    Paused,
     /// The guest was asked to power off.
     Stopping,
     /// Its VMM ended with an error; see `exit`.
@@ -149,6 +207,7 @@ impl std::fmt::Display for VmState {
             Self::Stopped => "stopped",
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopping => "stopping",
             Self::Failed => "failed",
         })
@@ -167,6 +226,113 @@ pub struct VmStatus {
     pub since_unix_us: u64,
     /// Why it last ended: `guest powered off`, `killed by SIGKILL`, or the VMM's error.
     pub exit: Option<String>,
+    /// Why it stands still, while it is paused.
+    pub pause: Option<Pause>,
+    /// Its network interfaces, as in the spec.
+    #[serde(default)]
+    pub nets: Vec<VmNetStatus>,
+}
+
+/// Why a guest stands still.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum Pause {
+    /// It was asked for.
+    Request,
+    /// The node has no room for what the guest writes. Nothing is lost; a resume tries again, once there is room.
+    DiskFull {
+        /// Place of the disk in the spec.
+        disk: u32,
+        /// Its volume.
+        volume: Option<String>,
+    },
+}
+
+impl std::fmt::Display for Pause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Request => f.write_str("asked for"),
+            Self::DiskFull { disk, volume } => {
+                write!(f, "no room on the node for what the guest writes to disk {disk}")?;
+                volume
+                    .as_ref()
+                    .map_or(Ok(()), |volume| write!(f, " (volume {volume})"))
+            }
+        }
+    }
+}
+
+/// A network interface of a VM as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmNetStatus {
+    /// Its network.
+    pub network: String,
+    /// MAC address that the guest has.
+    pub mac: String,
+    /// The host's end of it, while the VM runs: a tap device.
+    pub tap: String,
+}
+
+/// What a VM has used and done (`GET /v1/vms/{name}/stats`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmStats {
+    /// CPU time of its VMM, guest included, since the start, microseconds.
+    pub cpu_us: u64,
+    /// Memory of its VMM that is present, guest memory included but for hugepages, bytes.
+    pub memory: u64,
+    /// Resets since the start.
+    pub resets: u64,
+    /// Microseconds from its VMM's start to the guest's first instruction.
+    pub start_us: Option<u64>,
+    /// Disks, as in the spec; the last one is the seed of `cloud_init`, where there is one.
+    pub disks: Vec<VmDiskStats>,
+    /// Network interfaces, as in the spec.
+    pub nets: Vec<VmNetStats>,
+}
+
+/// What a disk has done since the VM's start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmDiskStats {
+    /// Name of its volume, digest of its image, or `cloud-init`.
+    pub source: String,
+    /// Bytes.
+    pub capacity: u64,
+    /// Reads.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Writes.
+    pub writes: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// Flushes.
+    pub flushes: u64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Requests that had to wait for room on the node.
+    pub waits: u64,
+}
+
+/// What a network interface has done since the VM's start, as the guest sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmNetStats {
+    /// Its network.
+    pub network: String,
+    /// Bytes received.
+    pub receive_bytes: u64,
+    /// Packets received.
+    pub receive_packets: u64,
+    /// Packets that the guest was too slow for.
+    pub receive_drops: u64,
+    /// Bytes sent.
+    pub send_bytes: u64,
+    /// Packets sent.
+    pub send_packets: u64,
 }
 
 /// Body of `POST /v1/vms/{name}/stop`.

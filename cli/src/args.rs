@@ -3,13 +3,17 @@
 use clap::{Parser, Subcommand};
 
 use crate::output::Format;
-use crate::{api, completion, config, context, host, image, login, node, profile, token, vm};
+use crate::{
+    api, completion, config, context, host, image, login, network, node, profile, token, vm, volume,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   axctl login https://10.0.0.5     save a node and prove that it is the right one
   axctl host show                  what the node is
   axctl vm run hello --console     run the built-in guest, attach to its console
+  axctl vm run web --disk volume=data --net lan
+                                   with a disk and a network of the node's
   axctl vm list -o json            for programs
   axctl host logs -f               follow the node's log
 
@@ -46,7 +50,13 @@ pub enum Command {
     /// Virtual machines
     #[command(subcommand)]
     Vm(vm::Command),
-    /// Guest kernels and initial RAM disks that were uploaded to the node
+    /// Disks that the node keeps for VMs
+    #[command(subcommand)]
+    Volume(volume::Command),
+    /// What connects VMs with each other, with the node and with the outside
+    #[command(subcommand)]
+    Network(network::Command),
+    /// Guest kernels, initial RAM disks and disk images that were uploaded to the node
     #[command(subcommand)]
     Image(image::Command),
     /// Follow what changes on the node, until interrupted

@@ -41,6 +41,14 @@ pub enum Error {
     /// The name of a VM to be made is taken.
     #[error("there is a VM `{0}` already")]
     Exists(String),
+    /// The name of something to be made is taken.
+    #[error("there is a {what} `{name}` already")]
+    Taken {
+        /// What.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// A VM did not become what was waited for.
     #[error("{name} is {state}{}", reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default())]
     Vm {
@@ -91,7 +99,7 @@ impl Error {
         match self {
             Self::Usage(_) | Self::NoContext(_) | Self::Contexts { .. } => 2,
             Self::NoNode => 3,
-            Self::Exists(_) => 5,
+            Self::Exists(_) | Self::Taken { .. } => 5,
             Self::Client(error) => client_exit_code(error),
             _ => 1,
         }
@@ -115,6 +123,9 @@ impl Error {
                 return Some(format!(
                     "`axctl vm start {name}` starts it, `axctl vm delete {name}` makes room"
                 ));
+            }
+            Self::Taken { what, name } => {
+                return Some(format!("`axctl {what} show {name}` shows it"));
             }
             Self::Vm { name, .. } => {
                 return Some(format!(

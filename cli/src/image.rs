@@ -1,6 +1,8 @@
-//! `axctl image`: guest kernels and initial RAM disks on the node.
+//! `axctl image`: guest kernels, initial RAM disks and disk images on the node.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use axion_api::client::{Client, ImageFile};
 use axion_api::vm::Image;
@@ -18,7 +20,7 @@ pub enum Command {
     /// Upload a file; its name on the node is its digest
     #[command(after_help = "Example:\n  axctl image upload vmlinux")]
     Upload {
-        /// Guest kernel (ELF with a PVH note, or bzImage) or initial RAM disk
+        /// Guest kernel (ELF with a PVH note, or bzImage), initial RAM disk, or raw disk image
         file: PathBuf,
     },
     /// Delete an image that no VM uses
@@ -43,6 +45,43 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
             client.delete_image(&digest).await?;
             output.note(format_args!("{digest} is deleted."));
             Ok(())
+        }
+    }
+}
+
+/// An image that the node has, or will have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Its digest.
+    Digest(String),
+    /// A file here.
+    File(PathBuf),
+}
+
+impl FromStr for Source {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text.starts_with("sha256:") {
+            Self::Digest(text.to_owned())
+        } else {
+            Self::File(text.into())
+        })
+    }
+}
+
+/// Finds an image on the node; a file is uploaded unless it is there.
+pub async fn find(client: &Client, source: &Source, output: &Output) -> Result<Image, Error> {
+    match source {
+        Source::File(file) => ensure(client, file, output).await,
+        Source::Digest(digest) => {
+            let images = client.images().await?;
+            let there = images.into_iter().find(|image| image.digest == *digest);
+            there.ok_or_else(|| {
+                Error::Usage(format!(
+                    "there is no image {digest}; `axctl image list` shows them"
+                ))
+            })
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `axctl`: the operator's command line of Axion.
 //!
 //! ```text
-//! args ── node (which node, by which proof) ── api::client ── host | profile | vm | image | events | api
+//! args ── node (which node, by which proof) ── api::client ── host | profile | vm | volume | network | image | events | api
 //!   └──── token, config, completion: need no node
 //! ```
 //!
@@ -19,6 +19,7 @@ mod events;
 mod host;
 mod image;
 mod login;
+mod network;
 mod node;
 mod output;
 mod profile;
@@ -26,6 +27,7 @@ mod render;
 mod terminal;
 mod token;
 mod vm;
+mod volume;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,8 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Host(command) => host::run(command, node, output).await,
         Command::Profile(command) => profile::run(command, node, output).await,
         Command::Vm(command) => vm::run(command, node, output).await,
+        Command::Volume(command) => volume::run(command, node, output).await,
+        Command::Network(command) => network::run(command, node, output).await,
         Command::Image(command) => image::run(command, node, output).await,
         Command::Events => events::run(node, output).await,
         Command::Login(arguments) => login::run(arguments, node, output).await,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axion_api::init::{BootStatus, NodeStatus, Outcome, UnitState, UnitStatus};
-use axion_api::vm::{Vm, VmState};
+use axion_api::vm::{Pause, Vm, VmState};
 
 /// What one look at the node found. Values are rounded to what the screen shows, so that two looks at an idle node are
 /// equal and nothing is painted.
@@ -130,6 +130,13 @@ impl Snapshot {
         problems.extend(failed.map(|vm| {
             let why = vm.status.exit.as_deref().unwrap_or("no reason known");
             format!("VM {} failed: {why}", vm.name)
+        }));
+        // One that was asked to stand still is nobody's problem.
+        let stuck = |vm: &&Vm| matches!(vm.status.pause, Some(Pause::DiskFull { .. }));
+        let stuck = self.vms.iter().flatten().filter(stuck);
+        problems.extend(stuck.filter_map(|vm| {
+            let why = vm.status.pause.as_ref()?;
+            Some(format!("VM {} stands still: {why}", vm.name))
         }));
         problems
     }

@@ -8,6 +8,7 @@
 //! | [`cmdline`]  | what does the kernel command line say, in order?                         |
 //! | [`config`]   | what did the operator ask for, and which source said so?                 |
 //! | [`identity`] | which machine is this, the same at every boot?                           |
+//! | [`mac`]      | how are Ethernet addresses written, and which does a guest get?          |
 //! | [`topology`] | which CPUs, memory, NUMA nodes, PCI devices, disks and NICs are there?   |
 //! | [`profile`]  | how are CPUs, memory and devices divided, and is it so?                   |
 //! | [`quantity`] | how are byte sizes and durations written and read?                       |
@@ -16,6 +17,7 @@
 pub mod cmdline;
 pub mod config;
 pub mod identity;
+pub mod mac;
 pub mod paths;
 pub mod profile;
 pub mod quantity;

@@ -16,6 +16,8 @@ pub const FIRST_TOKEN: &str = "/run/axion/agent/first-token";
 pub const FINGERPRINT: &str = "/run/axion/agent/fingerprint";
 /// Effective machine config (JSON of `config::Effective`) that init resolved; readable by everyone, holds no secret.
 pub const EFFECTIVE_CONFIG: &str = "/run/axion/config.json";
+/// The machine id in force, 32 hex digits.
+pub const MACHINE_ID_IN_FORCE: &str = "/run/axion/machine-id";
 /// The boot profile of this boot (JSON of `profile::Resolved`); readable by everyone.
 pub const PROFILE: &str = "/run/axion/profile.json";
 /// Cgroup of all VMs, below the root of the cgroups.
@@ -30,6 +32,8 @@ pub const MACHINE_ID: &str = "/var/lib/axion/machine-id";
 pub const AGENT_STATE: &str = "/var/lib/axion/agent";
 /// Guest kernels and initial RAM disks that were uploaded, by SHA-256; owned by the agent, readable by VMMs.
 pub const IMAGES: &str = "/var/lib/axion/images";
+/// Volumes of VMs: the directory is the agent's (mode 0711), each file's group is the VM that has it.
+pub const VOLUMES: &str = "/var/lib/axion/volumes";
 /// The guest kernel (ELF with a PVH note) that the image carries.
 pub const GUEST_KERNEL: &str = "/usr/share/axion/guest/vmlinux";
 /// The guest initramfs (Debian's busybox and a login shell on the console) that the image carries.

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use axion_api::init::{BootStatus, LogEntry, NodeStatus, PATH, Phase, TransientUnit, UnitStatus};
+use axion_api::init::{BootStatus, Bridge, LogEntry, NodeStatus, PATH, Phase, TransientUnit, UnitStatus};
 use axion_core::paths;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
@@ -16,6 +16,7 @@ use zbus::object_server::SignalEmitter;
 
 use crate::failure::chain;
 use crate::files::{self, Access, FileError};
+use crate::network::SwitchError;
 use crate::node::{Node, Signal};
 use crate::power::Verb;
 use crate::sync::lock;
@@ -127,7 +128,19 @@ fn refused(error: &UnitError) -> fdo::Error {
         UnitError::NotDown(_)
         | UnitError::NotTransient(_)
         | UnitError::RunDirectory { .. }
+        | UnitError::VolumeTaken { .. }
+        | UnitError::Volume { .. }
+        | UnitError::Tap { .. }
         | UnitError::ShuttingDown => fdo::Error::Failed(text),
+    }
+}
+
+fn not_switched(error: &SwitchError) -> fdo::Error {
+    let text = chain(error);
+    if error.is_refusal() {
+        fdo::Error::InvalidArgs(text)
+    } else {
+        fdo::Error::Failed(text)
     }
 }
 
@@ -164,6 +177,24 @@ impl Init1 {
 
     async fn remove_unit(&self, name: &str) -> fdo::Result<()> {
         self.node.units.remove(name).await.map_err(|e| refused(&e))
+    }
+
+    async fn ensure_bridge(&self, bridge: Bridge) -> fdo::Result<()> {
+        let name = bridge.name.clone();
+        self.node
+            .switch
+            .ensure_bridge(bridge)
+            .await
+            .map_err(|e| not_switched(&e))?;
+        self.node
+            .log
+            .info(&format!("bridge {name} is as it was asked for"));
+        Ok(())
+    }
+
+    async fn remove_bridge(&self, name: String) -> fdo::Result<()> {
+        let removed = self.node.switch.remove_bridge(name).await;
+        removed.map_err(|e| not_switched(&e))
     }
 
     fn boot_status(&self) -> BootStatus {

@@ -118,6 +118,16 @@ pub const OPTIONAL: &[Mount] = &[
     },
 ];
 
+/// Volumes of a node without a pool. It is a file system of its own, so that a guest that fills its disk does not keep the
+/// agent from writing its store.
+pub const VOLUMES: Mount = Mount {
+    source: "tmpfs",
+    target: axion_core::paths::VOLUMES,
+    kind: "tmpfs",
+    flags: NO_PROGRAMS,
+    options: "mode=0711,size=50%",
+};
+
 impl Mount {
     /// Mounts it.
     ///

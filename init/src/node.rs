@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::handover::Handover;
 use crate::log::Log;
 use crate::names::Names;
-use crate::network::State;
+use crate::network::{State, Switch};
 use crate::power::Verb;
 use crate::stage2::TaskError;
 use crate::units::{Change, Units};
@@ -55,6 +55,8 @@ pub struct Node {
     pub kvm: Mutex<Option<JoinHandle<Result<(), TaskError>>>>,
     /// The network as it is.
     pub network: watch::Sender<State>,
+    /// What connects guests.
+    pub switch: Arc<Switch>,
     /// Names to addresses.
     pub names: Arc<Names>,
 }
@@ -86,8 +88,9 @@ impl Node {
             ..NodeStatus::default()
         };
         let (network, state) = watch::channel(State::default());
+        let switch = Arc::new(Switch::new(log.clone()));
         Ok(Self {
-            units: Units::start(log.clone(), Arc::new(announce))?,
+            units: Units::start(log.clone(), switch.clone(), Arc::new(announce))?,
             log,
             cmdline,
             handover,
@@ -99,6 +102,7 @@ impl Node {
             watchdog: Watchdog::default(),
             kvm: Mutex::new(None),
             network,
+            switch,
             names: Arc::new(Names::new(state)),
         })
     }
@@ -112,15 +116,18 @@ impl Node {
     }
 }
 
-/// A node to test with. Each reaps every child of the process, so that there is only one at a time.
+/// Held by a test that has a node, or children of its own: a node reaps every child of the process.
+#[cfg(test)]
+pub static REAPER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// A node to test with; there is only one at a time.
 #[cfg(test)]
 pub async fn for_tests() -> (
     Arc<Node>,
     mpsc::UnboundedReceiver<Verb>,
     tokio::sync::MutexGuard<'static, ()>,
 ) {
-    static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    let guard = ONE.lock().await;
+    let guard = REAPER.lock().await;
     let (power, wishes) = mpsc::unbounded_channel();
     let node = Node::new(Log::open(), CommandLine::default(), Handover::default(), power).unwrap();
     (Arc::new(node), wishes, guard)

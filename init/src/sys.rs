@@ -92,3 +92,39 @@ pub fn mark_clock_synchronized() -> std::io::Result<()> {
     }
     Ok(())
 }
+
+/// Makes a tap device that stays when it is closed and that only the user `uid` may open; with several queues where
+/// `multi_queue` says so. What is opened later says by its own flags whether packets carry a virtio-net header.
+///
+/// # Errors
+/// There is an interface of that name, the name is longer than the kernel takes, or the kernel refuses.
+pub fn make_tap(name: &str, multi_queue: bool, uid: u32) -> std::io::Result<()> {
+    const INT: usize = size_of::<libc::c_int>();
+    nix::ioctl_write_ptr_bad!(tun_set_iff, nix::request_code_write!(b'T', 202, INT), libc::ifreq);
+    nix::ioctl_write_int_bad!(tun_set_persist, nix::request_code_write!(b'T', 203, INT));
+    nix::ioctl_write_int_bad!(tun_set_owner, nix::request_code_write!(b'T', 204, INT));
+    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+    if multi_queue {
+        flags |= libc::IFF_MULTI_QUEUE;
+    }
+    // SAFETY: ifreq is a plain C structure of integers and pointers, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // One byte stays the NUL that ends the name.
+    if name.len() >= request.ifr_name.len() {
+        return Err(Errno::ENAMETOOLONG.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    // IFF_TUN_EXCL is the sign bit of the field.
+    request.ifr_ifru.ifru_flags = i16::from_ne_bytes((u16::try_from(flags).unwrap_or(0)).to_ne_bytes());
+    let owner = i32::try_from(uid).map_err(|_| Errno::EINVAL)?;
+    let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
+    // SAFETY: the request reads and writes one ifreq, which `request` is for the whole call.
+    unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
+    // SAFETY: the argument is a user id by value.
+    unsafe { tun_set_owner(tun.as_raw_fd(), owner) }?;
+    // SAFETY: the argument is a truth value by value.
+    unsafe { tun_set_persist(tun.as_raw_fd(), 1) }?;
+    Ok(())
+}

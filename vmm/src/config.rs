@@ -210,6 +210,10 @@ fn check(config: &VmmConfig) -> Result<(), ConfigError> {
         let allowed = format!("at most {MOST_DISKS} disks");
         return Err(value("disks", &config.disks.len(), allowed));
     }
+    if !config.nets.is_empty() {
+        let allowed = "this VMM has no network device yet: none";
+        return Err(value("nets", &config.nets.len(), allowed));
+    }
     (0..)
         .zip(&config.disks)
         .try_for_each(|(number, disk)| check_disk(number, disk))

@@ -1,4 +1,4 @@
-//! Uploaded guest kernels and initial RAM disks, by content.
+//! Uploaded guest kernels, initial RAM disks and disk images, by content.
 //!
 //! The file name is the SHA-256, so what a VM boots cannot change under its name. An upload streams into a file of its
 //! own, is hashed on the way, and gets its name only when the hash fits; what a power cut leaves half-way is removed at
@@ -18,12 +18,10 @@ use tokio::fs;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 
-use crate::files::{FileError, ensure_directory, sync_parent};
+use crate::files::{FileError, RESERVE, ensure_directory, space, sync_parent};
 
 /// Largest image, bytes.
 pub const LARGEST: u64 = 4 << 30;
-/// What an upload leaves free on the file system, bytes.
-const RESERVE: u64 = 64 << 20;
 /// Uploads at a time.
 const UPLOADS: usize = 4;
 /// Names of unfinished uploads start with this.
@@ -144,6 +142,14 @@ impl Images {
         fs::try_exists(self.path(digest)).await.unwrap_or(false)
     }
 
+    /// Size of the image of that digest, bytes, where there is one.
+    pub async fn size(&self, digest: Digest) -> Option<u64> {
+        fs::metadata(self.path(digest))
+            .await
+            .ok()
+            .map(|found| found.len())
+    }
+
     /// Every image, by digest.
     pub async fn list(&self) -> Result<Vec<Image>, FileError> {
         let failed = |e| FileError::new("list", &self.directory, e);
@@ -255,10 +261,7 @@ impl Images {
 
     /// Whether `bytes` more fit and leave the reserve.
     fn room(&self, bytes: u64) -> Result<(), ImageError> {
-        let failed = |e: nix::Error| FileError::new("inspect", &self.directory, e.into());
-        let stat = nix::sys::statvfs::statvfs(&self.directory).map_err(failed)?;
-        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
-        if free < RESERVE.saturating_add(bytes) {
+        if space(&self.directory)?.free < RESERVE.saturating_add(bytes) {
             Err(ImageError::Full)
         } else {
             Ok(())

@@ -12,10 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
 use super::problem::Fault;
-use crate::vm::Precondition;
+use crate::store::Precondition;
 
-/// Longest body that is read into memory, bytes.
-const LONGEST: usize = 64 << 10;
+/// Longest body that is read into memory, bytes: a VM's with what its cloud-init is told, every character escaped.
+const LONGEST: usize = 256 << 10;
 /// How long such a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(30);
 

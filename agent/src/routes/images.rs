@@ -1,4 +1,4 @@
-//! `/v1/images`: guest kernels and initial RAM disks.
+//! `/v1/images`: guest kernels, initial RAM disks and disk images.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ pub async fn put(
     ))
 }
 
-/// Deletes an image that no VM boots from.
+/// Deletes an image that no VM uses.
 #[utoipa::path(delete, path = "/v1/images/{digest}", tag = "images",
     params(("digest" = String, Path, description = "`sha256:` and 64 hex digits (lower case)")),
     responses((status = 204, description = "Deleted")))]

@@ -10,10 +10,13 @@ mod extract;
 mod guard;
 mod host;
 mod images;
+mod metrics;
+mod networks;
 pub mod openapi;
 mod problem;
 mod profile;
 mod vms;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -56,9 +59,23 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/vms/{name}/start", post(vms::start))
         .route("/v1/vms/{name}/stop", post(vms::stop))
         .route("/v1/vms/{name}/reset", post(vms::reset))
+        .route("/v1/vms/{name}/pause", post(vms::pause))
+        .route("/v1/vms/{name}/resume", post(vms::resume))
+        .route("/v1/vms/{name}/stats", get(vms::stats))
         .route("/v1/vms/{name}/console", get(console::attach))
         .route("/v1/images", get(images::list))
         .route("/v1/images/{digest}", put(images::put).delete(images::delete))
+        .route("/v1/volumes", get(volumes::list))
+        .route(
+            "/v1/volumes/{name}",
+            get(volumes::get).put(volumes::put).delete(volumes::delete),
+        )
+        .route("/v1/networks", get(networks::list))
+        .route(
+            "/v1/networks/{name}",
+            get(networks::get).put(networks::put).delete(networks::delete),
+        )
+        .route("/metrics", get(metrics::get))
         .route("/v1/events", get(events::stream))
         .with_state(app.clone());
     // Around the router as a whole, so that its own answers (404, 405) pass them too, complete.

@@ -150,7 +150,7 @@ async fn every_error_is_a_problem() {
             .header("allow")
             .is_some_and(|allow| allow.contains("DELETE"))
     );
-    let large = format!("{{\"boot\":{{\"cmdline\":\"{}\"}}}}", "x".repeat(100_000));
+    let large = format!("{{\"boot\":{{\"cmdline\":\"{}\"}}}}", "x".repeat(300_000));
     assert_eq!(agent.call("PUT", "/v1/vms/a", &large).await.problem().status, 413);
 }
 

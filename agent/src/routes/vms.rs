@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axion_api::vm::{StopRequest, Vm, VmSpec};
+use axion_api::vm::{StopRequest, Vm, VmSpec, VmStats};
 use axum::extract::{Path, Query, State};
 use axum::http::header::ETAG;
 use axum::http::{HeaderName, StatusCode};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::Answer;
 use super::extract::Json;
 use crate::app::App;
-use crate::vm::Precondition;
+use crate::store::Precondition;
 
 /// A VM with its revision as entity tag.
 type Tagged = ([(HeaderName, String); 1], axum::Json<Vm>);
@@ -108,4 +108,28 @@ pub async fn stop(
     responses((status = 202, body = Vm, description = "It starts anew")))]
 pub async fn reset(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answer<(StatusCode, Tagged)> {
     Ok((StatusCode::ACCEPTED, tagged(app.vms.reset(&name).await?)))
+}
+
+/// Has the guest of a VM stand still.
+#[utoipa::path(post, path = "/v1/vms/{name}/pause", tag = "vms",
+    params(("name" = String, Path, description = "Name of the VM")),
+    responses((status = 202, body = Vm, description = "Its vCPUs stand still")))]
+pub async fn pause(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answer<(StatusCode, Tagged)> {
+    Ok((StatusCode::ACCEPTED, tagged(app.vms.pause(&name).await?)))
+}
+
+/// Has the guest of a VM go on.
+#[utoipa::path(post, path = "/v1/vms/{name}/resume", tag = "vms",
+    params(("name" = String, Path, description = "Name of the VM")),
+    responses((status = 202, body = Vm, description = "Its vCPUs go on")))]
+pub async fn resume(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answer<(StatusCode, Tagged)> {
+    Ok((StatusCode::ACCEPTED, tagged(app.vms.resume(&name).await?)))
+}
+
+/// What a VM that runs has used and done.
+#[utoipa::path(get, path = "/v1/vms/{name}/stats", tag = "vms",
+    params(("name" = String, Path, description = "Name of the VM")),
+    responses((status = 200, body = VmStats)))]
+pub async fn stats(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answer<axum::Json<VmStats>> {
+    Ok(axum::Json(app.vms.stats(&name).await?))
 }

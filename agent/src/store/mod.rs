@@ -5,11 +5,13 @@
 //! refused when another one was faster. [`Store::watch`] is level-triggered: it says that the newest revision is another
 //! one, and the watcher reads what it wants to know; nothing can be missed and nothing is queued.
 
+mod precondition;
 mod redb;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+pub use self::precondition::Precondition;
 pub use self::redb::RedbStore;
 
 /// One key and its value.

@@ -1,9 +1,11 @@
-//! Connections to a VMM's sockets, and one call to its control socket (`axion_api::vmm`).
+//! Connections to a VMM's sockets, and one call to its control socket (`axion_api::vmm`). What a VMM answers is not trusted:
+//! a guest may have taken it over.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axion_api::vmm::VmmStatus;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
@@ -18,8 +20,10 @@ const OPENS: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a VMM may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
-/// Longest error body that is read, bytes.
-const LONGEST: usize = 4096;
+/// Longest body that is read, bytes.
+const LONGEST: usize = 256 << 10;
+/// Most of an error's body that is told on, characters.
+const LONGEST_ERROR: usize = 4096;
 
 /// What a VMM can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,10 @@ pub enum Command {
     PowerButton,
     /// Start the machine anew.
     Reset,
+    /// Stop the vCPUs.
+    Pause,
+    /// Let the vCPUs go on.
+    Resume,
 }
 
 /// Why a VMM did not do as asked.
@@ -47,6 +55,9 @@ pub enum ControlError {
     /// The connection broke.
     #[error("the VMM broke the connection")]
     Protocol(#[from] hyper::Error),
+    /// It answered something else than it should.
+    #[error("the VMM's answer cannot be read: {0}")]
+    Answer(String),
     /// It refused.
     #[error("the VMM answered {status}: {body}")]
     Refused {
@@ -59,9 +70,25 @@ pub enum ControlError {
 
 /// Sends `command` to the VMM whose control socket is at `path`.
 pub async fn send(path: PathBuf, command: Command) -> Result<(), ControlError> {
+    let target = match command {
+        Command::PowerButton => "/v1/vm/power-button",
+        Command::Reset => "/v1/vm/reset",
+        Command::Pause => "/v1/vm/pause",
+        Command::Resume => "/v1/vm/resume",
+    };
+    call(path, Method::PUT, target).await.map(drop)
+}
+
+/// What the VMM whose control socket is at `path` says of itself.
+pub async fn status(path: PathBuf) -> Result<VmmStatus, ControlError> {
+    let body = call(path, Method::GET, "/v1/vm").await?;
+    serde_json::from_slice(&body).map_err(|error| ControlError::Answer(error.to_string()))
+}
+
+async fn call(path: PathBuf, method: Method, target: &'static str) -> Result<Bytes, ControlError> {
     let stream = connect(&path).await;
     let stream = stream.map_err(|source| ControlError::Connect { path, source })?;
-    tokio::time::timeout(ANSWER, exchange(stream, command))
+    tokio::time::timeout(ANSWER, exchange(stream, method, target))
         .await
         .map_err(|_| ControlError::Timeout)?
 }
@@ -86,28 +113,29 @@ pub async fn connect(path: &Path) -> io::Result<UnixStream> {
     }
 }
 
-async fn exchange(stream: UnixStream, command: Command) -> Result<(), ControlError> {
+async fn exchange(stream: UnixStream, method: Method, target: &'static str) -> Result<Bytes, ControlError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut request = Request::new(Empty::<Bytes>::new());
-    *request.method_mut() = Method::PUT;
-    *request.uri_mut() = hyper::Uri::from_static(match command {
-        Command::PowerButton => "/v1/vm/power-button",
-        Command::Reset => "/v1/vm/reset",
-    });
+    *request.method_mut() = method;
+    *request.uri_mut() = hyper::Uri::from_static(target);
     request
         .headers_mut()
         .insert(header::HOST, header::HeaderValue::from_static("vmm"));
     let call = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        if status.is_success() {
-            return Ok(());
-        }
         let body = Limited::new(response.into_body(), LONGEST).collect().await;
+        if status.is_success() {
+            let body = body.map_err(|error| ControlError::Answer(error.to_string()))?;
+            return Ok(body.to_bytes());
+        }
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
         Err(ControlError::Refused {
             status,
-            body: String::from_utf8_lossy(&body).into_owned(),
+            body: String::from_utf8_lossy(&body)
+                .chars()
+                .take(LONGEST_ERROR)
+                .collect(),
         })
     };
     tokio::pin!(call);

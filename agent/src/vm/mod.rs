@@ -9,12 +9,18 @@
 //! ```
 //!
 //! A request is checked ([`validate`]), stored and answered; [`reconcile`] does the rest. [`Vms`] is what the routes
-//! call; it writes records and never touches a process, except to press `reset`.
+//! call; it writes records and never touches a process, except for what a guest does not notice as a start or a stop:
+//! `reset`, `pause`, `resume`. What disks and networks become for the VMM and for init is decided in [`devices`], which of
+//! them may not be deleted in [`uses`]; [`machines`] watches what VMMs say of themselves.
 
 pub mod control;
+mod devices;
+pub mod machines;
 pub mod plan;
 pub mod reconcile;
 pub mod record;
+pub mod stats;
+mod uses;
 pub mod validate;
 
 use std::collections::BTreeMap;
@@ -23,16 +29,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::vm::{Vm, VmSpec};
+use axion_api::vm::{Vm, VmSpec, VmState};
 use axion_api::vmm::{API_SOCKET, CONSOLE_SOCKET};
 
+use self::control::{Command, ControlError};
+use self::machines::Machines;
 use self::record::{Goal, Record, RecordError, Stored, key, unit_name};
 use crate::events::{Events, unix_us};
 use crate::host::Inventory;
-use crate::images::{Digest, Images};
+use crate::images::Images;
 use crate::init::{Init, InitError, Units};
 use crate::log::chain;
-use crate::store::{Expect, Store, StoreError};
+use crate::networks::{Networks, NetworksError};
+use crate::store::{Expect, Precondition, Store, StoreError};
+use crate::volumes::Volumes;
 
 /// How long `DELETE ?force=true` waits for the VMM to end.
 const DELETE_WAIT: Duration = Duration::from_secs(20);
@@ -52,6 +62,12 @@ pub enum VmsError {
     /// The VMM's config file.
     #[error("cannot write the VMM's config")]
     Config(#[source] serde_json::Error),
+    /// A network.
+    #[error(transparent)]
+    Network(#[from] NetworksError),
+    /// What cloud-init is told.
+    #[error("cannot make the disk for cloud-init")]
+    Seed(#[source] std::io::Error),
 }
 
 impl From<StoreError> for Problem {
@@ -81,49 +97,47 @@ impl From<VmsError> for Problem {
         match error {
             VmsError::Store(error) => error.into(),
             VmsError::Init(error) => error.into(),
-            VmsError::Record(_) | VmsError::Config(_) => Self::new(Kind::Internal, chain(&error)),
+            VmsError::Network(error) => error.into(),
+            VmsError::Record(_) | VmsError::Config(_) | VmsError::Seed(_) => {
+                Self::new(Kind::Internal, chain(&error))
+            }
         }
     }
 }
 
-/// What a writer requires of the present revision (RFC 9110 §13.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Precondition {
-    /// Nothing.
-    None,
-    /// `If-None-Match: *`: there is no such VM.
-    Absent,
-    /// `If-Match: *`: there is one.
-    Present,
-    /// `If-Match: "REVISION"`.
-    Revision(u64),
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        match &error {
+            ControlError::Refused { status, body } if status.is_client_error() => {
+                let said = serde_json::from_str::<Problem>(body);
+                Self::new(
+                    Kind::Conflict,
+                    said.map_or_else(|_| body.clone(), |said| said.detail),
+                )
+            }
+            _ => Self::new(Kind::Unavailable, chain(&error)),
+        }
+    }
 }
 
-impl Precondition {
-    fn check(&self, name: &str, found: Option<u64>) -> Result<(), Problem> {
-        let holds = match self {
-            Self::None => true,
-            Self::Absent => found.is_none(),
-            Self::Present => found.is_some(),
-            Self::Revision(revision) => found == Some(*revision),
-        };
-        if holds {
-            return Ok(());
-        }
-        let there = match found {
-            Some(revision) => format!("VM `{name}` has revision {revision}"),
-            None => format!("there is no VM `{name}`"),
-        };
-        let wanted = match self {
-            Self::Absent => "the request wants it absent (If-None-Match: *)".to_owned(),
-            Self::Revision(revision) => format!("the request is for revision {revision} (If-Match)"),
-            _ => "the request wants it present (If-Match: *)".to_owned(),
-        };
-        Err(Problem::new(
-            Kind::PreconditionFailed,
-            format!("{there}; {wanted}"),
-        ))
-    }
+/// What VMs are made of.
+pub struct Parts {
+    /// Desired state.
+    pub store: Arc<dyn Store>,
+    /// The line to PID 1.
+    pub init: Arc<Init>,
+    /// What they boot from.
+    pub images: Arc<Images>,
+    /// Their disks.
+    pub volumes: Arc<Volumes>,
+    /// What connects them.
+    pub networks: Arc<Networks>,
+    /// What changed.
+    pub events: Arc<Events>,
+    /// What the node is.
+    pub inventory: Arc<Inventory>,
+    /// Their run directories.
+    pub vms_run: PathBuf,
 }
 
 /// The VMs of a node.
@@ -131,31 +145,31 @@ pub struct Vms {
     store: Arc<dyn Store>,
     init: Arc<Init>,
     images: Arc<Images>,
+    volumes: Arc<Volumes>,
+    networks: Arc<Networks>,
     events: Arc<Events>,
     inventory: Arc<Inventory>,
     vms_run: PathBuf,
-    /// Held from the reading of what a write relies on (the record, free slots, images, units) until the write.
+    machines: Machines,
+    /// Held from the reading of what a write relies on (the record, free slots, images, volumes, networks, units) until
+    /// the write.
     writing: tokio::sync::Mutex<()>,
     start_errors: Mutex<BTreeMap<String, String>>,
 }
 
 impl Vms {
-    /// The VMs whose run directories are in `vms_run`.
-    pub fn new(
-        store: Arc<dyn Store>,
-        init: Arc<Init>,
-        images: Arc<Images>,
-        events: Arc<Events>,
-        inventory: Arc<Inventory>,
-        vms_run: PathBuf,
-    ) -> Self {
+    /// The VMs made of `parts`.
+    pub fn new(parts: Parts) -> Self {
         Self {
-            store,
-            init,
-            images,
-            events,
-            inventory,
-            vms_run,
+            store: parts.store,
+            init: parts.init,
+            images: parts.images,
+            volumes: parts.volumes,
+            networks: parts.networks,
+            events: parts.events,
+            inventory: parts.inventory,
+            vms_run: parts.vms_run,
+            machines: Machines::default(),
             writing: tokio::sync::Mutex::default(),
             start_errors: Mutex::default(),
         }
@@ -175,9 +189,14 @@ impl Vms {
 
     fn view(&self, stored: &Stored, units: &Units) -> Vm {
         let errors = self.start_errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let unit = units.get(&unit_name(&stored.name));
+        let machine = unit
+            .and_then(|unit| unit.status.pid)
+            .and_then(|pid| self.machines.get(&stored.name, pid));
         stored.view(
-            units.get(&unit_name(&stored.name)),
+            unit,
             errors.get(&stored.name).map(String::as_str),
+            machine.as_ref(),
         )
     }
 
@@ -247,8 +266,8 @@ impl Vms {
         let _writing = self.writing.lock().await;
         let units = self.init.units()?;
         let found = self.record(name).await?;
-        condition.check(name, found.as_ref().map(|stored| stored.revision))?;
-        self.images_exist(&spec).await?;
+        condition.check("VM", name, found.as_ref().map(|stored| stored.revision))?;
+        self.parts_exist(name, &spec).await?;
         let unit = units.get(&unit_name(name));
         let mut stored = match found {
             // The same again is done already.
@@ -259,6 +278,7 @@ impl Vms {
                 return Err(Problem::new(Kind::Conflict, detail));
             }
             Some(mut stored) => {
+                stored.record.macs = self.macs(name, &spec).await?;
                 stored.record.spec = spec;
                 stored
             }
@@ -272,7 +292,7 @@ impl Vms {
             None => Stored {
                 name: name.to_owned(),
                 revision: 0,
-                record: self.new_record(spec).await?,
+                record: self.new_record(name, spec).await?,
             },
         };
         let new = stored.revision == 0;
@@ -281,34 +301,20 @@ impl Vms {
         Ok((self.view(&stored, &units), new))
     }
 
-    async fn new_record(&self, spec: VmSpec) -> Result<Record, Problem> {
+    async fn new_record(&self, name: &str, spec: VmSpec) -> Result<Record, Problem> {
         let records = self.records().await?;
         let taken = |slot: &u32| records.iter().any(|stored| stored.record.slot == *slot);
         // One more than there are records, so that one is free.
         let slot = (0..=u32::try_from(records.len()).unwrap_or(u32::MAX)).find(|slot| !taken(slot));
         let slot = slot.ok_or_else(|| Problem::new(Kind::InsufficientCapacity, "there are too many VMs"))?;
         Ok(Record {
+            macs: self.macs(name, &spec).await?,
             spec,
             goal: Goal::PowerOff,
             slot,
             end: None,
             written_unix_us: unix_us(),
         })
-    }
-
-    async fn images_exist(&self, spec: &VmSpec) -> Result<(), Problem> {
-        for (pointer, image) in [
-            ("/boot/kernel", &spec.boot.kernel),
-            ("/boot/initrd", &spec.boot.initrd),
-        ] {
-            if let Ok(digest) = image.0.parse::<Digest>()
-                && !self.images.contains(digest).await
-            {
-                let detail = format!("there is no image {digest}; upload it with PUT /v1/images/{digest}");
-                return Err(Problem::new(Kind::Invalid, detail).at(pointer));
-            }
-        }
-        Ok(())
     }
 
     /// Wants a VM to run.
@@ -323,7 +329,7 @@ impl Vms {
             let detail = format!("VM `{name}` is on its way down; start it when it is stopped");
             return Err(Problem::new(Kind::Conflict, detail));
         }
-        self.images_exist(&stored.record.spec).await?;
+        self.parts_exist(name, &stored.record.spec).await?;
         validate::capacity(&stored.record.spec, &self.inventory.free().await)?;
         self.set_start_error(name, None);
         stored.record.goal = Goal::Run;
@@ -341,6 +347,12 @@ impl Vms {
         if stored.record.goal != Goal::Run && !units.contains_key(&unit_name(name)) {
             return Ok(self.view(&stored, &units));
         }
+        if !force && self.view(&stored, &units).status.state == VmState::Paused {
+            let detail = format!(
+                "VM `{name}` is paused and cannot hear its power button; resume it first, or stop it with force"
+            );
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
         // A cut is not taken back by a later, gentler request.
         let cut = force || stored.record.goal == Goal::Cut;
         stored.record.goal = if cut { Goal::Cut } else { Goal::PowerOff };
@@ -351,12 +363,25 @@ impl Vms {
 
     /// Presses the reset button.
     pub async fn reset(&self, name: &str) -> Result<Vm, Problem> {
+        self.command(name, Command::Reset).await
+    }
+
+    /// Has the guest stand still.
+    pub async fn pause(&self, name: &str) -> Result<Vm, Problem> {
+        self.command(name, Command::Pause).await
+    }
+
+    /// Has the guest go on.
+    pub async fn resume(&self, name: &str) -> Result<Vm, Problem> {
+        self.command(name, Command::Resume).await
+    }
+
+    async fn command(&self, name: &str, command: Command) -> Result<Vm, Problem> {
         let vm = self.get(name).await?;
         self.must_run(&vm)?;
-        let socket = self.run_directory(name).join(API_SOCKET);
-        let sent = control::send(socket, control::Command::Reset).await;
-        sent.map_err(|error| Problem::new(Kind::Unavailable, chain(&error)))?;
-        Ok(vm)
+        control::send(self.run_directory(name).join(API_SOCKET), command).await?;
+        self.look_at(name).await;
+        self.get(name).await
     }
 
     /// The console socket of a VM that runs.
@@ -376,7 +401,7 @@ impl Vms {
 
     /// Deletes a VM that is off, or, with `force`, cuts its power first.
     pub async fn delete(&self, name: &str, condition: &Precondition, force: bool) -> Result<(), Problem> {
-        condition.check(name, Some(self.existing(name).await?.revision))?;
+        condition.check("VM", name, Some(self.existing(name).await?.revision))?;
         if force {
             self.stop(name, true).await?;
             let down = tokio::time::timeout(DELETE_WAIT, self.wait_until_off(name)).await;
@@ -414,28 +439,6 @@ impl Vms {
                 _ = records.changed() => {}
                 _ = units.changed() => {}
             }
-        }
-    }
-
-    /// Deletes an image that no VM boots from.
-    pub async fn delete_image(&self, digest: Digest) -> Result<(), Problem> {
-        let _writing = self.writing.lock().await;
-        let text = digest.to_string();
-        let user = self.records().await?.into_iter().find(|stored| {
-            let boot = &stored.record.spec.boot;
-            boot.kernel.0 == text || boot.initrd.0 == text
-        });
-        if let Some(user) = user {
-            let detail = format!("image {text} is used by VM `{}`", user.name);
-            return Err(Problem::new(Kind::Conflict, detail));
-        }
-        let deleted = self.images.delete(digest).await;
-        match deleted.map_err(|error| Problem::new(Kind::Internal, chain(&error)))? {
-            true => Ok(()),
-            false => Err(Problem::new(
-                Kind::NotFound,
-                format!("there is no image {text}; GET /v1/images lists them"),
-            )),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Brings each VM where its record says, by init's hand.
 //!
 //! One task reads records and units, asks [`plan`] what is to be done, and does it; different VMs side by side, one thing
-//! at a time for each. It wakes when a record or a unit changed, an action ended, or a pause is over. It holds nothing
+//! at a time for each. It wakes when a record, a unit or a machine changed, an action ended, or a pause is over. It holds nothing
 //! that is not in the store or at init but the pauses between attempts, so the agent may be killed and started at will.
 //! Units that look like VMs and have no record are left alone.
 
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::control::{self, Command};
+use super::devices::{Devices, devices};
 use super::plan::{Action, plan};
 use super::record::{End, Goal, Record, Stored, unit_name};
 use super::{Vms, VmsError};
@@ -73,9 +74,11 @@ pub async fn run(vms: Arc<Vms>) {
     let mut memory = Memory::default();
     let mut actions: JoinSet<Done> = JoinSet::new();
     let (mut records, mut units) = (vms.store.watch(), vms.init.watch());
+    let mut machines = vms.machines.watch();
     loop {
         records.borrow_and_update();
         units.borrow_and_update();
+        machines.borrow_and_update();
         match memory.pass(&vms, &mut actions).await {
             Ok(()) => memory.failing = false,
             Err(error) if !memory.failing => {
@@ -88,6 +91,7 @@ pub async fn run(vms: Arc<Vms>) {
         tokio::select! {
             _ = records.changed() => {}
             _ = units.changed() => {}
+            _ = machines.changed() => {}
             Some(done) = actions.join_next(), if !actions.is_empty() => match done {
                 Ok(done) => memory.finish(&vms, done),
                 Err(error) => tracing::error!("an action on a VM was lost: {error}"),
@@ -195,7 +199,7 @@ impl Memory {
         for stored in records {
             let vm = vms.view(stored, units);
             if self.told.get(&vm.name) != Some(&vm) {
-                vms.events.publish(What::Vm(vm.clone()));
+                vms.events.publish(What::Vm(Box::new(without_texts(&vm))));
             }
             present.insert(vm.name.clone(), vm);
         }
@@ -218,6 +222,13 @@ impl Memory {
         }
         self.strays = strays;
     }
+}
+
+/// A VM for the events, of which a thousand are kept: without what cloud-init is told, which is long and may be secret.
+fn without_texts(vm: &Vm) -> Vm {
+    let mut vm = vm.clone();
+    vm.spec.cloud_init = None;
+    vm
 }
 
 async fn act(vms: Arc<Vms>, stored: Stored, action: Action) -> Done {
@@ -245,7 +256,17 @@ async fn start(vms: &Vms, stored: &Stored) -> Result<(), VmsError> {
     if vms.record(&stored.name).await?.as_ref() != Some(stored) {
         return Ok(());
     }
-    let unit = unit(vms, stored)?;
+    let networks: BTreeSet<&str> = stored
+        .record
+        .spec
+        .nets
+        .iter()
+        .map(|net| net.network.as_str())
+        .collect();
+    for network in networks {
+        vms.networks.ensure(network).await?;
+    }
+    let unit = unit(vms, stored).await?;
     match answer(vms.init.proxy()?.start_transient_unit(&unit)).await {
         Ok(status) => tracing::info!("VM {} starts as process {}", stored.name, status.pid.unwrap_or(0)),
         // It was started before, and the answer was lost.
@@ -256,11 +277,31 @@ async fn start(vms: &Vms, stored: &Stored) -> Result<(), VmsError> {
 }
 
 /// The transient unit that runs a VM.
-fn unit(vms: &Vms, stored: &Stored) -> Result<TransientUnit, VmsError> {
+async fn unit(vms: &Vms, stored: &Stored) -> Result<TransientUnit, VmsError> {
     let Stored { name, record, .. } = stored;
     let uid = paths::UID_VM_BASE.saturating_add(record.slot);
-    let config = serde_json::to_vec_pretty(&config(vms, name, record)).map_err(VmsError::Config)?;
     let directory = vms.run_directory(name);
+    let networks = vms.networks.specs().await?;
+    let Devices {
+        disks,
+        nets,
+        volumes,
+        taps,
+        mut files,
+    } = devices(
+        stored,
+        &directory,
+        &networks,
+        |volume| vms.volumes.path(volume),
+        |digest| vms.images.path(digest),
+    )?;
+    let config = VmmConfig {
+        disks,
+        nets,
+        ..config(vms, name, record)
+    };
+    let config = serde_json::to_vec_pretty(&config).map_err(VmsError::Config)?;
+    files.insert(0, (CONFIG_FILE.to_owned(), config));
     Ok(TransientUnit {
         name: unit_name(name),
         description: format!("VM {name}"),
@@ -274,15 +315,18 @@ fn unit(vms: &Vms, stored: &Stored) -> Result<TransientUnit, VmsError> {
         gid: uid,
         groups: vec![paths::GROUP_KVM],
         run_directory: format!("vms/{name}"),
-        files: vec![(CONFIG_FILE.to_owned(), config)],
+        files,
         max_restarts: match record.spec.restart {
             RestartPolicy::Never => 0,
             RestartPolicy::OnFailure => u32::MAX,
         },
         stop_timeout_ms: STOP_TIMEOUT_MS,
+        volumes,
+        taps,
     })
 }
 
+/// What the VMM runs, but for its devices.
 fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
     let spec = &record.spec;
     let image = |image: &axion_api::vm::ImageRef, builtin: &str| match image.0.parse() {
@@ -303,6 +347,7 @@ fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
             cmdline: format!("{CMDLINE} {}", spec.boot.cmdline).trim_end().to_owned(),
         },
         disks: Vec::new(),
+        nets: Vec::new(),
         topology: None,
         placement: Default::default(),
         dedicated: false,

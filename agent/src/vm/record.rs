@@ -1,9 +1,12 @@
 //! What the store keeps of a VM, and what clients are shown of it.
 
 use axion_api::init::UnitState;
-use axion_api::vm::{DesiredState, Vm, VmSpec, VmState, VmStatus};
+use axion_api::vm::{DesiredState, Pause, Vm, VmNetStatus, VmSpec, VmState, VmStatus};
+use axion_api::vmm::{MachineState, PauseReason};
 use serde::{Deserialize, Serialize};
 
+use super::devices::tap_name;
+use super::machines::Machine;
 use crate::init::Unit;
 use crate::store::Entry;
 
@@ -19,6 +22,9 @@ pub struct Record {
     pub goal: Goal,
     /// The VMM's user is `UID_VM_BASE` + slot; no two VMs share one.
     pub slot: u32,
+    /// MAC addresses of the interfaces, as in the spec.
+    #[serde(default)]
+    pub macs: Vec<String>,
     /// How the last run ended.
     pub end: Option<End>,
     /// When the record was written, microseconds since 1970.
@@ -96,8 +102,8 @@ impl TryFrom<Entry> for Stored {
 }
 
 impl Stored {
-    /// The VM for clients: its record, its unit, and why it could not be started, where it could not.
-    pub fn view(&self, unit: Option<&Unit>, start_error: Option<&str>) -> Vm {
+    /// The VM for clients: its record, its unit, why it could not be started, where it could not, and what its VMM said.
+    pub fn view(&self, unit: Option<&Unit>, start_error: Option<&str>, machine: Option<&Machine>) -> Vm {
         let desired = match self.record.goal {
             Goal::Run => DesiredState::Running,
             Goal::PowerOff | Goal::Cut => DesiredState::Stopped,
@@ -107,17 +113,19 @@ impl Stored {
             revision: self.revision,
             spec: self.record.spec.clone(),
             desired,
-            status: self.record.status(unit, start_error),
+            status: self.record.status(unit, start_error, machine),
         }
     }
 }
 
 impl Record {
-    fn status(&self, unit: Option<&Unit>, start_error: Option<&str>) -> VmStatus {
+    fn status(&self, unit: Option<&Unit>, start_error: Option<&str>, machine: Option<&Machine>) -> VmStatus {
         let Some(Unit { status: unit, .. }) = unit else {
             return self.status_without_unit(start_error);
         };
+        let paused = machine.filter(|machine| machine.status.state == MachineState::Paused);
         let state = match (unit.state, self.goal) {
+            (UnitState::Running, Goal::Run) if paused.is_some() => VmState::Paused,
             (UnitState::Running, Goal::Run) => VmState::Running,
             (UnitState::Running, _) | (UnitState::Stopping, _) => VmState::Stopping,
             (UnitState::BackOff | UnitState::Failed, _) => VmState::Failed,
@@ -133,12 +141,35 @@ impl Record {
                 .map(|end| end.why.clone())
                 .or_else(|| unit.exit.clone()),
         };
+        let paused = paused.filter(|_| state == VmState::Paused);
         VmStatus {
             state,
             pid: unit.pid,
-            since_unix_us: unit.since_unix_us,
+            since_unix_us: paused.map_or(unit.since_unix_us, |machine| machine.since_unix_us),
             exit,
+            pause: paused.map(|machine| self.pause(machine)),
+            nets: self.nets(),
         }
+    }
+
+    fn pause(&self, machine: &Machine) -> Pause {
+        match &machine.status.pause_reason {
+            Some(PauseReason::DiskFull { disk, .. }) => Pause::DiskFull {
+                disk: u32::try_from(*disk).unwrap_or(u32::MAX),
+                volume: self.spec.disks.get(*disk).and_then(|disk| disk.volume.clone()),
+            },
+            Some(PauseReason::Request) | None => Pause::Request,
+        }
+    }
+
+    fn nets(&self) -> Vec<VmNetStatus> {
+        let nets = self.spec.nets.iter().zip(&self.macs).enumerate();
+        nets.map(|(index, (net, mac))| VmNetStatus {
+            network: net.network.clone(),
+            mac: mac.clone(),
+            tap: tap_name(self.slot, index),
+        })
+        .collect()
     }
 
     fn status_without_unit(&self, start_error: Option<&str>) -> VmStatus {
@@ -158,6 +189,8 @@ impl Record {
             pid: None,
             since_unix_us,
             exit,
+            pause: None,
+            nets: self.nets(),
         }
     }
 }

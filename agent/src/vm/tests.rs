@@ -1,5 +1,6 @@
 //! What follows from a request, by way of the store, the plan and an init that pretends.
 
+mod devices;
 mod plan;
 mod validate;
 

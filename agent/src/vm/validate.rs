@@ -1,5 +1,7 @@
 //! What a VM's name and spec may be. Pure: the host's limits are given.
 
+mod devices;
+
 use axion_api::problem::{Kind, Problem};
 use axion_api::vm::{HugepageSize, ImageRef, VmSpec};
 use axion_core::quantity::ByteSize;
@@ -66,7 +68,7 @@ impl Limits {
     }
 }
 
-fn invalid(pointer: &str, detail: impl Into<String>) -> Problem {
+fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Problem {
     Problem::new(Kind::Invalid, detail).at(pointer)
 }
 
@@ -114,7 +116,7 @@ pub fn spec(spec: &VmSpec, limits: &Limits) -> Result<(), Problem> {
         );
         return Err(invalid("/boot/cmdline", detail));
     }
-    Ok(())
+    devices::check(spec)
 }
 
 fn memory(spec: &VmSpec, limits: &Limits) -> Result<(), Problem> {

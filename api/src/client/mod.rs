@@ -32,8 +32,10 @@ use http::{HeaderName, HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
 
 use crate::host::{BootReport, Host, HostConfig, LogEntry, PowerAction, PowerRequest, Process, UnitStatus};
+use crate::network::{Network, NetworkSpec};
 use crate::profile::{CONFIG_MEDIA_TYPE, HostProfile, ProfilePreview};
-use crate::vm::{Image, StopRequest, Vm, VmSpec};
+use crate::vm::{Image, StopRequest, Vm, VmSpec, VmStats};
+use crate::volume::{Volume, VolumeSpec};
 
 pub use connection::Address;
 pub use console::ConsoleStream;
@@ -59,14 +61,14 @@ pub struct Endpoint {
     pub trust: Trust,
 }
 
-/// Which state of a VM a write may replace.
+/// Which state of a thing a write may replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precondition {
     /// Any: create or replace.
     None,
-    /// There must be no such VM (`If-None-Match: *`).
+    /// There must be no such thing (`If-None-Match: *`).
     Absent,
-    /// The VM must be at this revision (`If-Match`).
+    /// It must be at this revision (`If-Match`).
     Revision(u64),
 }
 
@@ -272,6 +274,30 @@ impl Client {
         self.json(Call::new(Method::POST, vm_path(name, "/reset"))).await
     }
 
+    /// `POST /v1/vms/{name}/pause`: the guest stands still.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn pause_vm(&self, name: &str) -> Result<Vm, Error> {
+        self.json(Call::new(Method::POST, vm_path(name, "/pause"))).await
+    }
+
+    /// `POST /v1/vms/{name}/resume`: the guest goes on.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn resume_vm(&self, name: &str) -> Result<Vm, Error> {
+        self.json(Call::new(Method::POST, vm_path(name, "/resume"))).await
+    }
+
+    /// `GET /v1/vms/{name}/stats`: what it has used and done.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn vm_stats(&self, name: &str) -> Result<VmStats, Error> {
+        self.get(vm_path(name, "/stats")).await
+    }
+
     /// `GET /v1/vms/{name}/console`: the VM's serial console, both ways.
     ///
     /// # Errors
@@ -313,6 +339,101 @@ impl Client {
             format!("/v1/images/{}", segment(digest)),
         ))
         .await
+    }
+
+    /// `GET /v1/volumes`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn volumes(&self) -> Result<Vec<Volume>, Error> {
+        self.get("/v1/volumes").await
+    }
+
+    /// `GET /v1/volumes/{name}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn volume(&self, name: &str) -> Result<Volume, Error> {
+        self.get(format!("/v1/volumes/{}", segment(name))).await
+    }
+
+    /// `PUT /v1/volumes/{name}`: makes a volume. Copying an image into it takes its time; see [`Client::with_timeout`].
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn put_volume(
+        &self,
+        name: &str,
+        spec: &VolumeSpec,
+        only_if: Precondition,
+    ) -> Result<Volume, Error> {
+        let mut call = Call::new(Method::PUT, format!("/v1/volumes/{}", segment(name))).json(spec);
+        call.headers.extend(only_if.header());
+        self.json(call).await
+    }
+
+    /// `DELETE /v1/volumes/{name}`: deletes a volume and what is on it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn delete_volume(&self, name: &str) -> Result<(), Error> {
+        self.done(Call::new(
+            Method::DELETE,
+            format!("/v1/volumes/{}", segment(name)),
+        ))
+        .await
+    }
+
+    /// `GET /v1/networks`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn networks(&self) -> Result<Vec<Network>, Error> {
+        self.get("/v1/networks").await
+    }
+
+    /// `GET /v1/networks/{name}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn network(&self, name: &str) -> Result<Network, Error> {
+        self.get(format!("/v1/networks/{}", segment(name))).await
+    }
+
+    /// `PUT /v1/networks/{name}`: makes a network, or changes one.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn put_network(
+        &self,
+        name: &str,
+        spec: &NetworkSpec,
+        only_if: Precondition,
+    ) -> Result<Network, Error> {
+        let mut call = Call::new(Method::PUT, format!("/v1/networks/{}", segment(name))).json(spec);
+        call.headers.extend(only_if.header());
+        self.json(call).await
+    }
+
+    /// `DELETE /v1/networks/{name}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn delete_network(&self, name: &str) -> Result<(), Error> {
+        self.done(Call::new(
+            Method::DELETE,
+            format!("/v1/networks/{}", segment(name)),
+        ))
+        .await
+    }
+
+    /// `GET /metrics`: counters in the text format of Prometheus.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn metrics(&self) -> Result<String, Error> {
+        let body = request::bytes(self, Call::new(Method::GET, "/metrics")).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
     /// `GET /v1/events`: what changes from now on, or after event `last_seen` as far as the node still knows.

@@ -9,11 +9,8 @@ use crate::render::{host, vm};
 pub fn line(event: &Event, style: &Style) -> String {
     let text = match &event.what {
         What::Vm(vm) => {
-            let reason = vm
-                .status
-                .exit
-                .as_ref()
-                .map(|exit| format!(" ({})", plain(exit)))
+            let reason = vm::detail(vm)
+                .map(|detail| format!(" ({})", plain(&detail)))
                 .unwrap_or_default();
             let state = style.paint(&vm.status.state.to_string(), vm::tone(vm.status.state));
             format!("vm {} {state}{reason}", plain(&vm.name))

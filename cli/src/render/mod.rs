@@ -7,11 +7,14 @@ pub mod event;
 pub mod host;
 pub mod image;
 pub mod log;
+pub mod network;
 pub mod profile;
+pub mod stats;
 mod table;
 #[cfg(test)]
 mod tests;
 pub mod vm;
+pub mod volume;
 
 use std::time::{Duration, UNIX_EPOCH};
 

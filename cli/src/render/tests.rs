@@ -5,8 +5,13 @@ use axion_api::host::{
     BootReport, ConfigValue, Host, HostConfig, LogEntry, Memory, Phase, Process, UnitState, UnitStatus,
 };
 use axion_api::init::{Outcome, Task};
+use axion_api::network::{Network, NetworkSpec};
 use axion_api::profile::{HostProfile, ProfilePreview};
-use axion_api::vm::{DesiredState, HugepageSize, Image, Vm, VmSpec, VmState, VmStatus};
+use axion_api::vm::{
+    CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmDisk, VmDiskStats, VmNetStats, VmNetStatus,
+    VmSpec, VmState, VmStats, VmStatus,
+};
+use axion_api::volume::{Volume, VolumeSpec};
 use axion_core::config::check;
 use axion_core::profile::{
     self as boot_profile, Attestation, Declaration, Item, ItemState, Refusals, Resolved, Standing,
@@ -57,6 +62,8 @@ fn vm(name: &str, state: VmState, exit: Option<&str>) -> Vm {
             pid: Some(412),
             since_unix_us: NOON - 185 * SECOND,
             exit: exit.map(str::to_owned),
+            pause: None,
+            nets: Vec::new(),
         },
     }
 }
@@ -109,7 +116,7 @@ fn vms() {
     assert_screen(
         &vm::list(&vms, NOON, &SCREEN),
         r"
-NAME                                      STATE     FOR  CPUS  MEMORY  LAST EXIT
+NAME                                      STATE     FOR  CPUS  MEMORY  DETAIL
 web                                       running  3min     4    8GiB
 database-of-the-simulation-group-standby  failed   3min     4    8GiB  killed b…
 ",
@@ -141,6 +148,121 @@ Restart    never
 Revision   7
 ",
     );
+}
+
+#[test]
+fn a_vm_with_devices_that_stands_still() {
+    let mut web = vm("web", VmState::Paused, None);
+    web.spec.disks = vec![
+        VmDisk {
+            volume: Some("data".to_owned()),
+            serial: Some("S1".to_owned()),
+            ..VmDisk::default()
+        },
+        VmDisk {
+            image: Some("sha256:00".to_owned()),
+            ..VmDisk::default()
+        },
+    ];
+    web.spec.cloud_init = Some(CloudInit {
+        user_data: "#cloud-config".to_owned(),
+        ..CloudInit::default()
+    });
+    web.status.nets = vec![VmNetStatus {
+        network: "lan".to_owned(),
+        mac: "02:00:00:00:00:01".to_owned(),
+        tap: "vm0-0".to_owned(),
+    }];
+    web.status.pause = Some(Pause::DiskFull {
+        disk: 0,
+        volume: Some("data".to_owned()),
+    });
+    assert_screen(
+        &vm::show(&web, &SCREEN),
+        r"
+Name        web
+State       paused since 2026-11-23T11:56:55.000Z
+Wanted      running
+Process     412
+Paused
+  no room on the node for what the guest writes to disk 0 (volume data)
+Last exit   -
+CPUs        4
+Memory      8GiB, hugepages 2MiB
+Kernel      builtin
+Initrd      builtin
+Cmdline     -
+Disk        0: volume data, serial S1
+Disk        1: image sha256:00, read-only
+Net         0: lan, 02:00:00:00:00:01, tap vm0-0
+Cloud-init  13 bytes of user-data
+Restart     never
+Revision    7
+",
+    );
+    assert!(vm::list(&[web], NOON, &PIPE).contains("no room on the node"));
+}
+
+#[test]
+fn volumes_and_networks() {
+    let data = Volume {
+        name: "data".to_owned(),
+        revision: 3,
+        spec: VolumeSpec {
+            size: ByteSize(20 << 30),
+            from: None,
+        },
+        allocated: 3 << 20,
+        used_by: Some("web".to_owned()),
+        created_unix_us: NOON,
+    };
+    assert_screen(
+        &volume::list(&[data], &SCREEN),
+        r"
+NAME   SIZE     TAKEN  DISK OF
+data  20GiB  3.00 MiB  web
+",
+    );
+    let lan = Network {
+        name: "lan".to_owned(),
+        revision: 3,
+        spec: NetworkSpec {
+            address: Some("10.1.0.1/24".to_owned()),
+            ..NetworkSpec::default()
+        },
+        bridge: "ax-lan".to_owned(),
+        ports: Vec::new(),
+        used_by: vec!["web".to_owned(), "db".to_owned()],
+        error: None,
+    };
+    assert_screen(
+        &network::list(&[lan], &SCREEN),
+        r"
+NAME  STATE  UPLINK  ADDRESS       MTU  VMS
+lan   up     -       10.1.0.1/24  1500  web, db
+",
+    );
+}
+
+#[test]
+fn stats_of_a_vm() {
+    let stats = VmStats {
+        cpu_us: 2_500_000,
+        memory: 64 << 20,
+        disks: vec![VmDiskStats {
+            source: "data".to_owned(),
+            reads: 7,
+            ..VmDiskStats::default()
+        }],
+        nets: vec![VmNetStats {
+            network: "lan".to_owned(),
+            ..VmNetStats::default()
+        }],
+        ..VmStats::default()
+    };
+    let text = stats::show(&stats, &SCREEN);
+    assert!(text.contains("CPU time    2500 ms"), "{text}");
+    assert!(text.lines().all(|line| measure_text_width(line) <= 80), "{text}");
 }
 
 #[test]
@@ -402,7 +524,7 @@ fn log_lines_and_events() {
     let time = "2026-11-23T12:00:00.000Z";
     for (what, expected) in [
         (
-            What::Vm(vm("web", VmState::Failed, Some("killed by SIGKILL"))),
+            What::Vm(Box::new(vm("web", VmState::Failed, Some("killed by SIGKILL")))),
             "vm web failed (killed by SIGKILL)",
         ),
         (

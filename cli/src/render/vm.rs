@@ -1,6 +1,6 @@
 //! Virtual machines.
 
-use axion_api::vm::{DesiredState, HugepageSize, RestartPolicy, Vm, VmState};
+use axion_api::vm::{DesiredState, HugepageSize, RestartPolicy, Vm, VmDisk, VmState};
 
 use super::table::{Cell, Table, left, right, shrinking};
 use super::{Style, Tone, age, fields, moment, or_dash};
@@ -9,7 +9,7 @@ use super::{Style, Tone, age, fields, moment, or_dash};
 pub const fn tone(state: VmState) -> Tone {
     match state {
         VmState::Running => Tone::Good,
-        VmState::Starting | VmState::Stopping => Tone::Warning,
+        VmState::Starting | VmState::Stopping | VmState::Paused => Tone::Warning,
         VmState::Failed => Tone::Bad,
         VmState::Stopped => Tone::Faint,
     }
@@ -23,6 +23,27 @@ const fn hugepages(size: HugepageSize) -> &'static str {
     }
 }
 
+/// Why it stands still, or why it last ended.
+pub fn detail(vm: &Vm) -> Option<String> {
+    let pause = vm.status.pause.as_ref().map(ToString::to_string);
+    pause.or_else(|| vm.status.exit.clone())
+}
+
+/// One line about a disk.
+fn disk(index: usize, disk: &VmDisk) -> String {
+    let what = match (&disk.volume, &disk.image) {
+        (Some(volume), _) => format!("volume {volume}"),
+        (None, image) => format!("image {}", or_dash(image.as_ref())),
+    };
+    let read_only = if disk.read_only || disk.image.is_some() {
+        ", read-only"
+    } else {
+        ""
+    };
+    let serial = disk.serial.as_ref().map(|serial| format!(", serial {serial}"));
+    format!("{index}: {what}{read_only}{}", serial.unwrap_or_default())
+}
+
 /// All VMs, one a line.
 pub fn list(vms: &[Vm], now_us: u64, style: &Style) -> String {
     if vms.is_empty() {
@@ -34,7 +55,7 @@ pub fn list(vms: &[Vm], now_us: u64, style: &Style) -> String {
         right("FOR"),
         right("CPUS"),
         right("MEMORY"),
-        shrinking("LAST EXIT"),
+        shrinking("DETAIL"),
     ]);
     for vm in vms {
         table.row([
@@ -43,7 +64,7 @@ pub fn list(vms: &[Vm], now_us: u64, style: &Style) -> String {
             age(now_us, vm.status.since_unix_us).into(),
             vm.spec.cpus.to_string().into(),
             vm.spec.memory.to_string().into(),
-            vm.status.exit.as_deref().unwrap_or_default().into(),
+            detail(vm).unwrap_or_default().into(),
         ]);
     }
     table.render(style)
@@ -59,30 +80,48 @@ pub fn show(vm: &Vm, style: &Style) -> String {
         RestartPolicy::Never => "never",
         RestartPolicy::OnFailure => "on-failure",
     };
-    fields(
-        &[
-            ("Name", vm.name.clone()),
-            (
-                "State",
-                format!("{} since {}", vm.status.state, moment(vm.status.since_unix_us)),
-            ),
-            ("Wanted", desired.to_owned()),
-            ("Process", or_dash(vm.status.pid)),
-            ("Last exit", or_dash(vm.status.exit.as_ref())),
-            ("CPUs", vm.spec.cpus.to_string()),
-            (
-                "Memory",
-                format!("{}, hugepages {}", vm.spec.memory, hugepages(vm.spec.hugepages)),
-            ),
-            ("Kernel", vm.spec.boot.kernel.0.clone()),
-            ("Initrd", vm.spec.boot.initrd.0.clone()),
-            (
-                "Cmdline",
-                or_dash(Some(&vm.spec.boot.cmdline).filter(|text| !text.is_empty())),
-            ),
-            ("Restart", restart.to_owned()),
-            ("Revision", vm.revision.to_string()),
-        ],
-        style,
-    )
+    let mut rows = vec![
+        ("Name", vm.name.clone()),
+        (
+            "State",
+            format!("{} since {}", vm.status.state, moment(vm.status.since_unix_us)),
+        ),
+        ("Wanted", desired.to_owned()),
+        ("Process", or_dash(vm.status.pid)),
+    ];
+    if let Some(pause) = &vm.status.pause {
+        rows.push(("Paused", pause.to_string()));
+    }
+    rows.extend([
+        ("Last exit", or_dash(vm.status.exit.as_ref())),
+        ("CPUs", vm.spec.cpus.to_string()),
+        (
+            "Memory",
+            format!("{}, hugepages {}", vm.spec.memory, hugepages(vm.spec.hugepages)),
+        ),
+        ("Kernel", vm.spec.boot.kernel.0.clone()),
+        ("Initrd", vm.spec.boot.initrd.0.clone()),
+        (
+            "Cmdline",
+            or_dash(Some(&vm.spec.boot.cmdline).filter(|text| !text.is_empty())),
+        ),
+    ]);
+    let disks = vm.spec.disks.iter().enumerate();
+    rows.extend(disks.map(|(index, wanted)| ("Disk", disk(index, wanted))));
+    let nets = vm.status.nets.iter().enumerate();
+    rows.extend(nets.map(|(index, net)| {
+        let text = format!("{index}: {}, {}, tap {}", net.network, net.mac, net.tap);
+        ("Net", text)
+    }));
+    if let Some(told) = &vm.spec.cloud_init {
+        rows.push((
+            "Cloud-init",
+            format!("{} bytes of user-data", told.user_data.len()),
+        ));
+    }
+    rows.extend([
+        ("Restart", restart.to_owned()),
+        ("Revision", vm.revision.to_string()),
+    ]);
+    fields(&rows, style)
 }

@@ -10,6 +10,7 @@ use axion_core::quantity::{ByteSize, Span};
 use clap::{Args, ValueEnum};
 
 use super::console;
+use super::devices::Devices;
 use super::wait::{self, Goal};
 use crate::error::Error;
 use crate::image;
@@ -20,7 +21,9 @@ Examples:
   axctl vm run hello --console
       the guest that the node carries
   axctl vm run build --cpus 4 --memory 8GiB --hugepages 2MiB --kernel ./vmlinux
-      a kernel from here; it is uploaded unless the node has it";
+      a kernel from here; it is uploaded unless the node has it
+  axctl vm run web --disk volume=data --net lan --user-data ./web.yaml
+      a disk and a network of the node's, and what cloud-init is to do";
 
 /// Create a VM, start it and wait until it runs
 #[derive(Debug, Args)]
@@ -51,6 +54,8 @@ pub struct Run {
         allow_hyphen_values = true
     )]
     cmdline: String,
+    #[command(flatten)]
+    devices: Devices,
     /// What follows when the guest ends by itself
     #[arg(long, value_enum, default_value_t = Restart::Never)]
     restart: Restart,
@@ -124,6 +129,9 @@ pub async fn run(run: Run, client: &Client, output: &Output) -> Result<(), Error
             Restart::Never => RestartPolicy::Never,
             Restart::OnFailure => RestartPolicy::OnFailure,
         },
+        disks: run.devices.disks(client, output).await?,
+        nets: run.devices.nets(),
+        cloud_init: run.devices.cloud_init()?,
     };
     let created = match client.put_vm(&run.name, &spec, Precondition::Absent).await {
         Err(error) if error.status() == Some(412) => return Err(Error::Exists(run.name)),

@@ -2,6 +2,7 @@
 
 mod console;
 mod create;
+mod devices;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -21,10 +22,11 @@ use wait::Goal;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create a VM, start it and wait until it runs
-    Run(create::Run),
+    Run(Box<create::Run>),
     /// List the VMs
     List,
-    /// What a VM is and what it is doing
+    /// What a VM is and what it is doing: its devices, its addresses, why it ended
+    #[command(visible_alias = "describe")]
     Show {
         /// Name of the VM
         name: String,
@@ -51,7 +53,24 @@ pub enum Command {
         /// Name of the VM
         name: String,
     },
-    /// Delete a VM
+    /// Have a guest stand still: its memory stays, its clock stops
+    Pause {
+        /// Name of the VM
+        name: String,
+    },
+    /// Have a guest go on that stands still
+    ///
+    /// A guest also stands still when the node has no room for what it writes; make room first.
+    Resume {
+        /// Name of the VM
+        name: String,
+    },
+    /// What a VM has used and done since its start: CPU time, memory, disks, networks
+    Stats {
+        /// Name of the VM
+        name: String,
+    },
+    /// Delete a VM; its volumes and networks stay
     Delete {
         /// Name of the VM
         name: String,
@@ -83,7 +102,7 @@ impl Wait {
 pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(), Error> {
     let client = node.client()?;
     match command {
-        Command::Run(run) => create::run(run, &client, output).await,
+        Command::Run(run) => create::run(*run, &client, output).await,
         Command::List => {
             let vms = client.vms().await?;
             output.show(&vms, |style| render::vm::list(&vms, now_us(), style))
@@ -105,6 +124,18 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
         Command::Reset { name } => {
             let vm = client.reset_vm(&name).await?;
             output.show(&vm, |_| format!("{name} is being reset.\n"))
+        }
+        Command::Pause { name } => {
+            let vm = client.pause_vm(&name).await?;
+            output.show(&vm, |_| format!("{name} is {}.\n", vm.status.state))
+        }
+        Command::Resume { name } => {
+            let vm = client.resume_vm(&name).await?;
+            output.show(&vm, |_| format!("{name} is {}.\n", vm.status.state))
+        }
+        Command::Stats { name } => {
+            let stats = client.vm_stats(&name).await?;
+            output.show(&stats, |style| render::stats::show(&stats, style))
         }
         Command::Delete { name, force } => {
             client.delete_vm(&name, force).await?;

@@ -15,6 +15,8 @@ fn vm(state: VmState, desired: DesiredState, since_unix_us: u64) -> Vm {
             pid: None,
             since_unix_us,
             exit: None,
+            pause: None,
+            nets: Vec::new(),
         },
     }
 }
@@ -22,7 +24,7 @@ fn vm(state: VmState, desired: DesiredState, since_unix_us: u64) -> Vm {
 #[test]
 fn waiting_for_a_vm() {
     use DesiredState::{Running as On, Stopped as Off};
-    use VmState::{Failed, Running, Starting, Stopped, Stopping};
+    use VmState::{Failed, Paused, Running, Starting, Stopped, Stopping};
     let before = vm(Failed, Off, 1);
     for (goal, now, expected) in [
         (Goal::Running, vm(Stopped, On, 1), Progress::Pending),
@@ -31,6 +33,8 @@ fn waiting_for_a_vm() {
         // It was so before; nothing has happened yet.
         (Goal::Running, vm(Failed, On, 1), Progress::Pending),
         (Goal::Running, vm(Failed, On, 2), Progress::Missed),
+        (Goal::Running, vm(Paused, On, 2), Progress::Missed),
+        (Goal::Stopped, vm(Paused, Off, 2), Progress::Pending),
         // The guest was quicker than we looked.
         (Goal::Running, vm(Stopped, Off, 2), Progress::Missed),
         (Goal::Stopped, vm(Running, Off, 2), Progress::Pending),

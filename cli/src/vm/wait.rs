@@ -38,13 +38,16 @@ pub fn progress(goal: Goal, before: &Vm, now: &Vm) -> Progress {
     match (goal, now.status.state, now.desired) {
         (Goal::Running, VmState::Running, _) | (Goal::Stopped, VmState::Stopped, _) => Progress::Done,
         (_, VmState::Failed, _) if unchanged => Progress::Pending,
-        (Goal::Running, VmState::Failed, _) => Progress::Missed,
+        // A guest that stands still waits for someone.
+        (Goal::Running, VmState::Failed | VmState::Paused, _) => Progress::Missed,
         // It ran and ended before it was looked at.
         (Goal::Running, VmState::Stopped, DesiredState::Stopped) => Progress::Missed,
         // Off, if not in the way that was asked for.
         (Goal::Stopped, VmState::Failed, _) => Progress::Done,
         (Goal::Running, VmState::Starting | VmState::Stopping | VmState::Stopped, _)
-        | (Goal::Stopped, VmState::Starting | VmState::Stopping | VmState::Running, _) => Progress::Pending,
+        | (Goal::Stopped, VmState::Starting | VmState::Stopping | VmState::Running | VmState::Paused, _) => {
+            Progress::Pending
+        }
     }
 }
 
@@ -69,7 +72,10 @@ pub async fn until(
                 break Err(Error::Vm {
                     name: now.name,
                     state: now.status.state.to_string(),
-                    reason: now.status.exit,
+                    reason: now
+                        .status
+                        .exit
+                        .or(now.status.pause.map(|pause| pause.to_string())),
                 });
             }
             Progress::Pending if Instant::now() >= deadline => {

@@ -46,6 +46,8 @@ fn vm(name: &str, state: VmState, exit: Option<&str>) -> Vm {
             pid: None,
             since_unix_us: NOON - 3 * MINUTE,
             exit: exit.map(str::to_owned),
+            pause: None,
+            nets: Vec::new(),
         },
     }
 }

@@ -91,7 +91,7 @@ fn vm_line<'a>(app: &App, vm: &Vm, detailed: bool, theme: &Theme) -> Line<'a> {
     let style = match vm.status.state {
         VmState::Running => theme.good(),
         VmState::Stopped => theme.dim(),
-        VmState::Starting | VmState::Stopping => theme.warn(),
+        VmState::Starting | VmState::Stopping | VmState::Paused => theme.warn(),
         VmState::Failed => theme.bad(),
     };
     let state = Span::styled(format!("{:1$}", vm.status.state.to_string(), COLUMNS.1), style);

@@ -227,6 +227,7 @@ fn vms<'a>(app: &App, theme: &Theme) -> Vec<Span<'a>> {
             "running",
             Style::new(),
         ),
+        (count(&[VmState::Paused]), "paused", theme.warn()),
         (count(&[VmState::Stopped]), "stopped", Style::new()),
         (count(&[VmState::Failed]), "failed", theme.bad()),
     ])

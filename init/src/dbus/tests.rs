@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use axion_api::init::{InitProxy, TransientUnit, UnitState};
+use axion_api::init::{Bridge, InitProxy, Tap, TransientUnit, UnitState, VolumeGrant};
 use futures_util::StreamExt;
 use tokio::net::UnixStream;
 use zbus::fdo;
@@ -56,6 +56,8 @@ fn unit(name: &str) -> TransientUnit {
         files: Vec::new(),
         max_restarts: 0,
         stop_timeout_ms: 1000,
+        volumes: Vec::new(),
+        taps: Vec::new(),
     }
 }
 
@@ -108,4 +110,83 @@ async fn every_peer_is_told() {
         .unwrap();
     assert_eq!(heard.0.next().await.unwrap().args().unwrap().name, "gone");
     assert_eq!(heard.1.next().await.unwrap().args().unwrap().name, "gone");
+}
+
+#[tokio::test]
+async fn a_unit_without_its_network_is_not_started() {
+    let (node, _wishes, _guard) = for_tests().await;
+    let init = client(&node).await;
+    let mut wired = unit("vm-wired");
+    wired.taps = vec![Tap {
+        name: "vm4000000000-0".into(),
+        bridge: "ax-nothing-her".into(),
+        mtu: 1500,
+        multi_queue: false,
+    }];
+    let error = answer(init.start_transient_unit(&wired).await.unwrap_err());
+    assert!(error.to_string().contains("ax-nothing-her"), "{error}");
+    assert!(init.list_units().await.unwrap().is_empty());
+    let bad = Bridge {
+        name: "eth0".into(),
+        mtu: 1500,
+        address: String::new(),
+        uplink: String::new(),
+        force: false,
+    };
+    let refused = answer(init.ensure_bridge(&bad).await.unwrap_err());
+    assert!(matches!(refused, fdo::Error::InvalidArgs(_)), "{refused}");
+    let refused = answer(init.remove_bridge("eth0").await.unwrap_err());
+    assert!(matches!(refused, fdo::Error::InvalidArgs(_)), "{refused}");
+}
+
+#[test]
+fn taps_are_there_while_their_unit_is_and_go_with_it() {
+    use crate::network::testing::{in_a_namespace, index};
+    in_a_namespace(async |handle| {
+        let (node, _wishes, _guard) = for_tests().await;
+        let init = client(&node).await;
+        let lan = Bridge {
+            name: "ax-lan".into(),
+            mtu: 1500,
+            address: "10.1.0.1/24".into(),
+            uplink: String::new(),
+            force: false,
+        };
+        init.ensure_bridge(&lan).await.unwrap();
+        let mut wired = unit("vm-wired");
+        wired.taps = ["vm7-0", "vm7-1"]
+            .map(|name| Tap {
+                name: name.into(),
+                bridge: "ax-lan".into(),
+                mtu: 1500,
+                multi_queue: true,
+            })
+            .to_vec();
+        // Its program is not there, so it has failed, and keeps what it was given until it is removed.
+        let status = init.start_transient_unit(&wired).await.unwrap();
+        assert_eq!(status.state, UnitState::Failed);
+        assert!(index(&handle, "vm7-0").await.is_some());
+        let twice = answer(init.start_transient_unit(&wired).await.unwrap_err());
+        assert!(matches!(twice, fdo::Error::FileExists(_)), "{twice}");
+        assert!(index(&handle, "vm7-1").await.is_some(), "the first one's stay");
+        init.remove_unit("vm-wired").await.unwrap();
+        // Behind the removal of the taps in the queue.
+        init.ensure_bridge(&lan).await.unwrap();
+        assert_eq!(index(&handle, "vm7-0").await, None);
+        assert_eq!(index(&handle, "vm7-1").await, None);
+    });
+}
+
+#[tokio::test]
+async fn a_unit_without_its_volume_is_not_started() {
+    let (node, _wishes, _guard) = for_tests().await;
+    let init = client(&node).await;
+    let mut storing = unit("vm-storing");
+    storing.volumes = vec![VolumeGrant {
+        name: "no-such-volume".into(),
+        writable: true,
+    }];
+    let error = answer(init.start_transient_unit(&storing).await.unwrap_err());
+    assert!(error.to_string().contains("no-such-volume"), "{error}");
+    assert!(init.list_units().await.unwrap().is_empty());
 }

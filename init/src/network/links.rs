@@ -128,6 +128,11 @@ impl Links {
             }
             return;
         }
+        // A port of a bridge has no addresses of its own; what arrives at it is the bridge's.
+        if is_port(message) {
+            self.let_go(index).await;
+            return;
+        }
         let carrier = message.header.flags.contains(LinkFlags::LowerUp);
         if let Some(link) = self.links.get_mut(&index) {
             if link.carrier != carrier {
@@ -166,6 +171,43 @@ impl Links {
             self.report(&name, self.add_gateway(index, *gateway, &name).await);
         }
         self.carrier_changed(index);
+    }
+
+    /// Takes back what the link was given; when it is no port any more it is found anew.
+    async fn let_go(&mut self, index: u32) {
+        let Some(link) = self.links.get(&index) else {
+            return;
+        };
+        let name = link.known.name.clone();
+        self.log
+            .info(&format!("network: {name} is a port of another interface now"));
+        self.link_gone(index);
+        self.report(&name, self.flush(index, &name).await);
+    }
+
+    /// Takes every address from a link, those that routers gave it too; link-local ones harm nobody.
+    async fn flush(&self, index: u32, name: &str) -> Result<(), LinkError> {
+        let found: Vec<_> = self
+            .handle
+            .address()
+            .get()
+            .set_link_index_filter(index)
+            .execute()
+            .try_collect()
+            .await
+            .map_err(failed(format!("list the addresses of {name}")))?;
+        let stays = |attribute: &AddressAttribute| match attribute {
+            AddressAttribute::Address(IpAddr::V4(ip)) => ip.is_link_local(),
+            AddressAttribute::Address(IpAddr::V6(ip)) => ip.is_unicast_link_local(),
+            _ => false,
+        };
+        for message in found {
+            if !message.attributes.iter().any(stays) {
+                // Whoever made it a port may have been faster.
+                let _ = self.handle.address().del(message).execute().await;
+            }
+        }
+        Ok(())
     }
 
     fn link_gone(&mut self, index: u32) {
@@ -405,6 +447,13 @@ impl Link {
     }
 }
 
+/// Whether the link belongs to a bridge or a bond.
+fn is_port(message: &LinkMessage) -> bool {
+    let controller =
+        |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::Controller(index) if *index != 0);
+    message.attributes.iter().any(controller)
+}
+
 /// An Ethernet link; other kinds are left alone.
 fn read(message: &LinkMessage) -> Option<plan::Link> {
     if message.header.link_layer_type != LinkLayerType::Ether {
@@ -425,3 +474,6 @@ fn read(message: &LinkMessage) -> Option<plan::Link> {
     }
     (!link.name.is_empty()).then_some(link)
 }
+
+#[cfg(test)]
+mod tests;

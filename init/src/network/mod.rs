@@ -3,12 +3,16 @@
 //! Everything runs on a thread of its own: a driver may take a second to bring a link up, inside the netlink call, and
 //! PID 1 must not stand still meanwhile. What the rest of init sees is [`State`], which grows as leases come.
 //!
-//! [`plan`] decides what a link gets; [`links`] does it through rtnetlink; [`dhcp`] keeps leases.
+//! [`plan`] decides what a link gets; [`links`] does it through rtnetlink; [`dhcp`] keeps leases. [`switch`] is about the
+//! networks of guests, and has a thread of its own for the same reason.
 
 mod dhcp;
 mod links;
 mod plan;
 mod state;
+mod switch;
+#[cfg(test)]
+pub mod testing;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +21,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::plan::has_static_addresses;
 pub use self::state::State;
+pub use self::switch::{Switch, SwitchError, is_bridge_name, is_mtu, is_tap_name};
 use crate::failure::chain;
 use crate::log::Log;
 

@@ -84,7 +84,8 @@ pub fn format_mac(mac: &[u8; 6]) -> String {
     mac.map(|b| format!("{b:02x}")).join(":")
 }
 
-fn parse_address(text: &str) -> Option<(IpAddr, u8)> {
+/// `10.1.0.1/24`, `fd00::1/64`.
+pub fn parse_address(text: &str) -> Option<(IpAddr, u8)> {
     let (address, prefix) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     let prefix = prefix

@@ -23,7 +23,6 @@ use crate::{dbus, log, timekeeping, watchdog};
 type Done = Result<(), TaskError>;
 
 const RESOLV_CONF: &str = "/run/axion/resolv.conf";
-const MACHINE_ID: &str = "/run/axion/machine-id";
 /// The agent says that it listens within this time, or the boot is degraded.
 const AGENT_READY: Duration = Duration::from_secs(30);
 /// Static addresses are there within this time, or the boot goes on without them.
@@ -107,7 +106,11 @@ pub async fn identify(node: Arc<Node>) -> Done {
         id.default_hostname()
     });
     nix::unistd::sethostname(&hostname)?;
-    files::replace(Path::new(MACHINE_ID), format!("{id}\n").as_bytes(), PUBLIC)?;
+    files::replace(
+        Path::new(paths::MACHINE_ID_IN_FORCE),
+        format!("{id}\n").as_bytes(),
+        PUBLIC,
+    )?;
     let mut status = lock(&node.status);
     status.machine_id = id.to_string();
     status.hostname = hostname;
@@ -124,6 +127,8 @@ pub async fn prepare_state(_node: Arc<Node>) -> Done {
     files::directory(Path::new(paths::STATE), root_owned(0o755))?;
     files::directory(Path::new(paths::AGENT_STATE), agent(0o700))?;
     files::directory(Path::new(paths::IMAGES), agent(0o755))?;
+    mounts::VOLUMES.perform()?;
+    files::directory(Path::new(paths::VOLUMES), agent(0o711))?;
     files::directory(Path::new(paths::AGENT_RUN), agent(0o2770))?;
     Ok(files::directory(Path::new(paths::VMS_RUN), root_owned(0o755))?)
 }
@@ -265,6 +270,8 @@ fn service(name: &str, description: &str, program: &str, uid: u32) -> Spec {
         groups: Vec::new(),
         run_directory: None,
         files: Vec::new(),
+        volumes: Vec::new(),
+        taps: Vec::new(),
         restart: Restart::Always,
         stop_timeout: Duration::from_secs(10),
         stdio: Stdio::Log,
@@ -348,7 +355,14 @@ fn load_kvm(node: &Node) -> Done {
         gid: paths::GROUP_KVM,
         mode: 0o660,
     };
-    Ok(files::set_access(Path::new("/dev/kvm"), group_only)?)
+    files::set_access(Path::new("/dev/kvm"), group_only)?;
+    // What a guest's network needs: its tap, and the kernel's part of virtio-net. Making a tap stays init's right.
+    for device in ["/dev/net/tun", "/dev/vhost-net"] {
+        if Path::new(device).exists() {
+            files::set_access(Path::new(device), group_only)?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits for KVM.

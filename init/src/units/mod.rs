@@ -10,7 +10,8 @@
 //!      │                 │ Stop                                    │ pause over
 //!      └──── ended ── stopping ── deadline ──> SIGKILL             └──> running
 //! ```
-//! Every unit has a cgroup of its own, so that ending it ends every process that it started.
+//! Every unit has a cgroup of its own, so that ending it ends every process that it started. What a transient unit is
+//! given for its life (run directory, [`volumes`], taps) is taken back when it is removed.
 
 pub mod cgroup;
 mod notify;
@@ -19,6 +20,7 @@ mod spawn;
 mod spec;
 mod state;
 mod supervisor;
+mod volumes;
 
 pub use self::spawn::open_terminal;
 pub use self::spec::{CPU_WEIGHT, Restart, Spec, Stdio};

@@ -1,10 +1,13 @@
 //! What a unit is, and which transient units may be asked for.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axion_api::init::TransientUnit;
+use axion_api::init::{Tap, TransientUnit, VolumeGrant};
 use axion_core::paths;
+
+use crate::network::{is_bridge_name, is_mtu, is_tap_name};
 
 /// When a unit is started again by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,10 @@ pub struct Spec {
     pub run_directory: Option<PathBuf>,
     /// Files in `run_directory`.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Volumes that its group may open while it exists.
+    pub volumes: Vec<VolumeGrant>,
+    /// Taps made for it before its first start and removed with it.
+    pub taps: Vec<Tap>,
     /// When it is started again.
     pub restart: Restart,
     /// Between SIGTERM and SIGKILL.
@@ -95,6 +102,24 @@ pub enum SpecError {
     /// Files without a place for them.
     #[error("files need a run_directory")]
     FilesWithoutDirectory,
+    /// Bad volume name.
+    #[error("volumes: `{0}` is not a file name of a-z, A-Z, 0-9, `-`, `_` and `.`")]
+    Volume(String),
+    /// The same thing twice.
+    #[error("{0}: `{1}` is there twice")]
+    Twice(&'static str, String),
+    /// Volumes for a group that is not the unit's own.
+    #[error("volumes are handed to the unit's own group, {min} and above, not to {0}", min = paths::UID_VM_BASE)]
+    VolumesGroup(u32),
+    /// Bad tap name.
+    #[error("taps: `{0}` is not `vm`, a number, `-` and a number, 15 bytes at most")]
+    Tap(String),
+    /// Bad bridge.
+    #[error("taps: `{0}` is no bridge's name; allowed is `ax-` and 1 to 12 of a-z, 0-9 and `-`")]
+    TapBridge(String),
+    /// Bad MTU.
+    #[error("taps: an MTU of {0}; allowed are 576 to 9216")]
+    TapMtu(u32),
     /// Bad timeout.
     #[error("stop_timeout_ms: {0} is more than 10 minutes (600000)")]
     StopTimeout(u32),
@@ -136,6 +161,8 @@ impl Spec {
         if unit.stop_timeout_ms > LONGEST_STOP_MS {
             return Err(SpecError::StopTimeout(unit.stop_timeout_ms));
         }
+        volumes(&unit)?;
+        taps(&unit.taps)?;
         let run_directory = run_directory(&unit.run_directory)?;
         if run_directory.is_none() && !unit.files.is_empty() {
             return Err(SpecError::FilesWithoutDirectory);
@@ -158,6 +185,8 @@ impl Spec {
             groups: unit.groups,
             run_directory,
             files: unit.files,
+            volumes: unit.volumes,
+            taps: unit.taps,
             restart: Restart::OnError(unit.max_restarts),
             stop_timeout: Duration::from_millis(unit.stop_timeout_ms.into()),
             stdio: Stdio::Log,
@@ -181,6 +210,8 @@ impl Spec {
             groups: Vec::new(),
             run_directory: None,
             files: Vec::new(),
+            volumes: Vec::new(),
+            taps: Vec::new(),
             restart: Restart::OnError(0),
             stop_timeout: Duration::from_secs(5),
             stdio: Stdio::Log,
@@ -205,6 +236,44 @@ fn is_component(name: &str) -> bool {
 
 fn is_file_name(name: &str) -> bool {
     is_component(name)
+}
+
+fn twice<'a>(names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let mut seen = BTreeSet::new();
+    names.into_iter().find(|name| !seen.insert(*name))
+}
+
+fn volumes(unit: &TransientUnit) -> Result<(), SpecError> {
+    let names = || unit.volumes.iter().map(|volume| &volume.name);
+    if let Some(name) = names().find(|name| !is_file_name(name)) {
+        return Err(SpecError::Volume(name.clone()));
+    }
+    if let Some(name) = twice(names()) {
+        return Err(SpecError::Twice("volumes", name.clone()));
+    }
+    // A group of several processes would open the volume to all of them.
+    if !unit.volumes.is_empty() && unit.gid < paths::UID_VM_BASE {
+        return Err(SpecError::VolumesGroup(unit.gid));
+    }
+    Ok(())
+}
+
+fn taps(taps: &[Tap]) -> Result<(), SpecError> {
+    for tap in taps {
+        if !is_tap_name(&tap.name) {
+            return Err(SpecError::Tap(tap.name.clone()));
+        }
+        if !is_bridge_name(&tap.bridge) {
+            return Err(SpecError::TapBridge(tap.bridge.clone()));
+        }
+        if !is_mtu(tap.mtu) {
+            return Err(SpecError::TapMtu(tap.mtu));
+        }
+    }
+    match twice(taps.iter().map(|tap| &tap.name)) {
+        Some(name) => Err(SpecError::Twice("taps", name.clone())),
+        None => Ok(()),
+    }
 }
 
 fn run_directory(path: &str) -> Result<Option<PathBuf>, SpecError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axion_api::init::UnitStatus;
+use axion_api::init::{UnitStatus, VolumeGrant};
 use axion_core::paths;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,10 +17,12 @@ use super::output;
 use super::spawn::spawn;
 use super::spec::Spec;
 use super::state::{Action, Event, Exit, Unit};
+use super::volumes::{VolumeError, Volumes};
 use crate::clock;
 use crate::failure::chain;
 use crate::files::{self, Access};
 use crate::log::Log;
+use crate::network::{Switch, SwitchError};
 use crate::sys;
 
 /// Children taken off the process table before other work gets its turn.
@@ -54,6 +56,30 @@ pub enum UnitError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A volume is another unit's.
+    #[error("volume `{volume}` is in the hands of unit `{unit}`")]
+    VolumeTaken {
+        /// Volume.
+        volume: String,
+        /// The unit that has it.
+        unit: String,
+    },
+    /// A volume.
+    #[error("cannot hand its volumes to `{name}`")]
+    Volume {
+        /// Unit.
+        name: String,
+        /// Why.
+        source: VolumeError,
+    },
+    /// A tap.
+    #[error("cannot connect `{name}` to its networks")]
+    Tap {
+        /// Unit.
+        name: String,
+        /// Why.
+        source: SwitchError,
+    },
     /// The node goes down.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -66,6 +92,7 @@ enum Request {
     Get(String, Reply<UnitStatus>),
     Send(String, Event, Reply<()>),
     Add(Box<Spec>, Reply<UnitStatus>),
+    Connected(Box<Spec>, Result<(), SwitchError>, Reply<UnitStatus>),
     Remove(String, Reply<()>),
     Timer(String, u64),
     GiveUp,
@@ -96,13 +123,20 @@ impl Units {
     ///
     /// # Errors
     /// Signals cannot be received.
-    pub fn start(log: Log, announce: Arc<dyn Fn(Change) + Send + Sync>) -> std::io::Result<Self> {
+    pub fn start(
+        log: Log,
+        switch: Arc<Switch>,
+        announce: Arc<dyn Fn(Change) + Send + Sync>,
+    ) -> std::io::Result<Self> {
         let (requests, receiver) = mpsc::unbounded_channel();
         let (ready_sender, ready) = watch::channel(Vec::new());
         let children = signal(SignalKind::child())?;
         let supervisor = Supervisor {
             units: BTreeMap::new(),
             by_pid: HashMap::new(),
+            connecting: BTreeMap::new(),
+            switch,
+            volumes: Volumes::default(),
             requests: requests.clone(),
             ready: Arc::new(ready_sender),
             announce,
@@ -176,7 +210,7 @@ impl Units {
     /// Makes a unit and starts it.
     ///
     /// # Errors
-    /// The name is taken, its run directory cannot be made, or the node goes down.
+    /// The name or a volume is taken, something that it needs cannot be made, or the node goes down.
     pub async fn add(&self, spec: Spec) -> Result<UnitStatus, UnitError> {
         self.ask(|reply| Request::Add(Box::new(spec), reply)).await
     }
@@ -207,6 +241,10 @@ impl Units {
 struct Supervisor {
     units: BTreeMap<String, Unit>,
     by_pid: HashMap<u32, String>,
+    /// Units whose taps are being made, and their volumes.
+    connecting: BTreeMap<String, Vec<VolumeGrant>>,
+    switch: Arc<Switch>,
+    volumes: Volumes,
     requests: mpsc::UnboundedSender<Request>,
     ready: Arc<watch::Sender<Vec<String>>>,
     announce: Arc<dyn Fn(Change) + Send + Sync>,
@@ -262,8 +300,9 @@ impl Supervisor {
             Request::Send(name, event, reply) => {
                 let _ = reply.send(self.request(&name, event));
             }
-            Request::Add(spec, reply) => {
-                let _ = reply.send(self.add(*spec));
+            Request::Add(spec, reply) => self.add(spec, reply),
+            Request::Connected(spec, result, reply) => {
+                let _ = reply.send(self.connected(*spec, result));
             }
             Request::Remove(name, reply) => {
                 let _ = reply.send(self.remove(&name));
@@ -305,24 +344,85 @@ impl Supervisor {
         Ok(())
     }
 
-    fn add(&mut self, spec: Spec) -> Result<UnitStatus, UnitError> {
+    fn add(&mut self, spec: Box<Spec>, reply: Reply<UnitStatus>) {
+        if let Err(error) = self.admit(&spec) {
+            let _ = reply.send(Err(error));
+        } else if spec.taps.is_empty() {
+            let _ = reply.send(self.make(*spec));
+        } else {
+            self.connecting.insert(spec.name.clone(), spec.volumes.clone());
+            let (switch, requests) = (self.switch.clone(), self.requests.clone());
+            tokio::spawn(async move {
+                let result = switch.connect(spec.taps.clone(), spec.uid).await;
+                let _ = requests.send(Request::Connected(spec, result, reply));
+            });
+        }
+    }
+
+    /// Whether there may be such a unit now.
+    fn admit(&self, spec: &Spec) -> Result<(), UnitError> {
         if self.closing {
             return Err(UnitError::ShuttingDown);
         }
-        let name = spec.name.clone();
-        if self.units.contains_key(&name) {
-            return Err(UnitError::Exists(name));
+        if self.units.contains_key(&spec.name) || self.connecting.contains_key(&spec.name) {
+            return Err(UnitError::Exists(spec.name.clone()));
         }
-        make_run_directory(&spec).map_err(|source| UnitError::RunDirectory {
-            name: name.clone(),
+        let units = self.units.iter().map(|(name, unit)| (name, &unit.spec.volumes));
+        for (unit, volumes) in units.chain(&self.connecting) {
+            let taken = |wanted: &&VolumeGrant| volumes.iter().any(|has| has.name == wanted.name);
+            if let Some(volume) = spec.volumes.iter().find(taken) {
+                return Err(UnitError::VolumeTaken {
+                    volume: volume.name.clone(),
+                    unit: unit.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with a unit whose taps were made, or were not.
+    fn connected(&mut self, spec: Spec, result: Result<(), SwitchError>) -> Result<UnitStatus, UnitError> {
+        self.connecting.remove(&spec.name);
+        result.map_err(|source| UnitError::Tap {
+            name: spec.name.clone(),
             source,
         })?;
+        let taps = spec.taps.clone();
+        let made = if self.closing {
+            Err(UnitError::ShuttingDown)
+        } else {
+            self.make(spec)
+        };
+        if made.is_err() {
+            self.switch.disconnect(taps);
+        }
+        made
+    }
+
+    fn make(&mut self, spec: Spec) -> Result<UnitStatus, UnitError> {
+        let name = spec.name.clone();
+        self.volumes
+            .grant(&spec.volumes, spec.gid)
+            .map_err(|source| UnitError::Volume {
+                name: name.clone(),
+                source,
+            })?;
+        if let Err(source) = make_run_directory(&spec) {
+            self.take_back(&name, &spec.volumes);
+            return Err(UnitError::RunDirectory { name, source });
+        }
         if spec.notifies {
             self.listen(&spec);
         }
         self.units.insert(name.clone(), Unit::new(spec, clock::unix_us()));
         self.handle(&name, Event::Start);
         self.find(&name).map(|u| u.status())
+    }
+
+    fn take_back(&self, name: &str, volumes: &[VolumeGrant]) {
+        if let Err(error) = self.volumes.revoke(volumes) {
+            self.log.warning(&format!("{name}: {}", chain(&error)));
+        }
     }
 
     fn listen(&self, spec: &Spec) {
@@ -361,6 +461,8 @@ impl Supervisor {
             self.log
                 .warning(&format!("cannot remove {}: {e}", directory.display()));
         }
+        self.take_back(name, &unit.spec.volumes);
+        self.switch.disconnect(unit.spec.taps.clone());
         let cgroup = Cgroup::of(name, true);
         if !cgroup.remove() {
             tokio::spawn(async move {

@@ -1,5 +1,5 @@
 use axion_api::vm::HugepageSize;
-use axion_api::vmm::BootConfig;
+use axion_api::vmm::{BootConfig, NetConfig};
 use proptest::prelude::*;
 
 use super::*;
@@ -18,6 +18,7 @@ pub(super) fn config() -> VmmConfig {
             cmdline: String::new(),
         },
         disks: Vec::new(),
+        nets: Vec::new(),
         topology: None,
         placement: Default::default(),
         dedicated: false,
@@ -87,6 +88,20 @@ fn disks_are_checked_by_field() {
     );
     assert!(disk(|d| d.serial = Some("x".repeat(21))).starts_with("disks[0].serial: "));
     assert!(disk(|d| d.serial = Some("a\n".to_owned())).contains("1 to 20 printable"));
+}
+
+#[test]
+fn interfaces_are_refused() {
+    let net = NetConfig {
+        tap: "vm0-0".to_owned(),
+        mac: "02:00:00:00:00:01".to_owned(),
+        mtu: None,
+        queues: None,
+    };
+    assert_eq!(
+        refused(|c| c.nets = vec![net]),
+        "nets: 1 is not allowed; this VMM has no network device yet: none"
+    );
 }
 
 #[test]

@@ -193,6 +193,7 @@ impl Vmm {
                 dedicated: false,
                 sandbox: Default::default(),
                 disks: Vec::new(),
+                nets: Vec::new(),
             };
             change(&mut config);
             serde_json::to_string(&config).unwrap()

@@ -10,6 +10,7 @@ fn record(goal: Goal) -> Record {
         spec: VmSpec::default(),
         goal,
         slot: 0,
+        macs: Vec::new(),
         end: None,
         written_unix_us: 1,
     }

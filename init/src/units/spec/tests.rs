@@ -1,4 +1,4 @@
-use axion_api::init::TransientUnit;
+use axion_api::init::{Tap, TransientUnit, VolumeGrant};
 
 use super::{Spec, SpecError};
 
@@ -15,6 +15,8 @@ fn unit() -> TransientUnit {
         files: vec![("config.json".into(), b"{}".to_vec())],
         max_restarts: 0,
         stop_timeout_ms: 1000,
+        volumes: Vec::new(),
+        taps: Vec::new(),
     }
 }
 
@@ -99,4 +101,53 @@ fn programs_and_environment() {
         refused(|u| u.stop_timeout_ms = u32::MAX),
         SpecError::StopTimeout(_)
     ));
+}
+
+#[test]
+fn volumes_are_names_for_a_group_of_ones_own() {
+    let grant = |name: &str| VolumeGrant {
+        name: name.into(),
+        writable: true,
+    };
+    for name in ["", "..", "a/b", ".new-a"] {
+        let error = refused(|u| u.volumes = vec![grant(name)]);
+        assert!(matches!(error, SpecError::Volume(_)), "{name}");
+    }
+    assert_eq!(
+        refused(|u| u.volumes = vec![grant("a"), grant("a")]),
+        SpecError::Twice("volumes", "a".into())
+    );
+    assert_eq!(
+        refused(|u| u.volumes = vec![grant("a")]),
+        SpecError::VolumesGroup(900)
+    );
+    let mut own = unit();
+    own.gid = 100_000;
+    own.volumes = vec![grant("a"), grant("b")];
+    assert_eq!(Spec::transient(own).unwrap().volumes.len(), 2);
+}
+
+#[test]
+fn taps_are_named_as_taps_and_connected_to_guests_networks() {
+    let tap = |name: &str, bridge: &str, mtu| Tap {
+        name: name.into(),
+        bridge: bridge.into(),
+        mtu,
+        multi_queue: false,
+    };
+    let with = |taps: &[Tap]| refused(|u| u.taps = taps.to_vec());
+    assert_eq!(
+        with(&[tap("eth0", "ax-lan", 1500)]),
+        SpecError::Tap("eth0".into())
+    );
+    assert_eq!(
+        with(&[tap("vm0-0", "br0", 1500)]),
+        SpecError::TapBridge("br0".into())
+    );
+    assert_eq!(with(&[tap("vm0-0", "ax-lan", 100)]), SpecError::TapMtu(100));
+    let one = tap("vm0-0", "ax-lan", 1500);
+    assert_eq!(
+        with(&[one.clone(), one]),
+        SpecError::Twice("taps", "vm0-0".into())
+    );
 }

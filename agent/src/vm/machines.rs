@@ -1,0 +1,163 @@
+//! What VMMs say of themselves: whether the guest runs or stands still.
+//!
+//! A VMM cannot call the agent, so it is asked: every few seconds while VMs run ([`run`]), and whenever the agent itself
+//! has changed something. A guest that stands still because the node is full is noticed that way. What was heard belongs
+//! to one process of a VM and is forgotten with it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axion_api::init::UnitState;
+use axion_api::vmm::{API_SOCKET, MachineState, VmmStatus};
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use super::record::{Stored, unit_name};
+use super::{Vms, VmsError, control};
+use crate::events::unix_us;
+use crate::log::chain;
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// What a VMM said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Process of the VMM.
+    pub pid: u32,
+    /// Its answer.
+    pub status: VmmStatus,
+    /// When its state was first seen, microseconds since 1970.
+    pub since_unix_us: u64,
+}
+
+/// What every VMM said last.
+pub struct Machines {
+    seen: Mutex<BTreeMap<String, Machine>>,
+    changed: watch::Sender<()>,
+}
+
+impl Default for Machines {
+    fn default() -> Self {
+        Self {
+            seen: Mutex::default(),
+            changed: watch::Sender::new(()),
+        }
+    }
+}
+
+impl Machines {
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, Machine>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the process `pid` of a VM said last.
+    pub fn get(&self, name: &str, pid: u32) -> Option<Machine> {
+        self.seen()
+            .get(name)
+            .filter(|machine| machine.pid == pid)
+            .cloned()
+    }
+
+    /// Wakes when the state of a machine is another one.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn note(&self, name: &str, pid: u32, status: VmmStatus) {
+        let state = |status: &VmmStatus| (status.state, status.pause_reason.clone());
+        let mut seen = self.seen();
+        let before = seen.get(name).filter(|before| before.pid == pid);
+        let same = before.filter(|before| state(&before.status) == state(&status));
+        let since_unix_us = same.map_or_else(unix_us, |before| before.since_unix_us);
+        // That one runs is news only after it stood still.
+        let news = match before {
+            Some(_) => same.is_none(),
+            None => status.state == MachineState::Paused,
+        };
+        seen.insert(
+            name.to_owned(),
+            Machine {
+                pid,
+                status,
+                since_unix_us,
+            },
+        );
+        drop(seen);
+        if news {
+            self.changed.send_replace(());
+        }
+    }
+
+    fn forget_others(&self, names: &[(String, u32)]) {
+        self.seen().retain(|name, machine| {
+            names
+                .iter()
+                .any(|(there, pid)| there == name && *pid == machine.pid)
+        });
+    }
+}
+
+impl Vms {
+    /// VMs whose VMM runs, and its process.
+    async fn running(&self) -> Result<Vec<(String, u32)>, VmsError> {
+        let units = self.init.units()?;
+        let process = |stored: &Stored| {
+            let unit = units.get(&unit_name(&stored.name))?;
+            let pid = unit
+                .status
+                .pid
+                .filter(|_| unit.status.state == UnitState::Running)?;
+            Some((stored.name.clone(), pid))
+        };
+        Ok(self.records().await?.iter().filter_map(process).collect())
+    }
+
+    /// Asks every VMM that runs; whether there is one.
+    async fn look(&self) -> Result<bool, VmsError> {
+        let running = self.running().await?;
+        self.machines.forget_others(&running);
+        join_all(running.iter().map(|(name, pid)| self.ask(name, *pid))).await;
+        Ok(!running.is_empty())
+    }
+
+    /// Asks the VMM of one VM.
+    pub async fn look_at(&self, name: &str) -> Option<VmmStatus> {
+        let pid = self
+            .init
+            .units()
+            .ok()
+            .and_then(|units| units.get(&unit_name(name))?.status.pid)?;
+        self.ask(name, pid).await
+    }
+
+    async fn ask(&self, name: &str, pid: u32) -> Option<VmmStatus> {
+        match control::status(self.run_directory(name).join(API_SOCKET)).await {
+            Ok(status) => {
+                self.machines.note(name, pid, status.clone());
+                Some(status)
+            }
+            Err(error) => {
+                // It ended in between, or it hangs.
+                tracing::debug!("VM {name}: {}", chain(&error));
+                None
+            }
+        }
+    }
+}
+
+/// Watches for ever.
+pub async fn run(vms: Arc<Vms>) {
+    let mut units = vms.init.watch();
+    loop {
+        units.borrow_and_update();
+        match vms.look().await {
+            Ok(true) => tokio::time::sleep(INTERVAL).await,
+            Ok(false) | Err(_) => {
+                // Nothing is there to be asked until a unit changes.
+                let _ = units.changed().await;
+            }
+        }
+    }
+}

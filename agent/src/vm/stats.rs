@@ -1,0 +1,143 @@
+//! What VMs have used and done: from their cgroup, from their taps, and from what the VMM counts.
+
+use std::path::Path;
+
+use axion_api::problem::{Kind, Problem};
+use axion_api::vm::{Vm, VmDiskStats, VmNetStats, VmStats};
+use axion_api::vmm::{DiskStatus, VmmStatus};
+use futures_util::future::join_all;
+
+use super::Vms;
+use super::devices::source;
+
+/// Cgroups of VMs (`init/src/units/cgroup.rs`).
+const CGROUPS: &str = "/sys/fs/cgroup/vms.slice";
+/// Interfaces of the host.
+const INTERFACES: &str = "/sys/class/net";
+
+impl Vms {
+    /// What a VM that runs has used and done.
+    pub async fn stats(&self, name: &str) -> Result<VmStats, Problem> {
+        let vm = self.get(name).await?;
+        self.must_run(&vm)?;
+        let status = self.look_at(name).await.ok_or_else(|| {
+            Problem::new(
+                Kind::Unavailable,
+                format!("the VMM of VM `{name}` does not answer"),
+            )
+        })?;
+        Ok(stats(&vm, &status))
+    }
+
+    /// Every VM, with what it has used and done where its VMM answers.
+    pub async fn all_stats(&self) -> Result<Vec<(Vm, Option<VmStats>)>, Problem> {
+        let vms = self.list().await?;
+        let asked = vms.into_iter().map(async |vm| {
+            let status = match vm.status.pid {
+                Some(_) => self.look_at(&vm.name).await,
+                None => None,
+            };
+            let stats = status.map(|status| stats(&vm, &status));
+            (vm, stats)
+        });
+        Ok(join_all(asked).await)
+    }
+}
+
+fn stats(vm: &Vm, status: &VmmStatus) -> VmStats {
+    let cgroup = Path::new(CGROUPS).join(format!("vm-{}", vm.name));
+    let read = |file: &str| std::fs::read_to_string(cgroup.join(file)).unwrap_or_default();
+    let mut sources: Vec<&str> = vm.spec.disks.iter().map(source).collect();
+    if vm.spec.cloud_init.is_some() {
+        sources.push("cloud-init");
+    }
+    let interfaces = vm.status.nets.iter();
+    VmStats {
+        cpu_us: usage_us(&read("cpu.stat")),
+        memory: number(&read("memory.current")),
+        resets: status.resets,
+        start_us: status.start_us,
+        disks: status
+            .disks
+            .iter()
+            .zip(sources)
+            .map(|(disk, source)| disk_stats(source, disk))
+            .collect(),
+        nets: interfaces
+            .map(|net| net_stats(&net.network, &Path::new(INTERFACES).join(&net.tap)))
+            .collect(),
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.trim().parse().unwrap_or(0)
+}
+
+/// `usage_usec` of cpu.stat (cgroup-v2.rst).
+fn usage_us(text: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
+    line.map_or(0, number)
+}
+
+fn disk_stats(source: &str, disk: &DiskStatus) -> VmDiskStats {
+    let sum = |of: fn(&axion_api::vmm::DiskCounters) -> u64| {
+        disk.queues.iter().map(of).fold(0, u64::saturating_add)
+    };
+    VmDiskStats {
+        source: source.to_owned(),
+        capacity: disk.capacity,
+        reads: sum(|queue| queue.reads),
+        read_bytes: sum(|queue| queue.read_bytes),
+        writes: sum(|queue| queue.writes),
+        write_bytes: sum(|queue| queue.write_bytes),
+        flushes: sum(|queue| queue.flushes),
+        errors: sum(|queue| queue.errors),
+        waits: sum(|queue| queue.waits),
+    }
+}
+
+/// What the host sends into a tap is what the guest receives.
+fn net_stats(network: &str, tap: &Path) -> VmNetStats {
+    let read =
+        |file: &str| number(&std::fs::read_to_string(tap.join("statistics").join(file)).unwrap_or_default());
+    VmNetStats {
+        network: network.to_owned(),
+        receive_bytes: read("tx_bytes"),
+        receive_packets: read("tx_packets"),
+        receive_drops: read("tx_dropped"),
+        send_bytes: read("rx_bytes"),
+        send_packets: read("rx_packets"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axion_api::vmm::DiskCounters;
+
+    use super::*;
+
+    #[test]
+    fn counters_are_summed_and_directions_are_the_guests() {
+        assert_eq!(usage_us("usage_usec 1234\nuser_usec 1000\n"), 1234);
+        assert_eq!(usage_us(""), 0);
+        let queue = DiskCounters {
+            reads: 2,
+            write_bytes: u64::MAX,
+            ..DiskCounters::default()
+        };
+        let disk = DiskStatus {
+            path: String::new(),
+            capacity: 512,
+            direct: true,
+            queues: vec![queue, queue],
+        };
+        let sum = disk_stats("data", &disk);
+        assert_eq!((sum.reads, sum.write_bytes, sum.capacity), (4, u64::MAX, 512));
+
+        let tap = tempfile::tempdir().unwrap();
+        std::fs::create_dir(tap.path().join("statistics")).unwrap();
+        std::fs::write(tap.path().join("statistics/tx_bytes"), "77\n").unwrap();
+        let net = net_stats("lan", tap.path());
+        assert_eq!((net.receive_bytes, net.send_bytes), (77, 0));
+    }
+}

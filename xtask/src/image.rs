@@ -1,7 +1,8 @@
 //! The bootable image: `vmlinuz` and `initramfs.cpio`, the same pair for every medium.
 //!
-//! The initramfs is an uncompressed cpio of two files: `/init` and the root as EROFS, which is compressed itself and is
-//! read where it lies, so that a boot decompresses only what it uses.
+//! The initramfs is an uncompressed cpio of three files: `/init`; the root as EROFS, which is compressed itself and is read where
+//! it lies, so that a boot decompresses only what it uses; and the kernel once more, for a boot profile that needs the kernel
+//! started again: by then, what the loader read is nowhere to be had.
 
 use std::fs;
 use std::io::Write;
@@ -46,6 +47,7 @@ pub fn build() -> Result<Image> {
     fs::create_dir_all(staging.join("axion"))?;
     fs::copy(programs::path("axion-init"), staging.join("init"))?;
     fs::hard_link(&root.erofs, staging.join("axion/root.erofs"))?;
+    fs::copy(root.kernel.dir.join("vmlinuz"), staging.join("axion/vmlinuz"))?;
     fs::write(dir.join("initramfs.cpio"), cpio(&staging)?)?;
     fs::remove_dir_all(&staging)?;
     fs::create_dir_all(&staging)?;

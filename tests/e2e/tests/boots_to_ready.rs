@@ -230,7 +230,10 @@ fn axctl_shows_the_node(node: &Node) -> Result<()> {
     ];
     for (args, part) in shown {
         let text = node.axctl(args)?;
-        ensure!(text.contains(part), "`{part}` is not in what {args:?} shows:\n{text}");
+        ensure!(
+            text.contains(part),
+            "`{part}` is not in what {args:?} shows:\n{text}"
+        );
         let wide = text.lines().find(|line| line.chars().count() > 80);
         ensure!(
             wide.is_none() || args.contains(&"logs"),

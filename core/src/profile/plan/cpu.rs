@@ -320,6 +320,13 @@ pub(super) fn fence(draft: &mut Draft<'_>, division: &Division) {
         Action::WorkqueueCpumask { cpus: cpus() },
         "the kernel's own background work stays on the host's CPUs",
     );
+    draft.action(
+        Action::Cpuset {
+            cgroup: paths::NODE_CGROUP.to_owned(),
+            cpus: cpus(),
+        },
+        "the node's own services run beside the kernel, not beside workloads",
+    );
     // A CPU that isolcpus= took out of scheduling cannot be in a partition that schedules (cgroup-v2.rst, cpuset).
     let (partition, why) = match draft.mode() {
         ProfileMode::Hpc => (

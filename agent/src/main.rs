@@ -9,6 +9,7 @@
 //! | [`vm`]      | VMs: records, validation, the plan, reconciliation                               |
 //! | [`images`]  | uploaded kernels and initial RAM disks                                           |
 //! | [`host`]    | what the node is                                                                 |
+//! | [`drift`]   | whether the node is as its boot profile says                                     |
 //! | [`init`]    | the line to PID 1: units, logs, power                                            |
 //! | [`processes`] | what runs in user space                                                        |
 //! | [`events`]  | what changed, for any number of readers                                          |
@@ -20,6 +21,7 @@
 mod app;
 mod audit;
 mod auth;
+mod drift;
 mod events;
 mod files;
 mod host;
@@ -150,6 +152,7 @@ async fn serve(places: &Places) -> Result<(), AgentError> {
     tokio::spawn(async move { init.run().await });
     tokio::spawn(vm::reconcile::run(app.vms.clone()));
     tokio::spawn(follow_subjects(identity.clone()));
+    tokio::spawn(drift::watch(app.clone()));
     let tls = identity.server_config()?;
     tokio::spawn(async move {
         let listener = bind_https(listen).await;

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use axion_api::host::Process;
+use axion_core::topology::CpuSet;
 use nix::unistd::{SysconfVar, sysconf};
 
 /// Parent of every kernel thread (Documentation/core-api/kthread.rst: `kthreadd`), which is its own parent's only other child.
@@ -36,7 +37,29 @@ fn one(proc: &Path, pid: u32, page: u64, tick: u64) -> Option<Process> {
     let dir = proc.join(pid.to_string());
     let stat = fs::read_to_string(dir.join("stat")).ok()?;
     let cgroup = fs::read_to_string(dir.join("cgroup")).unwrap_or_default();
-    parse(pid, &stat, &cgroup, page, tick)
+    let process = parse(pid, &stat, &cgroup, page, tick)?;
+    Some(Process {
+        cpus: allowed(&dir),
+        ..process
+    })
+}
+
+/// CPUs that any thread of the process in `dir` may run on.
+fn allowed(dir: &Path) -> CpuSet {
+    let threads = fs::read_dir(dir.join("task")).into_iter().flatten().flatten();
+    let of_threads = threads.filter_map(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
+        cpus_in(&status)
+    });
+    of_threads.fold(CpuSet::default(), |all, cpus| all.union(&cpus))
+}
+
+/// `Cpus_allowed_list` of a `status` file (proc_pid_status(5)).
+fn cpus_in(status: &str) -> Option<CpuSet> {
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    list.trim().parse().ok()
 }
 
 /// A process by its `stat` (proc_pid_stat(5)) and `cgroup` (cgroups(7)); `None` for a kernel thread.
@@ -64,6 +87,7 @@ fn parse(pid: u32, stat: &str, cgroup: &str, page: u64, tick: u64) -> Option<Pro
         threads: u32::try_from(number(20)?).ok()?,
         resident_bytes: number(24)?.saturating_mul(page),
         cpu_ms: ticks.saturating_mul(1000).checked_div(tick)?,
+        cpus: CpuSet::default(),
     })
 }
 

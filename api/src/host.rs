@@ -1,6 +1,6 @@
 //! What the node is, how it booted, what runs on it.
 
-use axion_core::topology::Topology;
+use axion_core::topology::{CpuSet, Topology};
 use serde::{Deserialize, Serialize};
 
 pub use crate::init::{LogEntry, Phase, UnitState, UnitStatus};
@@ -101,6 +101,8 @@ pub struct Process {
     pub resident_bytes: u64,
     /// CPU time used, milliseconds.
     pub cpu_ms: u64,
+    /// CPUs that any of its threads may run on.
+    pub cpus: CpuSet,
 }
 
 /// What `POST /v1/host/power` asks for.

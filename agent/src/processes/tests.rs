@@ -16,6 +16,7 @@ fn fields_are_counted_behind_the_name_whatever_it_holds() {
             threads: 3,
             resident_bytes: 2048 * 4096,
             cpu_ms: 2000,
+            cpus: CpuSet::default(),
         }
     );
 }
@@ -34,5 +35,12 @@ fn this_process_is_among_those_of_this_computer() {
         .iter()
         .find(|process| process.pid == std::process::id())
         .unwrap();
-    assert!(own.threads >= 1 && own.resident_bytes > 0);
+    assert!(own.threads >= 1 && own.resident_bytes > 0 && !own.cpus.is_empty());
+}
+
+#[test]
+fn the_status_says_where_a_thread_may_run() {
+    let status = "Name:\tx\nCpus_allowed:\t5\nCpus_allowed_list:\t0,2\n";
+    assert_eq!(cpus_in(status), "0,2".parse().ok());
+    assert_eq!(cpus_in("Name:\tx\n"), None);
 }

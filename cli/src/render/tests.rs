@@ -304,12 +304,13 @@ fn processes() {
         threads: 4,
         resident_bytes: 9 << 20,
         cpu_ms: 310,
+        cpus: "0,64".parse().unwrap(),
     };
     assert_screen(
         &host::processes(&[process], &SCREEN),
         r"
-PID  NAME        STATE  THREADS  RESIDENT  CPU TIME  CGROUP
-  1  axion-init  S            4  9.00 MiB    310 ms  /
+PID  NAME        STATE  THREADS  RESIDENT  CPU TIME  CPUS  CGROUP
+  1  axion-init  S            4  9.00 MiB    310 ms  0,64  /
 ",
     );
 }
@@ -416,6 +417,26 @@ fn log_lines_and_events() {
             "unit agent back-off",
         ),
         (What::Phase(phase(2, "time", 0, None)), "phase time ok in 4.2 ms"),
+        (
+            What::Profile {
+                state: ItemState::Drifted,
+                items: vec![Item {
+                    key: "memory.thp".to_owned(),
+                    desired: "madvise".to_owned(),
+                    effective: "always".to_owned(),
+                    state: ItemState::Drifted,
+                    fix: None,
+                }],
+            },
+            "profile drifted: memory.thp",
+        ),
+        (
+            What::Profile {
+                state: ItemState::Ok,
+                items: Vec::new(),
+            },
+            "profile in force",
+        ),
         (What::Lost { count: 3 }, "3 events were lost"),
     ] {
         assert_eq!(line(what), format!("{time} {expected}"));

@@ -12,8 +12,8 @@ use nix::unistd::{SysconfVar, sysconf};
 /// Parent of every kernel thread (Documentation/core-api/kthread.rst: `kthreadd`), which is its own parent's only other child.
 const KTHREADD: u32 = 2;
 
-/// Every process below `proc` but kernel threads, by process id.
-pub fn read(proc: &Path) -> Vec<Process> {
+/// Every process below `proc`, by process id; threads of the kernel only where `kernel` says so.
+pub fn read(proc: &Path, kernel: bool) -> Vec<Process> {
     let unit = |var, usual: u64| {
         sysconf(var)
             .ok()
@@ -28,7 +28,10 @@ pub fn read(proc: &Path) -> Vec<Process> {
     let pids = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut processes: Vec<Process> = pids.filter_map(|pid| one(proc, pid, page, tick)).collect();
+    let mut processes: Vec<Process> = pids
+        .filter_map(|pid| one(proc, pid, page, tick))
+        .filter(|process| kernel || !process.kernel)
+        .collect();
     processes.sort_unstable_by_key(|process| process.pid);
     processes
 }
@@ -62,7 +65,7 @@ fn cpus_in(status: &str) -> Option<CpuSet> {
     list.trim().parse().ok()
 }
 
-/// A process by its `stat` (proc_pid_stat(5)) and `cgroup` (cgroups(7)); `None` for a kernel thread.
+/// A process by its `stat` (proc_pid_stat(5)) and `cgroup` (cgroups(7)).
 fn parse(pid: u32, stat: &str, cgroup: &str, page: u64, tick: u64) -> Option<Process> {
     // The name is in parentheses and may hold anything, parentheses too; field 3 follows the last one.
     let (start, rest) = stat.rsplit_once(')')?;
@@ -70,13 +73,10 @@ fn parse(pid: u32, stat: &str, cgroup: &str, page: u64, tick: u64) -> Option<Pro
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let field = |n: usize| fields.get(n.checked_sub(3)?).copied();
     let number = |n: usize| field(n)?.parse::<u64>().ok();
-    let parent = number(4)?;
-    if pid == KTHREADD || parent == u64::from(KTHREADD) {
-        return None;
-    }
     let ticks = number(14)?.saturating_add(number(15)?);
     Some(Process {
         pid,
+        kernel: pid == KTHREADD || number(4)? == u64::from(KTHREADD),
         name: name.to_owned(),
         cgroup: cgroup
             .lines()

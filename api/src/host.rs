@@ -83,12 +83,14 @@ pub struct HostConfig {
     pub rejected: Vec<String>,
 }
 
-/// A process of the node; kernel threads are left out (`GET /v1/host/processes`).
+/// A process of the node (`GET /v1/host/processes`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Process {
     /// Process id.
     pub pid: u32,
+    /// Whether it is a thread of the kernel.
+    pub kernel: bool,
     /// Name of its program, at most 15 bytes.
     pub name: String,
     /// Its cgroup: `/axion.slice/agent`, `/vms.slice/vm-hello`.

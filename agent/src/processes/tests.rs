@@ -10,6 +10,7 @@ fn fields_are_counted_behind_the_name_whatever_it_holds() {
         process,
         Process {
             pid: 7,
+            kernel: false,
             name: "a (b) c".to_owned(),
             cgroup: "/axion.slice/agent".to_owned(),
             state: 'S',
@@ -22,15 +23,16 @@ fn fields_are_counted_behind_the_name_whatever_it_holds() {
 }
 
 #[test]
-fn kernel_threads_and_rubbish_are_left_out() {
-    assert_eq!(parse(2, &STAT.replace("S 1", "S 0"), "", 4096, 100), None);
-    assert_eq!(parse(9, &STAT.replace("S 1", "I 2"), "", 4096, 100), None);
+fn kernel_threads_are_told_apart_and_rubbish_is_left_out() {
+    let kernel = |pid, stat: &str| parse(pid, stat, "", 4096, 100).unwrap().kernel;
+    assert!(kernel(2, &STAT.replace("S 1", "S 0")));
+    assert!(kernel(9, &STAT.replace("S 1", "I 2")));
     assert_eq!(parse(9, "9 (short) S 1", "", 4096, 100), None);
 }
 
 #[test]
 fn this_process_is_among_those_of_this_computer() {
-    let processes = read(Path::new("/proc"));
+    let processes = read(Path::new("/proc"), false);
     let own = processes
         .iter()
         .find(|process| process.pid == std::process::id())

@@ -298,6 +298,7 @@ vm-web  failed    2h   77         2  The node agent: REST…  exited with status
 fn processes() {
     let process = Process {
         pid: 1,
+        kernel: false,
         name: "axion-init".to_owned(),
         cgroup: "/".to_owned(),
         state: 'S',

@@ -213,6 +213,7 @@ fn topology(cpus: Vec<Cpu>) -> Topology {
             vendor: "AuthenticAMD".to_owned(),
             name: "AMD EPYC Processor".to_owned(),
             virtualization: Some("svm".to_owned()),
+            idle_limits: true,
             ..CpuModel::default()
         },
         cpus,
@@ -570,8 +571,10 @@ Why
   for its cache
   cpu.irqs: devices interrupt the host's CPUs, not the workloads'
   cpu.workqueues: the kernel's own background work stays on the host's CPUs
-  cpu.partition.vms.slice: the CPUs are the VMs' alone; each vCPU is pinned to
-  its own
+  cpu.cpuset.axion.slice: the node's own services run beside the kernel, not
+  beside workloads
+  cpu.cpuset.vms.slice: the CPUs are the VMs' alone; each vCPU is pinned to its
+  own
   power.idle-latency: a halted vCPU is back within microseconds
   module.kvm_amd.pause_filter_count: a spinning vCPU has its core to itself:
   leaving the guest would give way to nobody

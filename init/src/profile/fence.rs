@@ -14,7 +14,7 @@ const IRQS: &str = "/proc/irq";
 pub(super) fn interrupts(node: &Files<'_>, cpus: &CpuSet) -> Result<(), ActionError> {
     node.set(&format!("{IRQS}/default_smp_affinity"), &cpus.mask())?;
     let mut stay = CpuSet::default();
-    for irq in numbers(node) {
+    for irq in numbers(node, IRQS) {
         let file = format!("{IRQS}/{irq}/smp_affinity_list");
         let Some(allowed) = node.text(&file).and_then(|text| text.parse::<CpuSet>().ok()) else {
             continue;
@@ -31,8 +31,12 @@ pub(super) fn interrupts(node: &Files<'_>, cpus: &CpuSet) -> Result<(), ActionEr
     }
 }
 
-fn numbers(node: &Files<'_>) -> Vec<u32> {
-    let entries = std::fs::read_dir(node.path(IRQS)).into_iter().flatten().flatten();
+/// Entries of a directory that are numbers, in order.
+fn numbers(node: &Files<'_>, directory: &str) -> Vec<u32> {
+    let entries = std::fs::read_dir(node.path(directory))
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut numbers: Vec<u32> = entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
@@ -40,8 +44,43 @@ fn numbers(node: &Files<'_>) -> Vec<u32> {
     numbers
 }
 
+/// Where unbound work runs, and threads of the kernel that are not of one CPU: those that reclaim a node's memory would run
+/// on all of the node's CPUs.
 pub(super) fn workqueues(node: &Files<'_>, cpus: &CpuSet) -> Result<(), ActionError> {
-    node.set("/sys/devices/virtual/workqueue/cpumask", &cpus.mask())
+    node.set("/sys/devices/virtual/workqueue/cpumask", &cpus.mask())?;
+    for thread in numbers(node, "/proc") {
+        if let Some(target) = kernel_thread_target(node, thread, cpus) {
+            // The kernel keeps the threads that it has bound itself.
+            let _ = move_thread(thread, &target);
+        }
+    }
+    Ok(())
+}
+
+/// Where a thread of the kernel should run instead; `None` for a process, and for a thread that is where it should be or is a
+/// CPU's own.
+pub(super) fn kernel_thread_target(node: &Files<'_>, thread: u32, cpus: &CpuSet) -> Option<CpuSet> {
+    let status = node.text(&format!("/proc/{thread}/status"))?;
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(value.trim())
+    };
+    let is_kernels = field("PPid:")? == "2";
+    let allowed: CpuSet = field("Cpus_allowed_list:")?.parse().ok()?;
+    if !is_kernels || allowed.len() < 2 || allowed.is_subset(cpus) {
+        return None;
+    }
+    let near = allowed.intersection(cpus);
+    Some(if near.is_empty() { cpus.clone() } else { near })
+}
+
+fn move_thread(thread: u32, cpus: &CpuSet) -> nix::Result<()> {
+    let mut set = nix::sched::CpuSet::new();
+    for cpu in cpus.iter() {
+        set.set(usize::try_from(cpu).unwrap_or(usize::MAX))?;
+    }
+    let thread = i32::try_from(thread).map_err(|_| nix::errno::Errno::ESRCH)?;
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(thread), &set)
 }
 
 pub(super) fn cpuset(node: &Files<'_>, cgroup: &str, cpus: &CpuSet) -> Result<(), ActionError> {

@@ -9,6 +9,7 @@ use axion_core::topology::CpuSet;
 use rtnetlink::packet_route::link::{VfInfo, VfInfoMac, VfInfoTrust, VfInfoVlan};
 
 use super::devices::functions;
+use super::fence::kernel_thread_target;
 use super::*;
 
 /// Files with their texts below a new root.
@@ -133,6 +134,26 @@ fn interrupts_that_can_be_moved_are() {
     assert!(text(root.path(), &file(1)).starts_with("0,2\n"));
     assert_eq!(text(root.path(), &file(2)), "0\n");
     assert_eq!(text(root.path(), &file(3)), "0-3\n");
+}
+
+#[test]
+fn threads_of_the_kernel_that_are_of_no_cpu_move_to_the_hosts() {
+    let status = |parent: u32, list: &str| format!("Name:\tx\nPPid:\t{parent}\nCpus_allowed_list:\t{list}\n");
+    let root = node(&[
+        ("proc/30/status", &status(2, "2-3")),
+        ("proc/31/status", &status(2, "3")),
+        ("proc/32/status", &status(2, "1,3")),
+        ("proc/33/status", &status(2, "0,2")),
+        ("proc/34/status", &status(1, "0-3")),
+    ]);
+    let files = Files { root: root.path() };
+    let target = |thread| kernel_thread_target(&files, thread, &cpus("0,2")).map(|cpus| cpus.to_string());
+    assert_eq!(target(30).as_deref(), Some("2"));
+    assert_eq!(target(31), None);
+    assert_eq!(target(32).as_deref(), Some("0,2"));
+    assert_eq!(target(33), None);
+    assert_eq!(target(34), None);
+    assert_eq!(target(35), None);
 }
 
 #[test]

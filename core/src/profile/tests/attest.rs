@@ -43,7 +43,6 @@ const NODE: &str = r"
     sys/devices/virtual/workqueue/cpumask = 5
     sys/kernel/mm/transparent_hugepage/enabled = always [madvise] never
     sys/fs/cgroup/axion.slice/cpuset.cpus.effective = 0,2
-    sys/fs/cgroup/vms.slice/cpuset.cpus.partition = isolated
     sys/fs/cgroup/vms.slice/cpuset.cpus.effective = 1,3
     sys/class/iommu/dmar0
     sys/kernel/iommu_groups/1/type = identity
@@ -111,7 +110,7 @@ fn a_node_as_planned() {
             "cpu.irqs | on 0,2 | 3 there; managed or immovable elsewhere: 25 | ok",
             "cpu.workqueues | on 0,2 | on 0,2 | ok",
             "cpu.cpuset.axion.slice | on 0,2 | on 0,2 | ok",
-            "cpu.partition.vms.slice | isolated 1,3 | isolated 1,3 | ok",
+            "cpu.cpuset.vms.slice | on 1,3 | on 1,3 | ok",
             "power.governor | performance on 0-3 | performance on 4 CPUs | ok",
             "power.idle-latency | 10 us on 1,3 | 10 on 2 CPUs | ok",
             "module.kvm_intel.ple_gap | 0 | 0 | ok",
@@ -232,14 +231,6 @@ const DRIFTS: &[Drift] = &[
         "write /sys/fs/cgroup/axion.slice/cpuset.cpus",
     ),
     (
-        "sys/fs/cgroup/vms.slice/cpuset.cpus.partition",
-        "isolated invalid (Cpu list in cpuset.cpus not exclusive)",
-        "cpu.partition.vms.slice",
-        "isolated invalid (Cpu list in cpuset.cpus not exclusive) 1,3",
-        ItemState::Drifted,
-        "write /sys/fs/cgroup/vms.slice/cpuset.cpus.partition",
-    ),
-    (
         "sys/devices/system/cpu/cpu3/cpufreq/scaling_governor",
         "powersave",
         "power.governor",
@@ -344,4 +335,34 @@ fn a_machine_that_shows_nothing_is_attested_all_the_same() {
     );
     assert_eq!(attestation.state, ItemState::Impossible);
     assert_eq!(attest(root.path(), &Plan::default()).state, ItemState::Ok);
+}
+
+#[test]
+fn a_partition_that_the_kernel_declared_invalid_drifted() {
+    const STATE: &str = "sys/fs/cgroup/vms.slice/cpuset.cpus.partition";
+    let root = fixture::root(&format!(
+        "{STATE} = root\nsys/fs/cgroup/vms.slice/cpuset.cpus.effective = 1-3"
+    ));
+    let plan = planned(&machine(&[(4, 8)], 1), "");
+    let found = || {
+        let attestation = attest(root.path(), &plan);
+        let item = attestation
+            .items
+            .into_iter()
+            .find(|item| item.key == "cpu.partition.vms.slice");
+        item.map(|item| (item.state, item.effective)).unwrap()
+    };
+    assert_eq!(found(), (ItemState::Ok, "root 1-3".to_owned()));
+    write(
+        root.path(),
+        STATE,
+        "root invalid (Cpu list in cpuset.cpus not exclusive)\n",
+    );
+    assert_eq!(
+        found(),
+        (
+            ItemState::Drifted,
+            "root invalid (Cpu list in cpuset.cpus not exclusive) 1-3".to_owned()
+        )
+    );
 }

@@ -146,7 +146,7 @@ fn who_has_which_core() {
         assert_eq!(plan.isolated.to_string(), *isolated, "{what}");
         assert_eq!(arguments(&plan), *line, "{what}");
         assert_eq!(
-            actions(&plan, "cpu.partition").is_empty(),
+            actions(&plan, "cpu.cpuset").is_empty(),
             isolated.is_empty(),
             "{what}"
         );
@@ -399,7 +399,7 @@ fn stage_2_has_everything_that_needs_no_boot() {
             "cpu.irqs on 0",
             "cpu.workqueues on 0",
             "cpu.cpuset.axion.slice on 0",
-            "cpu.partition.vms.slice isolated 1-3",
+            "cpu.cpuset.vms.slice on 1-3",
             "power.governor performance on 0-3",
             "power.idle-latency 10 us on 1-3",
             "module.kvm_intel.ple_gap 0",

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::audit::Audit;
 use crate::auth::limit::Limiter;
 use crate::auth::{TokenError, Tokens};
+use crate::drift::Drift;
 use crate::events::Events;
 use crate::files::{FileError, ensure_directory};
 use crate::host::Inventory;
@@ -91,6 +92,8 @@ pub struct App {
     pub networks: Arc<Networks>,
     /// What the node is.
     pub inventory: Arc<Inventory>,
+    /// Whether it is as its boot profile says.
+    pub drift: Drift,
     /// Virtual machines.
     pub vms: Arc<Vms>,
     /// Accepted tokens.
@@ -144,6 +147,7 @@ impl App {
             volumes,
             networks,
             inventory,
+            drift: Drift::default(),
             vms: Arc::new(vms),
             tokens,
             limiter: Limiter::default(),

@@ -99,13 +99,12 @@ impl Inventory {
 
     /// The boot profile of this boot: as init resolved it, or else as this node's config says now.
     pub async fn profile(&self, config: &Effective) -> Result<HostProfile, Problem> {
-        let topology = self.topology(Duration::ZERO).await;
         let (root, declaration) = (self.root.clone(), Declaration::of_effective(config));
         apart(move || {
             let stored = fs::read(root.join(paths::PROFILE.trim_start_matches('/'))).ok();
             let stored = stored.and_then(|text| serde_json::from_slice(&text).ok());
-            let resolved: Resolved =
-                stored.unwrap_or_else(|| Resolved::of(&topology, &declaration, &command_line(&root)));
+            let resolved: Resolved = stored
+                .unwrap_or_else(|| Resolved::of(&Topology::read(&root), &declaration, &command_line(&root)));
             HostProfile {
                 standing: resolved.standing,
                 attestation: attest(&root, &resolved.plan),

@@ -13,6 +13,7 @@
 //! | [`seed`]    | the disk that cloud-init in a guest reads                                        |
 //! | [`metrics`] | counters for Prometheus                                                          |
 //! | [`host`]    | what the node is                                                                 |
+//! | [`drift`]   | whether the node is as its boot profile says                                     |
 //! | [`init`]    | the line to PID 1: units, logs, power                                            |
 //! | [`processes`] | what runs in user space                                                        |
 //! | [`events`]  | what changed, for any number of readers                                          |
@@ -24,6 +25,7 @@
 mod app;
 mod audit;
 mod auth;
+mod drift;
 mod events;
 mod files;
 mod host;
@@ -166,6 +168,7 @@ async fn serve(places: &Places) -> Result<(), AgentError> {
         vm::reconcile::run(vms).await;
     });
     tokio::spawn(follow_subjects(identity.clone()));
+    tokio::spawn(drift::watch(app.clone()));
     let tls = identity.server_config()?;
     let init = app.init.clone();
     tokio::spawn(async move {

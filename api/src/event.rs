@@ -1,5 +1,6 @@
 //! What changed on a node, as server-sent events (`GET /v1/events`).
 
+use axion_core::profile::{Item, ItemState};
 use serde::{Deserialize, Serialize};
 
 use crate::init::{Phase, UnitStatus};
@@ -34,6 +35,13 @@ pub enum What {
     Unit(UnitStatus),
     /// A boot phase ended.
     Phase(Phase),
+    /// The node left its boot profile, or returned to it.
+    Profile {
+        /// The worst state of any item.
+        state: ItemState,
+        /// Every item that is not as planned; none: all are.
+        items: Vec<Item>,
+    },
     /// Events were lost because the reader was too slow; read the state anew.
     Lost {
         /// How many.

@@ -1,6 +1,6 @@
 //! What the node is, how it booted, what runs on it.
 
-use axion_core::topology::Topology;
+use axion_core::topology::{CpuSet, Topology};
 use serde::{Deserialize, Serialize};
 
 pub use crate::init::{LogEntry, Phase, UnitState, UnitStatus};
@@ -83,12 +83,14 @@ pub struct HostConfig {
     pub rejected: Vec<String>,
 }
 
-/// A process of the node; kernel threads are left out (`GET /v1/host/processes`).
+/// A process of the node (`GET /v1/host/processes`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Process {
     /// Process id.
     pub pid: u32,
+    /// Whether it is a thread of the kernel.
+    pub kernel: bool,
     /// Name of its program, at most 15 bytes.
     pub name: String,
     /// Its cgroup: `/axion.slice/agent`, `/vms.slice/vm-hello`.
@@ -101,6 +103,8 @@ pub struct Process {
     pub resident_bytes: u64,
     /// CPU time used, milliseconds.
     pub cpu_ms: u64,
+    /// CPUs that any of its threads may run on.
+    pub cpus: CpuSet,
 }
 
 /// What `POST /v1/host/power` asks for.

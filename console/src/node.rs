@@ -3,7 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axion_api::init::{BootStatus, NodeStatus, Outcome, UnitState, UnitStatus};
+use axion_api::profile::HostProfile;
 use axion_api::vm::{Pause, Vm, VmState};
+use axion_core::config::ProfileMode;
+use axion_core::profile::{ItemState, Standing};
+use axion_core::topology::CpuSet;
 
 /// What one look at the node found. Values are rounded to what the screen shows, so that two looks at an idle node are
 /// equal and nothing is painted.
@@ -19,8 +23,63 @@ pub struct Snapshot {
     pub init: Result<InitFacts, String>,
     /// What the agent says of VMs, or why it does not answer.
     pub vms: Result<Vec<Vm>, String>,
+    /// What became of the boot profile, once the agent has said so.
+    pub profile: Option<Profile>,
     /// What lies in `/run/axion`.
     pub local: Local,
+}
+
+/// What became of the boot profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// How the plan came to be.
+    pub standing: Standing,
+    /// Its mode.
+    pub mode: ProfileMode,
+    /// CPUs for workloads.
+    pub isolated: CpuSet,
+    /// The worst state of any item.
+    pub state: ItemState,
+    /// Items in that state.
+    pub wrong: usize,
+}
+
+impl From<HostProfile> for Profile {
+    fn from(profile: HostProfile) -> Self {
+        let state = profile.attestation.state;
+        let items = profile.attestation.items.iter();
+        Self {
+            standing: profile.standing,
+            mode: profile.plan.mode,
+            isolated: profile.plan.isolated,
+            state,
+            wrong: items.filter(|item| item.state == state).count(),
+        }
+    }
+}
+
+impl Profile {
+    /// What was divided: `hpc, CPUs 1-3 for VMs`.
+    pub fn division(&self) -> String {
+        match (self.standing, self.isolated.is_empty()) {
+            (Standing::Off, _) => "off".to_owned(),
+            (Standing::Refused, _) => "not put in force".to_owned(),
+            (Standing::Planned, true) => format!("{}, no CPU set apart", self.mode),
+            (Standing::Planned, false) => format!("{}, CPUs {} for VMs", self.mode, self.isolated),
+        }
+    }
+
+    /// What is wrong with it, if anything.
+    pub fn trouble(&self) -> Option<String> {
+        if self.standing == Standing::Refused {
+            return Some("refused, see axctl profile show".to_owned());
+        }
+        let items = if self.wrong == 1 { "item" } else { "items" };
+        match self.state {
+            ItemState::Ok => None,
+            state => Some(format!("{} {items}: {}", self.wrong, state.word())),
+        }
+    }
 }
 
 /// How busy the node is.
@@ -81,6 +140,7 @@ impl Default for Snapshot {
             load: Load::default(),
             init: Err("not asked yet".to_owned()),
             vms: Err("not asked yet".to_owned()),
+            profile: None,
             local: Local::default(),
         }
     }

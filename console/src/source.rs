@@ -18,7 +18,7 @@ use axion_core::paths;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::node::{InitFacts, Local, Snapshot};
+use crate::node::{InitFacts, Local, Profile, Snapshot};
 
 /// How long a part of the node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ATTENDED: Duration = Duration::from_secs(1);
 /// Between two looks otherwise.
 const UNATTENDED: Duration = Duration::from_secs(5);
+/// Between two looks at the boot profile: the agent reads some thousand files for it.
+const PROFILE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long after the last key somebody is taken to be there.
 const STAY: Duration = Duration::from_secs(120);
 /// Why a part that has not come up yet does not answer.
@@ -63,6 +65,8 @@ pub struct Source {
     last_log: u64,
     cpu: Option<proc::CpuTimes>,
     local: Local,
+    profile: Option<Profile>,
+    profile_due: Instant,
     attended_until: Instant,
 }
 
@@ -76,6 +80,8 @@ impl Source {
             last_log: 0,
             cpu: None,
             local: Local::default(),
+            profile: None,
+            profile_due: Instant::now(),
             attended_until: Instant::now() + STAY,
         }
     }
@@ -130,12 +136,17 @@ impl Source {
         self.read_local();
         let (load, cpu) = proc::load(&self.root, self.cpu.as_ref());
         self.cpu = cpu;
+        let vms = self.ask_agent().await;
+        if vms.is_ok() {
+            self.look_at_profile().await;
+        }
         Snapshot {
             uptime_minutes: proc::uptime(&self.root).as_secs() / 60,
             now_minutes: proc::now().as_secs() / 60,
             load,
             init: self.ask_init().await,
-            vms: self.ask_agent().await,
+            vms,
+            profile: self.profile.clone(),
             local: self.local.clone(),
         }
     }
@@ -178,6 +189,17 @@ impl Source {
             client::Error::Connect { source, .. } => source.kind().to_string(),
             other => other.to_string(),
         })
+    }
+
+    /// The last answer stays until there is another.
+    async fn look_at_profile(&mut self) {
+        if Instant::now() < self.profile_due {
+            return;
+        }
+        if let Ok(profile) = self.agent.profile().await {
+            self.profile = Some(profile.into());
+            self.profile_due = Instant::now() + PROFILE_INTERVAL;
+        }
     }
 
     /// Batches of log lines that came since the last time.

@@ -20,6 +20,8 @@ pub const EFFECTIVE_CONFIG: &str = "/run/axion/config.json";
 pub const MACHINE_ID_IN_FORCE: &str = "/run/axion/machine-id";
 /// The boot profile of this boot (JSON of `profile::Resolved`); readable by everyone.
 pub const PROFILE: &str = "/run/axion/profile.json";
+/// Cgroup of the node's own services, below the root of the cgroups.
+pub const NODE_CGROUP: &str = "axion.slice";
 /// Cgroup of all VMs, below the root of the cgroups.
 pub const VMS_CGROUP: &str = "vms.slice";
 /// One directory per VM: `config.json`, `api.sock`, `console.sock`.

@@ -7,11 +7,14 @@ use std::path::Path;
 
 use axion_api::init::Phase;
 use axion_core::config::{Document, Rejected, Source};
+use axion_core::profile::Resolved;
 use serde::{Deserialize, Serialize};
 
 use crate::files::{self, Access, FileError};
 
 const PATH: &str = "/run/axion/stage1.json";
+/// What a kernel leaves for the one that it starts in its place, in that one's initramfs.
+pub const CARRIED: &str = "/axion/documents.json";
 
 /// What stage 1 found.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -26,6 +29,8 @@ pub struct Handover {
     pub documents: Vec<(Source, String)>,
     /// Documents that could not be had.
     pub rejected: Vec<Rejected>,
+    /// The boot profile, planned for this machine.
+    pub profile: Option<Resolved>,
 }
 
 /// The hand-over file cannot be used.
@@ -76,6 +81,15 @@ impl Handover {
         let handover = serde_json::from_slice(&text)?;
         let _ = std::fs::remove_file(PATH);
         Ok(handover)
+    }
+
+    /// What outlasts this kernel: the documents. Times and the plan are the next one's own.
+    pub fn to_carry(&self) -> Self {
+        Self {
+            documents: self.documents.clone(),
+            rejected: self.rejected.clone(),
+            ..Self::default()
+        }
     }
 
     /// The documents as `core::config` takes them.

@@ -1,7 +1,7 @@
 //! PID 1 of an Axion node.
 //!
 //! ```text
-//! kernel -> /init in the initramfs      stage 1: kernel interfaces, machine config, the EROFS root, switch to it
+//! kernel -> /init in the initramfs      stage 1: kernel interfaces, machine config, plan, the EROFS root, switch to it
 //!        -> axion-init --stage2         stage 2: phases, supervision, D-Bus, shutdown
 //! ```
 //!
@@ -12,6 +12,7 @@
 //! | [`handover`] | what stage 1 tells stage 2                                                         |
 //! | [`units`]    | services and transient units: states, processes, cgroups, output                  |
 //! | [`dbus`]     | `org.axion.Init1`                                                                  |
+//! | [`profile`]  | putting the boot profile in force                                                  |
 //! | [`network`]  | links, addresses, DHCP, resolvers                                                  |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
 //! | [`power`]    | orderly shutdown and what asks for it                                              |
@@ -29,6 +30,7 @@ mod names;
 mod network;
 mod node;
 mod power;
+mod profile;
 mod rcu;
 mod stage1;
 mod stage2;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use axion_api::init::{BootStatus, NodeStatus, Phase};
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{Boot, Effective};
+use axion_core::profile::Plan;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -105,6 +106,11 @@ impl Node {
             switch,
             names: Arc::new(Names::new(state)),
         })
+    }
+
+    /// The boot profile's plan; none where stage 1's word was lost.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.handover.profile.as_ref().map(|resolved| &resolved.plan)
     }
 
     /// What a failed boot does.

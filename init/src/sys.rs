@@ -1,8 +1,9 @@
 //! System calls that no safe crate wraps.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -46,6 +47,33 @@ pub fn reap() -> Option<(u32, i32)> {
 pub fn has_children() -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     waitid(Id::All, flags) != Err(Errno::ECHILD)
+}
+
+/// Loads the kernel that `reboot(RB_KEXEC)` starts, with its initramfs and command line (kexec_file_load(2)).
+///
+/// # Errors
+/// The kernel refuses the image, or memory is short.
+pub fn load_next_kernel(
+    kernel: BorrowedFd<'_>,
+    initramfs: BorrowedFd<'_>,
+    line: &CStr,
+) -> std::io::Result<()> {
+    const NO_FLAGS: libc::c_ulong = 0;
+    let bytes = line.to_bytes_with_nul();
+    // SAFETY: both descriptors are open and `bytes` is readable, with its terminator, for the whole call; the kernel keeps none
+    // of them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_kexec_file_load,
+            kernel.as_raw_fd(),
+            initramfs.as_raw_fd(),
+            bytes.len(),
+            bytes.as_ptr(),
+            NO_FLAGS,
+        )
+    };
+    nix::errno::Errno::result(result)?;
+    Ok(())
 }
 
 /// Sets the watchdog's timeout in seconds (WDIOC_SETTIMEOUT, Documentation/watchdog/watchdog-api.rst); returns what the

@@ -98,10 +98,22 @@ pub async fn logs(
     ))
 }
 
-/// What runs in user space.
-#[utoipa::path(get, path = "/v1/host/processes", tag = "host", responses((status = 200, body = Vec<Process>)))]
-pub async fn processes() -> axum::Json<Vec<Process>> {
-    let read = tokio::task::spawn_blocking(|| processes::read(std::path::Path::new("/proc"))).await;
+/// What is listed of what runs.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ProcessQuery {
+    /// Threads of the kernel too.
+    #[serde(default)]
+    kernel: bool,
+}
+
+/// What runs in user space, and what the kernel itself runs where that is asked for.
+#[utoipa::path(get, path = "/v1/host/processes", tag = "host", params(ProcessQuery),
+    responses((status = 200, body = Vec<Process>)))]
+pub async fn processes(Query(query): Query<ProcessQuery>) -> axum::Json<Vec<Process>> {
+    let proc = std::path::Path::new("/proc");
+    let read = tokio::task::spawn_blocking(move || processes::read(proc, query.kernel)).await;
     axum::Json(read.unwrap_or_default())
 }
 

@@ -15,7 +15,9 @@ use crate::app::App;
 /// The boot profile: what is planned for this boot, and whether it is so.
 #[utoipa::path(get, path = "/v1/host/profile", tag = "host", responses((status = 200, body = HostProfile)))]
 pub async fn get(State(app): State<Arc<App>>) -> Answer<axum::Json<HostProfile>> {
-    Ok(axum::Json(app.inventory.profile(&app.config).await?))
+    let profile = app.inventory.profile(&app.config).await?;
+    app.drift.notice(&profile.attestation, &app.events);
+    Ok(axum::Json(profile))
 }
 
 /// What a machine config would bring on this node. Nothing is changed. Wishes that the node cannot grant are a 422 that

@@ -158,6 +158,14 @@ impl Client {
         self.get("/v1/host/processes").await
     }
 
+    /// `GET /v1/host/processes?kernel=true`: what runs, threads of the kernel too.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn processes_and_kernel_threads(&self) -> Result<Vec<Process>, Error> {
+        self.get("/v1/host/processes?kernel=true").await
+    }
+
     /// `POST /v1/host/units/{name}/restart`.
     ///
     /// # Errors

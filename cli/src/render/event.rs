@@ -1,6 +1,7 @@
 //! Events.
 
 use axion_api::event::{Event, What};
+use axion_core::profile::ItemState;
 
 use super::{Style, Tone, milliseconds, moment, plain};
 use crate::render::{host, vm};
@@ -33,6 +34,19 @@ pub fn line(event: &Event, style: &Style) -> String {
                 style.paint(outcome, tone),
                 milliseconds(phase.duration_us)
             )
+        }
+        What::Profile { state, items } => {
+            let keys: Vec<String> = items.iter().map(|item| plain(&item.key)).collect();
+            let (word, tone) = match state {
+                ItemState::Ok => ("in force", Tone::Good),
+                state => (state.word(), Tone::Bad),
+            };
+            let what = if keys.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", keys.join(", "))
+            };
+            format!("profile {}{what}", style.paint(word, tone))
         }
         What::Lost { count } => style.paint(&format!("{count} events were lost"), Tone::Warning),
     };

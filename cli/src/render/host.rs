@@ -250,6 +250,7 @@ pub fn processes(processes: &[Process], style: &Style) -> String {
         right("THREADS"),
         right("RESIDENT"),
         right("CPU TIME"),
+        shrinking("CPUS"),
         shrinking("CGROUP"),
     ]);
     for process in processes {
@@ -260,6 +261,7 @@ pub fn processes(processes: &[Process], style: &Style) -> String {
             process.threads.to_string().into(),
             bytes(process.resident_bytes).into(),
             format!("{} ms", process.cpu_ms).into(),
+            process.cpus.to_string().into(),
             (&process.cgroup).into(),
         ]);
     }

@@ -335,6 +335,7 @@ fn topology(cpus: Vec<Cpu>) -> Topology {
             vendor: "AuthenticAMD".to_owned(),
             name: "AMD EPYC Processor".to_owned(),
             virtualization: Some("svm".to_owned()),
+            idle_limits: true,
             ..CpuModel::default()
         },
         cpus,
@@ -420,18 +421,20 @@ vm-web  failed    2h   77         2  The node agent: REST…  exited with status
 fn processes() {
     let process = Process {
         pid: 1,
+        kernel: false,
         name: "axion-init".to_owned(),
         cgroup: "/".to_owned(),
         state: 'S',
         threads: 4,
         resident_bytes: 9 << 20,
         cpu_ms: 310,
+        cpus: "0,64".parse().unwrap(),
     };
     assert_screen(
         &host::processes(&[process], &SCREEN),
         r"
-PID  NAME        STATE  THREADS  RESIDENT  CPU TIME  CGROUP
-  1  axion-init  S            4  9.00 MiB    310 ms  /
+PID  NAME        STATE  THREADS  RESIDENT  CPU TIME  CPUS  CGROUP
+  1  axion-init  S            4  9.00 MiB    310 ms  0,64  /
 ",
     );
 }
@@ -538,6 +541,26 @@ fn log_lines_and_events() {
             "unit agent back-off",
         ),
         (What::Phase(phase(2, "time", 0, None)), "phase time ok in 4.2 ms"),
+        (
+            What::Profile {
+                state: ItemState::Drifted,
+                items: vec![Item {
+                    key: "memory.thp".to_owned(),
+                    desired: "madvise".to_owned(),
+                    effective: "always".to_owned(),
+                    state: ItemState::Drifted,
+                    fix: None,
+                }],
+            },
+            "profile drifted: memory.thp",
+        ),
+        (
+            What::Profile {
+                state: ItemState::Ok,
+                items: Vec::new(),
+            },
+            "profile in force",
+        ),
         (What::Lost { count: 3 }, "3 events were lost"),
     ] {
         assert_eq!(line(what), format!("{time} {expected}"));
@@ -670,8 +693,10 @@ Why
   for its cache
   cpu.irqs: devices interrupt the host's CPUs, not the workloads'
   cpu.workqueues: the kernel's own background work stays on the host's CPUs
-  cpu.partition.vms.slice: the CPUs are the VMs' alone; each vCPU is pinned to
-  its own
+  cpu.cpuset.axion.slice: the node's own services run beside the kernel, not
+  beside workloads
+  cpu.cpuset.vms.slice: the CPUs are the VMs' alone; each vCPU is pinned to its
+  own
   power.idle-latency: a halted vCPU is back within microseconds
   module.kvm_amd.pause_filter_count: a spinning vCPU has its core to itself:
   leaving the guest would give way to nobody

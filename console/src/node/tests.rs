@@ -7,6 +7,17 @@ use sample::Sample;
 
 use super::*;
 
+/// A profile that is in force.
+fn hpc() -> Profile {
+    Profile {
+        standing: Standing::Planned,
+        mode: ProfileMode::Hpc,
+        isolated: "1-3".parse().unwrap(),
+        state: ItemState::Ok,
+        wrong: 0,
+    }
+}
+
 /// The snapshot that a look at a pretended node gives, at noon.
 pub fn snapshot(sample: Sample) -> Snapshot {
     let rejected = sample.rejected.iter();
@@ -25,6 +36,7 @@ pub fn snapshot(sample: Sample) -> Snapshot {
             units: sample.units,
         }),
         vms: Ok(sample.vms),
+        profile: Some(hpc()),
         local: Local {
             fingerprint: Some(sample::FINGERPRINT.to_owned()),
             first_token: sample.first_token,
@@ -111,4 +123,41 @@ fn the_api_is_where_the_config_says() {
     node.local.listen = None;
     node.init = Err("its socket is not there yet".to_owned());
     assert!(node.api_urls().is_empty());
+}
+
+#[test]
+fn a_profile_is_said_in_words() {
+    let said = |profile: &Profile| (profile.division(), profile.trouble().unwrap_or_default());
+    let words = |division: &str, trouble: &str| (division.to_owned(), trouble.to_owned());
+    assert_eq!(said(&hpc()), words("hpc, CPUs 1-3 for VMs", ""));
+    let drifted = Profile {
+        state: ItemState::Drifted,
+        wrong: 1,
+        ..hpc()
+    };
+    assert_eq!(said(&drifted), words("hpc, CPUs 1-3 for VMs", "1 item: drifted"));
+    let undivided = Profile {
+        mode: ProfileMode::Balanced,
+        isolated: CpuSet::default(),
+        state: ItemState::NeedsReboot,
+        wrong: 2,
+        ..hpc()
+    };
+    assert_eq!(
+        said(&undivided),
+        words("balanced, no CPU set apart", "2 items: needs reboot")
+    );
+    let refused = Profile {
+        standing: Standing::Refused,
+        ..hpc()
+    };
+    assert_eq!(
+        said(&refused),
+        words("not put in force", "refused, see axctl profile show")
+    );
+    let off = Profile {
+        standing: Standing::Off,
+        ..hpc()
+    };
+    assert_eq!(said(&off), words("off", ""));
 }

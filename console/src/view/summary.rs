@@ -2,6 +2,7 @@
 
 use axion_api::init::UnitState;
 use axion_api::vm::VmState;
+use axion_core::profile::Standing;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -10,6 +11,7 @@ use ratatui::widgets::Paragraph;
 
 use super::{Theme, log, services, wrap};
 use crate::app::App;
+use crate::node::Profile;
 
 /// Columns of the labels; a CA fingerprint fits behind them on 80.
 const LABEL: usize = 9;
@@ -123,6 +125,9 @@ fn facts<'a>(app: &'a App, theme: &Theme) -> Vec<Line<'a>> {
         gibibytes(load.memory_mib)
     );
     group("Memory", vec![gauge(theme, percent, memory)]);
+    if let Some(state) = &snapshot.profile {
+        group("Profile", vec![profile(state, theme)]);
+    }
     if let Some(facts) = facts {
         group("Clock", vec![clock(&facts.node, theme)]);
         let state = if facts.node.persistent_state {
@@ -183,6 +188,16 @@ fn gauge<'a>(theme: &Theme, percent: u64, words: String) -> Vec<Span<'a>> {
 /// `1.2 GiB`, rounded down.
 fn gibibytes(mib: u64) -> String {
     format!("{}.{} GiB", mib / 1024, mib % 1024 * 10 / 1024)
+}
+
+fn profile<'a>(profile: &Profile, theme: &Theme) -> Vec<Span<'a>> {
+    let mut spans = vec![Span::raw(profile.division())];
+    match profile.trouble() {
+        Some(trouble) => spans.push(Span::styled(format!(": {trouble}"), theme.bad())),
+        None if profile.standing == Standing::Planned => spans.push(Span::raw(": in force")),
+        None => {}
+    }
+    spans
 }
 
 fn clock<'a>(node: &'a axion_api::init::NodeStatus, theme: &Theme) -> Vec<Span<'a>> {

@@ -52,6 +52,13 @@ pub enum Action {
         /// Where unbound work runs.
         cpus: CpuSet,
     },
+    /// `cpuset.cpus` of a cgroup (cgroup v2).
+    Cpuset {
+        /// Its path below the root of the cgroups.
+        cgroup: String,
+        /// Where its processes run.
+        cpus: CpuSet,
+    },
     /// `cpuset.cpus` and `cpuset.cpus.partition` of a cgroup (cgroup v2).
     CpusetPartition {
         /// Its path below the root of the cgroups.
@@ -178,6 +185,7 @@ impl Action {
             Self::TransparentHugepages { .. } => "memory.thp".to_owned(),
             Self::IrqAffinity { .. } => "cpu.irqs".to_owned(),
             Self::WorkqueueCpumask { .. } => "cpu.workqueues".to_owned(),
+            Self::Cpuset { cgroup, .. } => format!("cpu.cpuset.{cgroup}"),
             Self::CpusetPartition { cgroup, .. } => format!("cpu.partition.{cgroup}"),
             Self::Governor { .. } => "power.governor".to_owned(),
             Self::IdleLatency { .. } => "power.idle-latency".to_owned(),
@@ -198,7 +206,9 @@ impl fmt::Display for Action {
             Self::Sysctl { value, .. } => f.write_str(value),
             Self::Hugepages { nodes, .. } => f.write_str(&pages(nodes)),
             Self::TransparentHugepages { policy } => f.write_str(policy.word()),
-            Self::IrqAffinity { cpus } | Self::WorkqueueCpumask { cpus } => write!(f, "on {cpus}"),
+            Self::IrqAffinity { cpus } | Self::WorkqueueCpumask { cpus } | Self::Cpuset { cpus, .. } => {
+                write!(f, "on {cpus}")
+            }
             Self::CpusetPartition { cpus, partition, .. } => write!(f, "{} {cpus}", partition.word()),
             Self::Governor { governor, cpus } => write!(f, "{governor} on {cpus}"),
             Self::IdleLatency { limit, cpus } => match limit {
@@ -225,6 +235,23 @@ impl fmt::Display for Action {
             Self::VfioBind { .. } => f.write_str("vfio-pci"),
         }
     }
+}
+
+/// The file of a kernel setting: `net.ipv4.ip_forward` is `/proc/sys/net/ipv4/ip_forward`; a `/` in the name stands for a
+/// dot (sysctl(8)). `None` for what is no such name.
+pub fn sysctl_file(name: &str) -> Option<String> {
+    let swapped: String = name
+        .chars()
+        .map(|c| match c {
+            '.' => '/',
+            '/' => '.',
+            c => c,
+        })
+        .collect();
+    let sound = swapped
+        .split('/')
+        .all(|part| !part.is_empty() && part != "." && part != "..");
+    sound.then(|| format!("/proc/sys/{swapped}"))
 }
 
 /// `0:16,1:16`.

@@ -57,6 +57,11 @@ pub fn is_switched_off(current: &CommandLine) -> bool {
     current.get(SWITCH) == Some("off")
 }
 
+/// Whether this kernel was started by a kexec for a plan.
+pub fn is_second_start(current: &CommandLine) -> bool {
+    current.contains(GUARD)
+}
+
 /// Decides about the kexec.
 pub fn needs_kexec(current: &CommandLine, plan: &Plan) -> KexecDecision {
     if is_switched_off(current) {

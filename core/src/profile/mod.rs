@@ -27,10 +27,10 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use action::{Action, IdleLimit, PartitionKind, PlannedAction};
+pub use action::{Action, IdleLimit, PartitionKind, PlannedAction, sysctl_file};
 pub use argument::{Argument, IommuMode, NodePages, PlannedArgument};
 pub use attest::{Attestation, Item, ItemState, attest};
-pub use line::{Composed, KexecDecision, compose, is_switched_off, needs_kexec};
+pub use line::{Composed, KexecDecision, compose, is_second_start, is_switched_off, needs_kexec};
 pub use plan::{Declaration, plan, reserve};
 pub use refusal::{Refusal, Refusals};
 
@@ -90,7 +90,7 @@ impl Resolved {
             plan: plan::without_profile(declaration),
             refusals,
         };
-        if is_switched_off(current) || declaration.profile.mode == ProfileMode::Off {
+        if Self::is_off(declaration, current) {
             return off(Standing::Off, Vec::new());
         }
         match plan(topology, declaration) {
@@ -101,6 +101,11 @@ impl Resolved {
             },
             Err(Refusals(refusals)) => off(Standing::Refused, refusals),
         }
+    }
+
+    /// Whether nothing of `[profile]` is wanted in this boot; the plan is then the same on every machine.
+    pub fn is_off(declaration: &Declaration, current: &CommandLine) -> bool {
+        is_switched_off(current) || declaration.profile.mode == ProfileMode::Off
     }
 
     /// Whether the kernel is to be started again. Never for a declaration that was refused: what an earlier one put on the

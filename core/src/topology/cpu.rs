@@ -25,6 +25,10 @@ pub struct CpuModel {
     /// Simultaneous multithreading.
     #[serde(default)]
     pub smt: SmtState,
+    /// Whether each CPU can be told how long leaving an idle state may take (`power/pm_qos_resume_latency_us`, a kernel with
+    /// CONFIG_PM).
+    #[serde(default)]
+    pub idle_limits: bool,
     /// Driver that sets frequencies (`intel_pstate`, `acpi-cpufreq`); `None` where none does, as in most VMs.
     #[serde(default)]
     pub frequency_driver: Option<String>,
@@ -93,6 +97,7 @@ impl CpuModel {
             name: field("model name"),
             virtualization: can_run_guests.map(str::to_owned),
             gigabyte_pages: flags.split_whitespace().any(|flag| flag == "pdpe1gb"),
+            idle_limits: cpus.join("cpu0/power/pm_qos_resume_latency_us").exists(),
             smt: match read::text(cpus.join("smt/control")).as_deref() {
                 Some("on") => SmtState::On,
                 Some("off") => SmtState::Off,

@@ -3,11 +3,14 @@
 //! ```text
 //! kernel interfaces   /proc /sys /dev /run
 //! config              AXION-CFG volume, axion.config= on the command line
+//! profile             planned for this machine; the same kernel again, once, where it needs other arguments
 //! root                EROFS, a file in the initramfs, on /newroot; switch; exec stage 2
 //! ```
 //! Synchronous and short; only a config URL starts an event loop and the network.
 
 mod fetch;
+mod kexec;
+mod profile;
 mod root;
 mod sources;
 mod volume;
@@ -55,8 +58,20 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
 
     let started = clock::since_start();
     let cmdline = CommandLine::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default());
-    sources::gather(&cmdline, &mut handover, log);
+    if !profile::recall(&cmdline, &mut handover, log) {
+        sources::gather(&cmdline, &mut handover, log);
+    }
     handover.phases.push(phase("gather-config", log, started));
+
+    let started = clock::since_start();
+    let planned = profile::plan(&cmdline, &mut handover, log);
+    kexec::drop_kernel();
+    let mut phase_of_plan = phase("plan-profile", log, started);
+    if let Err(error) = planned {
+        log.error(&format!("boot profile: {error}"));
+        degrade(&mut phase_of_plan, error);
+    }
+    handover.phases.push(phase_of_plan);
 
     let started = clock::since_start();
     let on_failure = |handover: &Handover, cause: &dyn std::error::Error| Failure {
@@ -74,7 +89,16 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
     root::switch_and_run().map_err(|e| on_failure(&handover, &e))
 }
 
-/// A phase with one essential task, which succeeded: stage 1 has no others.
+/// The task of `phase` failed, and the boot goes on.
+fn degrade(phase: &mut Phase, error: String) {
+    phase.outcome = Outcome::Degraded;
+    for task in &mut phase.tasks {
+        task.essential = false;
+        task.error = Some(error.clone());
+    }
+}
+
+/// A phase with one essential task, which succeeded.
 fn phase(name: &str, log: &Log, started: Duration) -> Phase {
     let took = clock::since_start().saturating_sub(started);
     log.info(&format!("phase {name} ok in {} ms", took.as_millis()));

@@ -1,9 +1,11 @@
 //! Stage 2: the boot from the root file system, and the life of the node after it.
 //!
-//! [`plan`] says which phases there are and what is in them; [`run`] carries phases out; [`tasks`] are the tasks.
+//! [`plan`] says which phases there are and what is in them; [`run`] carries phases out; [`tasks`] are the tasks,
+//! [`profile`] those of the boot profile.
 
 mod modules;
 mod plan;
+mod profile;
 mod run;
 mod tasks;
 

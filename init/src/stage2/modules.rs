@@ -1,13 +1,15 @@
 //! Kernel modules: which files a module takes, in which order, with which parameters.
 //!
 //! `modules.dep` (modules.dep(5)) names each module's file and, behind the colon, every file that it needs, the one to
-//! be loaded first at the end. Parameters come from the kernel command line (`kvm_amd.nested=0`), as modprobe(8) has it.
+//! be loaded first at the end. Parameters come from the boot profile and, winning, from the kernel command line
+//! (`kvm_amd.nested=0`), as modprobe(8) has it.
 
 use std::ffi::CString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use axion_core::cmdline::CommandLine;
+use axion_core::profile::{Action, Plan};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
@@ -108,7 +110,7 @@ impl Modules {
     ///
     /// # Errors
     /// There is no such module, or the kernel refuses one of its files.
-    pub fn load(&self, name: &str, cmdline: &CommandLine) -> Result<(), ModuleError> {
+    pub fn load(&self, name: &str, plan: Option<&Plan>, cmdline: &CommandLine) -> Result<(), ModuleError> {
         for file in self.files(name)? {
             let module = name_of(file);
             if Path::new("/sys/module").join(&module).join("initstate").exists() {
@@ -119,7 +121,7 @@ impl Modules {
                 path: path.display().to_string(),
                 source,
             })?;
-            let parameters = CString::new(parameters(&module, cmdline))
+            let parameters = CString::new(parameters(&module, plan, cmdline))
                 .map_err(|_| ModuleError::Parameters(module.clone()))?;
             match finit_module(&open, &parameters, ModuleInitFlags::empty()) {
                 // Someone else was faster.
@@ -136,14 +138,27 @@ impl Modules {
     }
 }
 
-/// What the command line says for a module: `kvm_amd.nested=0` becomes `nested=0`.
-fn parameters(module: &str, cmdline: &CommandLine) -> String {
+/// What the plan and the command line say for a module: `kvm_amd.nested=0` becomes `nested=0`. Of one that is given twice,
+/// the last counts.
+fn parameters(module: &str, plan: Option<&Plan>, cmdline: &CommandLine) -> String {
+    let planned = plan
+        .into_iter()
+        .flat_map(|plan| &plan.actions)
+        .filter_map(|planned| match &planned.action {
+            Action::ModuleParameter {
+                module: owner,
+                name,
+                value,
+                ..
+            } if normal(owner) == module => Some(format!("{name}={value}")),
+            _ => None,
+        });
     let own = cmdline.iter().filter_map(|param| {
         let (owner, key) = param.key().split_once('.')?;
         let value = param.value().map_or(String::new(), |v| format!("={v}"));
         (normal(owner) == module).then(|| format!("{key}{value}"))
     });
-    own.collect::<Vec<_>>().join(" ")
+    planned.chain(own).collect::<Vec<_>>().join(" ")
 }
 
 /// The module that drives this CPU's virtualization, given `/proc/cpuinfo`.

@@ -1,7 +1,7 @@
 //! The boot as data: phases in order, the tasks of a phase at the same time.
 
 use super::run::{PhasePlan, TaskPlan};
-use super::tasks;
+use super::{profile, tasks};
 
 /// The boot stops without it.
 const fn essential(name: &'static str, next_step: &'static str, run: super::run::Run) -> TaskPlan {
@@ -70,6 +70,21 @@ pub const PHASES: &[PhasePlan] = &[
         ],
     },
     PhasePlan {
+        name: "profile",
+        tasks: &[
+            best_effort("profile", |node| Box::pin(profile::declare(node))),
+            best_effort("profile-kernel", |node| Box::pin(profile::set_kernel(node))),
+            best_effort("profile-memory", |node| Box::pin(profile::reserve_memory(node))),
+            best_effort("profile-cpus", |node| Box::pin(profile::divide_cpus(node))),
+        ],
+    },
+    PhasePlan {
+        name: "devices",
+        tasks: &[best_effort("profile-devices", |node| {
+            Box::pin(profile::prepare_devices(node))
+        })],
+    },
+    PhasePlan {
         name: "network",
         tasks: &[
             best_effort("links", |node| Box::pin(tasks::start_network(node))),
@@ -83,7 +98,7 @@ pub const PHASES: &[PhasePlan] = &[
             best_effort("agent", |node| Box::pin(tasks::start_agent(node))),
             best_effort("consoles", |node| Box::pin(tasks::start_consoles(node))),
             best_effort("kvm", |node| Box::pin(tasks::finish_loading_kvm(node))),
-            best_effort("modules", |node| Box::pin(tasks::load_configured_modules(node))),
+            best_effort("attestation", |node| Box::pin(profile::attest_plan(node))),
         ],
     },
 ];

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axion_core::config::{MachineConfig, Source, resolve};
 use axion_core::identity::{self, Facts, MachineId};
 use axion_core::paths;
+use axion_core::profile::Action;
 
 use super::modules::{Modules, kvm_module};
 use super::run::TaskError;
@@ -18,9 +19,9 @@ use crate::network::{self, Settings};
 use crate::node::Node;
 use crate::sync::lock;
 use crate::units::{CPU_WEIGHT, Restart, Spec, Stdio, cgroup, open_terminal};
-use crate::{dbus, log, timekeeping, watchdog};
+use crate::{dbus, log, profile, timekeeping, watchdog};
 
-type Done = Result<(), TaskError>;
+pub(super) type Done = Result<(), TaskError>;
 
 const RESOLV_CONF: &str = "/run/axion/resolv.conf";
 /// The agent says that it listens within this time, or the boot is degraded.
@@ -30,7 +31,7 @@ const LINKS_READY: Duration = Duration::from_secs(5);
 const PATH: (&str, &str) = ("PATH", "/usr/sbin:/usr/bin");
 
 /// Several things went wrong, each of which was tried.
-fn several(failures: impl IntoIterator<Item = String>) -> Done {
+pub(super) fn several(failures: impl IntoIterator<Item = String>) -> Done {
     let failures: Vec<String> = failures.into_iter().collect();
     if failures.is_empty() {
         Ok(())
@@ -66,7 +67,7 @@ pub async fn mount_kernel_views(_node: Arc<Node>) -> Done {
     several(mounts::OPTIONAL.iter().filter(has_place).filter_map(failed))
 }
 
-/// The machine config in force, for everyone to read.
+/// The machine config in force and the boot profile, for everyone to read.
 pub async fn resolve_config(node: Arc<Node>) -> Done {
     let mut effective = resolve(&node.handover.documents());
     effective.rejected.extend(node.handover.rejected.iter().cloned());
@@ -83,6 +84,13 @@ pub async fn resolve_config(node: Arc<Node>) -> Done {
         PUBLIC,
     )?;
     let _ = node.config.set(effective);
+    if let Some(resolved) = &node.handover.profile {
+        files::replace(
+            Path::new(paths::PROFILE),
+            &serde_json::to_vec_pretty(resolved)?,
+            PUBLIC,
+        )?;
+    }
     Ok(())
 }
 
@@ -138,7 +146,7 @@ pub async fn serve_control(node: Arc<Node>) -> Done {
     Ok(dbus::serve(&node)?)
 }
 
-/// Kernel settings that every node has; the config's come after them.
+/// Kernel settings that every node has; those of the boot profile and of the config come after them.
 const SETTINGS: [(&str, &str); 7] = [
     // Services log through the kernel log; it must not drop their lines.
     ("kernel.printk_devkmsg", "on"),
@@ -161,30 +169,12 @@ pub async fn apply_kernel_settings(node: Arc<Node>) -> Done {
     let own = SETTINGS
         .iter()
         .filter(|(key, _)| !(fixed && *key == "kernel.printk_devkmsg"))
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    let all = own.chain(config(&node)?.sysctl.clone());
-    let failed = |(key, value): (String, String)| match sysctl_path(&key) {
-        // Some settings take a whole line only.
-        Some(path) => files::set(&path, &format!("{value}\n")).err().map(|e| chain(&e)),
-        None => Some(format!("`{key}` is not a kernel setting's name")),
-    };
-    several(all.filter_map(failed))
-}
-
-/// `net.ipv4.ip_forward` below /proc/sys; a `/` in the name stands for a dot (sysctl(8)).
-fn sysctl_path(key: &str) -> Option<std::path::PathBuf> {
-    let swapped: String = key
-        .chars()
-        .map(|c| match c {
-            '.' => '/',
-            '/' => '.',
-            c => c,
-        })
-        .collect();
-    let sound = swapped
-        .split('/')
-        .all(|part| !part.is_empty() && part != "." && part != "..");
-    sound.then(|| Path::new("/proc/sys").join(swapped))
+        .map(|(name, value)| Action::Sysctl {
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        });
+    let perform = |action| profile::perform(Path::new("/"), &action).err();
+    several(own.filter_map(perform).map(|e| chain(&e)))
 }
 
 /// The hardware watchdog.
@@ -323,7 +313,7 @@ pub async fn start_consoles(node: Arc<Node>) -> Done {
     several(failures)
 }
 
-fn read_modules() -> Result<Modules, TaskError> {
+pub(super) fn read_modules() -> Result<Modules, TaskError> {
     let release = nix::sys::utsname::uname()?
         .release()
         .to_string_lossy()
@@ -349,7 +339,7 @@ fn load_kvm(node: &Node) -> Done {
             "the CPU has no virtualization (neither vmx nor svm), or the firmware switched it off".into(),
         );
     };
-    read_modules()?.load(module, &node.cmdline)?;
+    read_modules()?.load(module, node.plan(), &node.cmdline)?;
     let group_only = Access {
         uid: 0,
         gid: paths::GROUP_KVM,
@@ -373,23 +363,3 @@ pub async fn finish_loading_kvm(node: Arc<Node>) -> Done {
         None => Err("KVM was never begun to be loaded".into()),
     }
 }
-
-/// Modules that the config asks for.
-pub async fn load_configured_modules(node: Arc<Node>) -> Done {
-    let names = config(&node)?.modules.clone();
-    if names.is_empty() {
-        return Ok(());
-    }
-    let work = move || -> Done {
-        let modules = read_modules()?;
-        several(
-            names
-                .iter()
-                .filter_map(|n| modules.load(n, &node.cmdline).err().map(|e| chain(&e))),
-        )
-    };
-    tokio::task::spawn_blocking(work).await?
-}
-
-#[cfg(test)]
-mod tests;

@@ -9,12 +9,14 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use axion_core::paths;
+
 use super::spec::CPU_WEIGHT;
 use crate::files::{self, FileError};
 
 const ROOT: &str = "/sys/fs/cgroup";
-const NODE: &str = "axion.slice";
-const TRANSIENT: &str = "vms.slice";
+const NODE: &str = paths::NODE_CGROUP;
+const TRANSIENT: &str = paths::VMS_CGROUP;
 
 /// Controllers that units may be limited with, where the kernel has them.
 const WANTED: [&str; 7] = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"];

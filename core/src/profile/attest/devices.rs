@@ -19,13 +19,15 @@ pub(super) fn interrupts(probe: &Probe<'_>, wanted: &CpuSet) -> Finding {
     let (mut there, mut fixed, mut astray) = (0usize, Vec::new(), Vec::new());
     for (irq, directory) in directories {
         let file = directory.join("smp_affinity_list");
-        // What is effective counts: the kernel may aim at one CPU of a larger set.
+        // What is effective counts: the kernel may aim at one CPU of a larger set. One that was moved while it was quiet
+        // keeps its old aim until it occurs once more, and is then where it may be.
         let aimed = read::value::<CpuSet>(directory.join("effective_affinity_list"));
         let allowed = read::value::<CpuSet>(&file);
+        let moved = allowed.as_ref().is_some_and(|cpus| cpus.is_subset(wanted));
         let Some(cpus) = aimed.filter(|cpus| !cpus.is_empty()).or(allowed) else {
             continue;
         };
-        if cpus.is_subset(wanted) {
+        if moved || cpus.is_subset(wanted) {
             there += 1;
         } else if std::fs::metadata(&file).is_ok_and(|file| file.permissions().mode() & 0o222 == 0) {
             fixed.push(irq);

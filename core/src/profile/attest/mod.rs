@@ -191,6 +191,7 @@ fn action(probe: &Probe<'_>, action: &Action) -> Finding {
         Action::TransparentHugepages { policy } => settings::transparent_hugepages(probe, policy.word()),
         Action::IrqAffinity { cpus } => devices::interrupts(probe, cpus),
         Action::WorkqueueCpumask { cpus } => settings::workqueues(probe, cpus),
+        Action::Cpuset { cgroup, cpus } => settings::cpuset(probe, cgroup, cpus),
         Action::CpusetPartition {
             cgroup,
             cpus,

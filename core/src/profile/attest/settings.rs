@@ -3,7 +3,7 @@
 use super::{Finding, Probe};
 use crate::config::PageSize;
 use crate::profile::action::pages;
-use crate::profile::{NodePages, PartitionKind};
+use crate::profile::{NodePages, PartitionKind, sysctl_file};
 use crate::topology::CpuSet;
 
 pub(super) fn smt(probe: &Probe<'_>, on: bool) -> Finding {
@@ -32,7 +32,7 @@ pub(super) fn off_or_absent(probe: &Probe<'_>, file: &str) -> Finding {
 }
 
 pub(super) fn sysctl(probe: &Probe<'_>, name: &str, wanted: &str) -> Finding {
-    let file = format!("/proc/sys/{}", name.replace('.', "/"));
+    let file = sysctl_file(name).unwrap_or_default();
     if !probe.exists(&file) {
         return Finding::impossible(
             "not in this kernel",
@@ -120,6 +120,22 @@ pub(super) fn workqueues(probe: &Probe<'_>, wanted: &CpuSet) -> Finding {
     match probe.text(FILE).as_deref().and_then(CpuSet::from_mask) {
         None => Finding::impossible("not in this kernel", "the kernel does not show its work queues"),
         Some(cpus) => Finding::compared(cpus == *wanted, format!("on {cpus}"), FILE),
+    }
+}
+
+/// Where a cgroup's processes may run. A set within what was planned is as good: a partition may have taken of it.
+pub(super) fn cpuset(probe: &Probe<'_>, cgroup: &str, wanted: &CpuSet) -> Finding {
+    let file = format!("/sys/fs/cgroup/{cgroup}/cpuset.cpus");
+    match probe.cpus(&format!("{file}.effective")) {
+        None => Finding::drifted(
+            "no such cgroup with a cpuset",
+            format!("make /sys/fs/cgroup/{cgroup} with the cpuset controller"),
+        ),
+        Some(cpus) => Finding::compared(
+            !cpus.is_empty() && cpus.is_subset(wanted),
+            format!("on {cpus}"),
+            &file,
+        ),
     }
 }
 

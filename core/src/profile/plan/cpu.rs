@@ -320,23 +320,31 @@ pub(super) fn fence(draft: &mut Draft<'_>, division: &Division) {
         Action::WorkqueueCpumask { cpus: cpus() },
         "the kernel's own background work stays on the host's CPUs",
     );
-    // A CPU that isolcpus= took out of scheduling cannot be in a partition that schedules (cgroup-v2.rst, cpuset).
-    let (partition, why) = match draft.mode() {
-        ProfileMode::Hpc => (
-            PartitionKind::Isolated,
+    draft.action(
+        Action::Cpuset {
+            cgroup: paths::NODE_CGROUP.to_owned(),
+            cpus: cpus(),
+        },
+        "the node's own services run beside the kernel, not beside workloads",
+    );
+    let (cgroup, isolated) = (paths::VMS_CGROUP.to_owned(), division.isolated.clone());
+    // isolcpus= took the CPUs out of scheduling already. A partition of them adds nothing, and Linux 6.12 makes none: it
+    // compares the CPUs with the kind that the cgroup had before (kernel/cgroup/cpuset.c, partcmd_enablei).
+    match draft.mode() {
+        ProfileMode::Hpc => draft.action(
+            Action::Cpuset {
+                cgroup,
+                cpus: isolated,
+            },
             "the CPUs are the VMs' alone; each vCPU is pinned to its own",
         ),
-        ProfileMode::Balanced | ProfileMode::Off => (
-            PartitionKind::Root,
+        ProfileMode::Balanced | ProfileMode::Off => draft.action(
+            Action::CpusetPartition {
+                cgroup,
+                cpus: isolated,
+                partition: PartitionKind::Root,
+            },
             "the CPUs are the VMs' alone; the kernel spreads vCPUs over them",
         ),
-    };
-    draft.action(
-        Action::CpusetPartition {
-            cgroup: paths::VMS_CGROUP.to_owned(),
-            cpus: division.isolated.clone(),
-            partition,
-        },
-        why,
-    );
+    }
 }

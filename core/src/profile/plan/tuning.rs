@@ -67,7 +67,20 @@ pub(super) fn power(draft: &mut Draft<'_>, division: &Division) {
             IdleLimit::Zero => "a halted vCPU is back at once, at the price of its power",
         };
         let cpus = division.isolated.clone();
-        draft.action(Action::IdleLatency { limit, cpus }, why);
+        match (
+            draft.topology.cpu_model.idle_limits,
+            draft.profile().power.c_states,
+        ) {
+            (true, _) => draft.action(Action::IdleLatency { limit, cpus }, why),
+            (false, CStates::Auto) => {
+                draft.note("this kernel has no limit for idle states of a CPU: all are used")
+            }
+            (false, _) => draft.refuse(
+                "profile.power.c_states",
+                "this kernel has no limit for idle states of a CPU (CONFIG_PM)",
+                Some("\"all\"".to_owned()),
+            ),
+        }
     }
     let mode = draft.profile().power.p_states;
     if mode == PStates::Auto {

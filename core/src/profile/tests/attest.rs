@@ -23,6 +23,8 @@ const NODE: &str = r"
     proc/irq/24/smp_affinity_list = 0-3
     proc/irq/24/effective_affinity_list = 2
     proc/irq/25/smp_affinity_list = 3
+    proc/irq/26/smp_affinity_list = 0,2
+    proc/irq/26/effective_affinity_list = 3
     sys/devices/system/cpu/online = 0-3
     sys/devices/system/cpu/isolated = 1,3
     sys/devices/system/cpu/nohz_full = 1,3
@@ -40,7 +42,7 @@ const NODE: &str = r"
     sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages = 64
     sys/devices/virtual/workqueue/cpumask = 5
     sys/kernel/mm/transparent_hugepage/enabled = always [madvise] never
-    sys/fs/cgroup/vms.slice/cpuset.cpus.partition = isolated
+    sys/fs/cgroup/axion.slice/cpuset.cpus.effective = 0,2
     sys/fs/cgroup/vms.slice/cpuset.cpus.effective = 1,3
     sys/class/iommu/dmar0
     sys/kernel/iommu_groups/1/type = identity
@@ -105,9 +107,10 @@ fn a_node_as_planned() {
             "hugepages.2MiB | 1:64 | 1:64 (64 free) | ok",
             "memory.thp | madvise | madvise | ok",
             "module.zfs.zfs_arc_max | 1GiB | given when the module is loaded | ok",
-            "cpu.irqs | on 0,2 | 2 there; managed or immovable elsewhere: 25 | ok",
+            "cpu.irqs | on 0,2 | 3 there; managed or immovable elsewhere: 25 | ok",
             "cpu.workqueues | on 0,2 | on 0,2 | ok",
-            "cpu.partition.vms.slice | isolated 1,3 | isolated 1,3 | ok",
+            "cpu.cpuset.axion.slice | on 0,2 | on 0,2 | ok",
+            "cpu.cpuset.vms.slice | on 1,3 | on 1,3 | ok",
             "power.governor | performance on 0-3 | performance on 4 CPUs | ok",
             "power.idle-latency | 10 us on 1,3 | 10 on 2 CPUs | ok",
             "module.kvm_intel.ple_gap | 0 | 0 | ok",
@@ -183,7 +186,7 @@ const DRIFTS: &[Drift] = &[
         "proc/irq/24/effective_affinity_list",
         "1",
         "cpu.irqs",
-        "1 there; managed or immovable elsewhere: 25; astray: 24",
+        "2 there; managed or immovable elsewhere: 25; astray: 24",
         ItemState::Drifted,
         "write /proc/irq/N/smp_affinity_list of 24",
     ),
@@ -191,7 +194,7 @@ const DRIFTS: &[Drift] = &[
         "proc/irq/default_smp_affinity",
         "f",
         "cpu.irqs",
-        "2 there; managed or immovable elsewhere: 25; new ones on 0-3",
+        "3 there; managed or immovable elsewhere: 25; new ones on 0-3",
         ItemState::Drifted,
         "write /proc/irq/default_smp_affinity",
     ),
@@ -220,12 +223,12 @@ const DRIFTS: &[Drift] = &[
         "write 0 to /proc/sys/kernel/numa_balancing",
     ),
     (
-        "sys/fs/cgroup/vms.slice/cpuset.cpus.partition",
-        "isolated invalid (Cpu list in cpuset.cpus not exclusive)",
-        "cpu.partition.vms.slice",
-        "isolated invalid (Cpu list in cpuset.cpus not exclusive) 1,3",
+        "sys/fs/cgroup/axion.slice/cpuset.cpus.effective",
+        "0-2",
+        "cpu.cpuset.axion.slice",
+        "on 0-2",
         ItemState::Drifted,
-        "write /sys/fs/cgroup/vms.slice/cpuset.cpus.partition",
+        "write /sys/fs/cgroup/axion.slice/cpuset.cpus",
     ),
     (
         "sys/devices/system/cpu/cpu3/cpufreq/scaling_governor",
@@ -323,7 +326,7 @@ fn virtual_functions_are_counted() {
 fn a_machine_that_shows_nothing_is_attested_all_the_same() {
     let root = fixture::root("");
     let attestation = attest(root.path(), &plan_of_node());
-    assert_eq!(attestation.items.len(), 24);
+    assert_eq!(attestation.items.len(), 25);
     assert!(
         attestation
             .items
@@ -332,4 +335,34 @@ fn a_machine_that_shows_nothing_is_attested_all_the_same() {
     );
     assert_eq!(attestation.state, ItemState::Impossible);
     assert_eq!(attest(root.path(), &Plan::default()).state, ItemState::Ok);
+}
+
+#[test]
+fn a_partition_that_the_kernel_declared_invalid_drifted() {
+    const STATE: &str = "sys/fs/cgroup/vms.slice/cpuset.cpus.partition";
+    let root = fixture::root(&format!(
+        "{STATE} = root\nsys/fs/cgroup/vms.slice/cpuset.cpus.effective = 1-3"
+    ));
+    let plan = planned(&machine(&[(4, 8)], 1), "");
+    let found = || {
+        let attestation = attest(root.path(), &plan);
+        let item = attestation
+            .items
+            .into_iter()
+            .find(|item| item.key == "cpu.partition.vms.slice");
+        item.map(|item| (item.state, item.effective)).unwrap()
+    };
+    assert_eq!(found(), (ItemState::Ok, "root 1-3".to_owned()));
+    write(
+        root.path(),
+        STATE,
+        "root invalid (Cpu list in cpuset.cpus not exclusive)\n",
+    );
+    assert_eq!(
+        found(),
+        (
+            ItemState::Drifted,
+            "root invalid (Cpu list in cpuset.cpus not exclusive) 1-3".to_owned()
+        )
+    );
 }

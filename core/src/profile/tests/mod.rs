@@ -43,6 +43,7 @@ pub(super) fn machine(nodes: &[Node], threads: u32) -> Topology {
     topology.cpu_model.vendor = "GenuineIntel".to_owned();
     topology.cpu_model.virtualization = Some("vmx".to_owned());
     topology.cpu_model.gigabyte_pages = true;
+    topology.cpu_model.idle_limits = true;
     topology.cpu_model.smt = if threads > 1 {
         SmtState::On
     } else {

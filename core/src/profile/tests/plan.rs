@@ -146,7 +146,7 @@ fn who_has_which_core() {
         assert_eq!(plan.isolated.to_string(), *isolated, "{what}");
         assert_eq!(arguments(&plan), *line, "{what}");
         assert_eq!(
-            actions(&plan, "cpu.partition").is_empty(),
+            actions(&plan, "cpu.cpuset").is_empty(),
             isolated.is_empty(),
             "{what}"
         );
@@ -398,7 +398,8 @@ fn stage_2_has_everything_that_needs_no_boot() {
             "module.zfs.zfs_arc_max 1GiB",
             "cpu.irqs on 0",
             "cpu.workqueues on 0",
-            "cpu.partition.vms.slice isolated 1-3",
+            "cpu.cpuset.axion.slice on 0",
+            "cpu.cpuset.vms.slice on 1-3",
             "power.governor performance on 0-3",
             "power.idle-latency 10 us on 1-3",
             "module.kvm_intel.ple_gap 0",
@@ -505,5 +506,18 @@ proptest! {
         }
         let line = compose(&CommandLine::parse("quiet"), &plan).line;
         prop_assert_eq!(needs_kexec(&line, &plan), KexecDecision::NotNeeded);
+    }
+}
+
+#[test]
+fn settings_stay_below_proc_sys() {
+    let file = |name| sysctl_file(name);
+    assert_eq!(file("vm.max_map_count").unwrap(), "/proc/sys/vm/max_map_count");
+    assert_eq!(
+        file("net.ipv4.conf.eth0/1.rp_filter").unwrap(),
+        "/proc/sys/net/ipv4/conf/eth0.1/rp_filter"
+    );
+    for bad in ["", "a..b", ".a", "a.", "//.//.x", "a.//.b"] {
+        assert_eq!(file(bad), None, "{bad}");
     }
 }

@@ -1,4 +1,5 @@
 use axion_core::cmdline::CommandLine;
+use axion_core::profile::{Action, Plan, PlannedAction};
 
 use super::{ModuleError, Modules, kvm_module, parameters};
 
@@ -34,11 +35,31 @@ fn a_built_in_module_needs_no_file_and_an_unknown_one_is_named() {
 }
 
 #[test]
-fn parameters_come_from_the_command_line_in_order() {
+fn parameters_come_from_the_plan_and_then_from_the_command_line_in_order() {
     let line = CommandLine::parse("quiet kvm-amd.nested=0 kvm.halt_poll_ns=1 kvm_amd.avic nested=1");
-    assert_eq!(parameters("kvm_amd", &line), "nested=0 avic");
-    assert_eq!(parameters("kvm", &line), "halt_poll_ns=1");
-    assert_eq!(parameters("irqbypass", &line), "");
+    assert_eq!(parameters("kvm_amd", None, &line), "nested=0 avic");
+    assert_eq!(parameters("kvm", None, &line), "halt_poll_ns=1");
+    assert_eq!(parameters("irqbypass", None, &line), "");
+    let action = Action::ModuleParameter {
+        module: "kvm-amd".to_owned(),
+        name: "pause_filter_count".to_owned(),
+        value: "0".to_owned(),
+        live: false,
+    };
+    let plan = Plan {
+        actions: vec![PlannedAction {
+            key: action.key(),
+            text: action.to_string(),
+            why: String::new(),
+            action,
+        }],
+        ..Plan::default()
+    };
+    assert_eq!(
+        parameters("kvm_amd", Some(&plan), &line),
+        "pause_filter_count=0 nested=0 avic"
+    );
+    assert_eq!(parameters("kvm", Some(&plan), &line), "halt_poll_ns=1");
 }
 
 #[test]

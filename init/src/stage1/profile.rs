@@ -1,0 +1,99 @@
+//! The boot profile before the root is mounted: it is planned here, because the plan may need another kernel command line.
+
+use std::path::Path;
+
+use axion_core::cmdline::CommandLine;
+use axion_core::config::resolve;
+use axion_core::profile::{Declaration, KexecDecision, Resolved, Standing, is_second_start};
+use axion_core::topology::Topology;
+
+use super::kexec;
+use crate::failure::chain;
+use crate::handover::Handover;
+use crate::log::Log;
+
+/// Plans for this machine and hands the plan over; starts the kernel again where the plan needs it.
+///
+/// # Errors
+/// The kernel should have been started again and was not, in words. The boot goes on, and attestation says what is missing.
+pub fn plan(cmdline: &CommandLine, handover: &mut Handover, log: &Log) -> Result<(), String> {
+    let mut effective = resolve(&handover.documents());
+    effective.rejected.extend(handover.rejected.iter().cloned());
+    let declaration = Declaration::of_effective(&effective);
+    let topology = if Resolved::is_off(&declaration, cmdline) {
+        Topology::default()
+    } else {
+        Topology::read(Path::new("/"))
+    };
+    let resolved = Resolved::of(&topology, &declaration, cmdline);
+    tell(&resolved, log);
+    let decision = resolved.kexec(cmdline);
+    handover.profile = Some(resolved);
+    match decision {
+        KexecDecision::NotNeeded => Ok(()),
+        KexecDecision::SwitchedOff => {
+            log.warning("boot profile: off for this boot, as the kernel command line says");
+            Ok(())
+        }
+        KexecDecision::AlreadyTried => Err(
+            "the kernel was started again for the profile and has not got its arguments; not a second time"
+                .to_owned(),
+        ),
+        KexecDecision::TooLong { length } => Err(format!(
+            "the kernel command line would have {length} bytes, and the kernel keeps 2047"
+        )),
+        KexecDecision::Kexec { command_line } => {
+            log.info(&format!(
+                "boot profile: starting the kernel again with: {command_line}"
+            ));
+            match kexec::start_again(&command_line, handover) {
+                Err(e) => Err(format!(
+                    "cannot start the kernel again for the profile: {}",
+                    chain(&e)
+                )),
+                Ok(never) => match never {},
+            }
+        }
+    }
+}
+
+fn tell(resolved: &Resolved, log: &Log) {
+    for refusal in &resolved.refusals {
+        log.error(&format!("boot profile refused: {refusal}"));
+    }
+    for note in &resolved.plan.notes {
+        log.info(&format!("boot profile: {note}"));
+    }
+    if resolved.standing == Standing::Planned {
+        let plan = &resolved.plan;
+        let isolated = if plan.isolated.is_empty() {
+            "none".to_owned()
+        } else {
+            plan.isolated.to_string()
+        };
+        log.info(&format!(
+            "boot profile: {}, CPUs of workloads: {isolated}",
+            plan.mode
+        ));
+    }
+}
+
+/// The config documents, where an earlier kernel of this boot has them already.
+pub fn recall(cmdline: &CommandLine, handover: &mut Handover, log: &Log) -> bool {
+    let carried = if is_second_start(cmdline) {
+        kexec::carried()
+    } else {
+        None
+    };
+    let Some(carried) = carried else {
+        return false;
+    };
+    for (source, _) in &carried.documents {
+        log.info(&format!(
+            "machine config: {source}, as the kernel before this one had it"
+        ));
+    }
+    handover.documents = carried.documents;
+    handover.rejected = carried.rejected;
+    true
+}

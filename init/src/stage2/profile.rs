@@ -1,0 +1,111 @@
+//! Tasks of the boot profile. What the plan has is done part by part, in the plan's order within each; what cannot be done is
+//! said, and the rest is done all the same.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axion_core::profile::{Action, ItemState, Standing, attest};
+
+use super::tasks::{Done, read_modules, several};
+use crate::failure::chain;
+use crate::node::Node;
+use crate::profile::{Part, name_functions, part, perform};
+
+const ROOT: &str = "/";
+
+/// Whether the config's wishes became the plan: what was refused is said where a boot's failures are.
+pub async fn declare(node: Arc<Node>) -> Done {
+    match &node.handover.profile {
+        None => {
+            Err("stage 1 did not say what is planned: nothing of the boot profile is put in force".into())
+        }
+        Some(resolved) if resolved.standing == Standing::Refused => several(
+            resolved
+                .refusals
+                .iter()
+                .map(|refusal| format!("refused: {refusal}")),
+        ),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Switches and settings of the kernel, those of the config among them.
+pub async fn set_kernel(node: Arc<Node>) -> Done {
+    put_in_force(node, Part::Kernel).await
+}
+
+/// Hugepages, while memory is empty.
+pub async fn reserve_memory(node: Arc<Node>) -> Done {
+    put_in_force(node, Part::Memory).await
+}
+
+/// Who runs on which CPU.
+pub async fn divide_cpus(node: Arc<Node>) -> Done {
+    put_in_force(node, Part::Cpus).await
+}
+
+/// Modules, those of the config among them, and devices.
+pub async fn prepare_devices(node: Arc<Node>) -> Done {
+    let done = put_in_force(node.clone(), Part::Devices).await;
+    let mut failures: Vec<String> = done.err().map(|e| e.to_string()).into_iter().collect();
+    for planned in node.plan().into_iter().flat_map(|plan| &plan.actions) {
+        let named = name_functions(&planned.action).await;
+        failures.extend(named.err().map(|e| format!("{}: {}", planned.key, chain(&e))));
+    }
+    several(failures)
+}
+
+/// Performs the plan's actions of one part, on a thread of their own: the kernel takes its time for some.
+async fn put_in_force(node: Arc<Node>, wanted: Part) -> Done {
+    let is_wanted = |node: &Node| {
+        let mut actions = node.plan().into_iter().flat_map(|plan| &plan.actions);
+        actions.any(|planned| part(&planned.action) == wanted)
+    };
+    if !is_wanted(&node) {
+        return Ok(());
+    }
+    let work = move || -> Done {
+        let plan = node.plan();
+        let actions = plan.into_iter().flat_map(|plan| &plan.actions);
+        let failed = actions
+            .filter(|planned| part(&planned.action) == wanted)
+            .filter_map(|planned| {
+                let done = match &planned.action {
+                    Action::LoadModule { name } => load(&node, name),
+                    action => perform(Path::new(ROOT), action).map_err(Into::into),
+                };
+                done.err().map(|e| format!("{}: {}", planned.key, chain(&*e)))
+            });
+        several(failed)
+    };
+    tokio::task::spawn_blocking(work).await?
+}
+
+fn load(node: &Node, name: &str) -> Done {
+    Ok(read_modules()?.load(name, node.plan(), &node.cmdline)?)
+}
+
+/// Compares the node with its plan.
+pub async fn attest_plan(node: Arc<Node>) -> Done {
+    let work = move || -> Done {
+        let Some(plan) = node.plan() else {
+            return Ok(());
+        };
+        let attestation = attest(Path::new(ROOT), plan);
+        let wrong = attestation
+            .items
+            .iter()
+            .filter(|item| item.state != ItemState::Ok)
+            .map(|item| {
+                format!(
+                    "{} {}: {}, and not {}",
+                    item.key,
+                    item.state.word(),
+                    item.effective,
+                    item.desired
+                )
+            });
+        several(wrong)
+    };
+    tokio::task::spawn_blocking(work).await?
+}

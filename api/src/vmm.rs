@@ -69,6 +69,9 @@ pub struct VmmConfig {
     /// Disks, in the order in which the guest finds them; 24 at most.
     #[serde(default)]
     pub disks: Vec<DiskConfig>,
+    /// Network interfaces, in the order in which the guest finds them.
+    #[serde(default)]
+    pub nets: Vec<NetConfig>,
 }
 
 /// A virtio-blk disk of a VMM process. Its file is locked while the process runs.
@@ -102,6 +105,23 @@ pub enum DirectIo {
     On,
     /// Never.
     Off,
+}
+
+/// A virtio-net interface of a VMM process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetConfig {
+    /// Name of a tap device that exists and that the VMM's user may open; one of several queues (IFF_MULTI_QUEUE) exactly
+    /// where `queues` is more than 1.
+    pub tap: String,
+    /// MAC address that the guest has: `02:00:00:00:00:01`.
+    pub mac: String,
+    /// MTU that the guest is told, bytes. Without it the guest decides.
+    #[serde(default)]
+    pub mtu: Option<u16>,
+    /// Queue pairs. Without it 1.
+    #[serde(default)]
+    pub queues: Option<u16>,
 }
 
 /// Guest memory of a VMM process.

@@ -303,6 +303,7 @@ fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
             cmdline: format!("{CMDLINE} {}", spec.boot.cmdline).trim_end().to_owned(),
         },
         disks: Vec::new(),
+        nets: Vec::new(),
         topology: None,
         placement: Default::default(),
         dedicated: false,

@@ -1,5 +1,6 @@
 //! The config file of a VM, and its validation against this host before anything is created.
 
+mod devices;
 mod hardware;
 
 use std::borrow::Cow;
@@ -8,13 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axion_api::vmm::{CONFIG_FILE, DiskConfig, MemoryConfig, SandboxMode, VmmConfig};
+use axion_api::vmm::{CONFIG_FILE, MemoryConfig, SandboxMode, VmmConfig};
 
 use crate::arch::layout::{self, Layout, TooMuchMemory};
 use crate::arch::topology::Topology;
 use crate::boot::{BootError, BootFiles};
 use crate::devices::virtio::blk::backing::{Disk, DiskError};
-use crate::devices::virtio::blk::request;
+use crate::devices::virtio::net::backing::{Interface, NetError};
 use crate::kvm::{Host, KvmError};
 use crate::memory::{self, HostNodes, NotAdmitted};
 use crate::numa::Numa;
@@ -64,17 +65,13 @@ pub enum ConfigError {
     /// A disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A network interface.
+    #[error(transparent)]
+    Net(#[from] NetError),
     /// This host cannot run machines.
     #[error(transparent)]
     Kvm(#[from] KvmError),
 }
-
-/// Most disks. The rest of the PCI bus is left to other devices.
-const MOST_DISKS: usize = 24;
-/// Most queues of a disk.
-const MOST_QUEUES: u16 = 32;
-/// Most queues of a disk whose config says nothing.
-const MOST_DEFAULT_QUEUES: u32 = 4;
 
 /// A machine that can be made: a validated config.
 pub struct Plan {
@@ -98,6 +95,8 @@ pub struct Plan {
     pub boot: BootFiles,
     /// Its disks.
     pub disks: Vec<Arc<Disk>>,
+    /// Its network interfaces.
+    pub nets: Vec<Arc<Interface>>,
     /// Where it runs.
     pub host: Host,
 }
@@ -131,10 +130,16 @@ pub fn load(run_dir: &Path) -> Result<Plan, ConfigError> {
     }
     let layout = Layout::new(config.memory.size, host.address_bits())?;
     let disks = (0..).zip(&config.disks).map(|(number, disk)| {
-        let queues = disk.queues.unwrap_or_else(|| default_queues(config.cpus));
+        let queues = disk
+            .queues
+            .unwrap_or_else(|| devices::default_queues(config.cpus));
         Disk::open(number, disk, queues).map(Arc::new)
     });
+    let nets = (0..)
+        .zip(&config.nets)
+        .map(|(number, net)| Interface::open(number, net).map(Arc::new));
     Ok(Plan {
+        nets: nets.collect::<Result<_, _>>()?,
         disks: disks.collect::<Result<_, _>>()?,
         name: config.name,
         numa: Numa::new(&config.memory, config.cpus, &layout),
@@ -158,11 +163,6 @@ fn read(path: &Path) -> Result<VmmConfig, ConfigError> {
         path: path.to_owned(),
         source,
     })
-}
-
-/// Queues of a disk whose config says nothing: vCPUs then rarely wait for each other.
-fn default_queues(cpus: u32) -> u16 {
-    u16::try_from(cpus.min(MOST_DEFAULT_QUEUES)).unwrap_or(1)
 }
 
 fn value(
@@ -206,41 +206,7 @@ fn check(config: &VmmConfig) -> Result<(), ConfigError> {
             return Err(value(field, &format!("{path:?}"), "an absolute path"));
         }
     }
-    if config.disks.len() > MOST_DISKS {
-        let allowed = format!("at most {MOST_DISKS} disks");
-        return Err(value("disks", &config.disks.len(), allowed));
-    }
-    if !config.nets.is_empty() {
-        let allowed = "this VMM has no network device yet: none";
-        return Err(value("nets", &config.nets.len(), allowed));
-    }
-    (0..)
-        .zip(&config.disks)
-        .try_for_each(|(number, disk)| check_disk(number, disk))
-}
-
-fn check_disk(number: usize, disk: &DiskConfig) -> Result<(), ConfigError> {
-    let field = |name: &str| format!("disks[{number}].{name}");
-    if !Path::new(&disk.path).is_absolute() {
-        return Err(value(
-            field("path"),
-            &format!("{:?}", disk.path),
-            "an absolute path",
-        ));
-    }
-    if let Some(serial) = &disk.serial {
-        let printable = serial.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        if serial.is_empty() || serial.len() > request::ID || !printable {
-            let allowed = format!("1 to {} printable ASCII characters", request::ID);
-            return Err(value(field("serial"), &format!("{serial:?}"), allowed));
-        }
-    }
-    match disk.queues {
-        Some(queues) if !(1..=MOST_QUEUES).contains(&queues) => {
-            Err(value(field("queues"), &queues, format!("1 to {MOST_QUEUES}")))
-        }
-        _ => Ok(()),
-    }
+    devices::check(config)
 }
 
 #[cfg(test)]

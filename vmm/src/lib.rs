@@ -21,12 +21,14 @@
 //! | [`log`]     | lines on stderr                                                            |
 //! | [`pci`]     | PCI Express: configuration space, BARs, MSI-X                              |
 //!
-//! Threads: `axion-vmm` (control, the main thread), `machine`, `vcpu0`, `vcpu1` …, `disk0.0` … (one a queue). The guest's
+//! Threads: `axion-vmm` (control, the main thread), `machine`, `vcpu0`, `vcpu1` …, `disk0.0` … (one a queue),
+//! `net0.0` … (one a queue pair). The guest's
 //! memory and every value that a device register sees are hostile; the control and console sockets belong to the node's
 //! own services.
 //!
 //! `unsafe` is confined to `memory::mapping`, `memory::policy`, `memory::window`, `kvm::memory`, `vcpu::kick`,
-//! `placement::affinity`, `sandbox::process`, `sandbox::violation`, and `engine` and `direct` of `devices::virtio::blk`.
+//! `placement::affinity`, `sandbox::process`, `sandbox::violation`, and `engine` and `direct` of `devices::virtio::blk`,
+//! and `tap` and `vhost` of `devices::virtio::net`.
 
 pub mod acpi;
 pub mod arch;

@@ -11,9 +11,9 @@
 )]
 mod support;
 
-use axion_api::vmm::{MachineState, PauseReason};
+use axion_api::vmm::{MachineState, NetConfig, PauseReason};
 use support::program::{BAR, BUFFER, CONFIG, Program, USED};
-use support::{Vmm, disk, have_kvm, kernel, wait_for};
+use support::{Vmm, disk, field, frames, have_kvm, have_tap, kernel, wait_for};
 
 #[test]
 fn entropy_comes_with_an_interrupt() {
@@ -152,4 +152,49 @@ fn a_reset_makes_devices_anew() {
     vmm.expect("0>");
     vmm.put("stop");
     assert_eq!(vmm.end().status, 0);
+}
+
+/// A guest sends a frame in each of two lives. In a network namespace of the test's own.
+fn send_in_two_lives() {
+    if !have_kvm() || !have_tap() {
+        return;
+    }
+    let mut program = Program::default();
+    program.take_interrupts();
+    program.start_device_with(2);
+    program.describe(0, BUFFER, 12, 1, 1);
+    program.describe(1, BUFFER + 32, 60, 0, 0);
+    program.submit_to_and_wait(1);
+    program.print(b'.');
+    program.raw(&[0xf4]);
+    let mut vmm = Vmm::start_as(&kernel(&program.code()), |config| {
+        config.nets = vec![NetConfig {
+            tap: "t0".to_owned(),
+            mac: "02:00:00:00:00:01".to_owned(),
+            mtu: None,
+            queues: Some(2),
+        }];
+    });
+    for life in 1..3 {
+        vmm.expect("I.");
+        assert_eq!(frames(), life);
+        let threads = vmm.threads();
+        for (name, status) in threads.iter().filter(|(name, _)| name.starts_with("net0.")) {
+            assert_eq!(field(status, "Seccomp"), "2", "{name}");
+        }
+        vmm.put("pause");
+        vmm.put("resume");
+        vmm.put("reset");
+    }
+    vmm.expect("I.");
+    vmm.put("stop");
+    let ended = vmm.end();
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+}
+
+#[test]
+fn network_device_sends_from_within_the_sandbox() {
+    if let Err(panic) = std::thread::spawn(send_in_two_lives).join() {
+        std::panic::resume_unwind(panic);
+    }
 }

@@ -2,6 +2,9 @@ use axion_api::vm::HugepageSize;
 use axion_api::vmm::{BootConfig, NetConfig};
 use proptest::prelude::*;
 
+use axion_api::vmm::{DiskConfig, NetConfig};
+
+use super::devices::default_queues;
 use super::*;
 
 pub(super) fn config() -> VmmConfig {
@@ -157,5 +160,54 @@ proptest! {
         config.memory = MemoryConfig { size, hugepages, ..Default::default() };
         let whole = size % memory::page_size(hugepages) == 0 && size >= 32 << 20;
         prop_assert_eq!(check(&config).is_ok(), whole);
+    }
+}
+
+#[test]
+fn network_interfaces_are_checked() {
+    let nets = |change: fn(&mut Vec<NetConfig>)| {
+        let net = |tap: &str| NetConfig {
+            tap: tap.to_owned(),
+            mac: "02:00:00:00:00:01".to_owned(),
+            mtu: None,
+            queues: None,
+        };
+        let mut config = config();
+        config.nets = vec![net("a"), net("vm7-1")];
+        change(&mut config.nets);
+        check(&config).map_err(|error| error.to_string())
+    };
+    nets(|_| {}).unwrap();
+    for (change, told) in [
+        (
+            (|nets| nets[1].tap = "a/b".to_owned()) as fn(&mut Vec<NetConfig>),
+            "nets[1].tap: \"a/b\" is not allowed; the name of a network device: 1 to 15 characters",
+        ),
+        (
+            |nets| nets[0].tap.clear(),
+            "nets[0].tap: \"\" is not allowed; the name of a network device: 1 to 15 characters",
+        ),
+        (
+            |nets| nets[1].tap = "a".to_owned(),
+            "nets[1].tap: \"a\" is not allowed; a device that no other interface has",
+        ),
+        (
+            |nets| nets[0].mac = "ff:ff:ff:ff:ff:ff".to_owned(),
+            "nets[0].mac: \"ff:ff:ff:ff:ff:ff\" is not allowed; the address of one station, as 02:00:00:00:00:01",
+        ),
+        (
+            |nets| nets[0].mtu = Some(67),
+            "nets[0].mtu: 67 is not allowed; 68 to 65535",
+        ),
+        (
+            |nets| nets[1].queues = Some(33),
+            "nets[1].queues: 33 is not allowed; 1 to 32",
+        ),
+        (
+            |nets| nets.resize(7, nets[0].clone()),
+            "nets: 7 is not allowed; at most 6 network interfaces",
+        ),
+    ] {
+        assert_eq!(nets(change), Err(told.to_owned()));
     }
 }

@@ -65,7 +65,7 @@ impl Routes {
         table.vectors.push(None);
         Ok(IrqFd {
             routes: self.clone(),
-            event,
+            event: Arc::new(event),
             gsi,
         })
     }
@@ -116,7 +116,7 @@ impl MsiSink for KvmMsi {
 /// An MSI-X vector that KVM delivers.
 pub struct IrqFd {
     routes: Arc<Routes>,
-    event: EventFd,
+    event: Arc<EventFd>,
     gsi: u32,
 }
 
@@ -133,6 +133,19 @@ impl MsiVector for IrqFd {
     fn raise(&self) {
         // It fails only at a count that KVM, which takes each one at once, never lets it reach.
         let _ = self.event.write(1);
+    }
+
+    fn event(&self) -> Arc<EventFd> {
+        self.event.clone()
+    }
+
+    fn connect(&self, connected: bool) {
+        // KVM looks whether it was signalled meanwhile. It refuses only what is so already.
+        let _ = if connected {
+            self.routes.vm.register_irqfd(&self.event, self.gsi)
+        } else {
+            self.routes.vm.unregister_irqfd(&self.event, self.gsi)
+        };
     }
 }
 

@@ -20,6 +20,7 @@ use crate::devices::power::{Power, PowerRequest};
 use crate::devices::serial::{Console, Uart};
 use crate::devices::virtio::VirtioDevice;
 use crate::devices::virtio::blk::Block;
+use crate::devices::virtio::net::Net;
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::transport::{BAR_SIZE, VirtioPci};
 use crate::devices::virtio::worker::Restrict;
@@ -203,6 +204,10 @@ fn functions(
         let full = Arc::new(move || wishes(Wish::DiskFull(number)));
         let device = Block::new(disk.clone(), number, full, &restrict)?;
         devices.push((format!("disks[{number}]"), Box::new(device)));
+    }
+    for (number, interface) in plan.nets.iter().enumerate() {
+        let device = Net::new(interface.clone(), number, &restrict)?;
+        devices.push((format!("nets[{number}]"), Box::new(device)));
     }
     devices.push(("rng".to_owned(), Box::new(Rng)));
     let mut windows = Windows::new(&plan.layout);

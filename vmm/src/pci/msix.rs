@@ -10,10 +10,15 @@
 //!          [`MsiVector`], routed to the entry's address and data when the entry was last unmasked or changed
 //! ```
 //!
+//! A vector may be given to somebody else (the kernel's own devices), who raises it past the table, by an eventfd. It is
+//! then disconnected while it is masked: what comes meanwhile waits in the eventfd.
+//!
 //! Each vector has a lock of its own: queues of a device do not wait for each other, and no interrupt is delivered any
 //! more once the write that masks it has returned.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use vmm_sys_util::eventfd::EventFd;
 
 use super::registers::Registers;
 use crate::devices::ioapic::Msi;
@@ -35,6 +40,10 @@ pub trait MsiVector: Send + Sync {
     fn route(&self, msi: Msi);
     /// Delivers it.
     fn raise(&self);
+    /// Whose signals deliver it.
+    fn event(&self) -> Arc<EventFd>;
+    /// Whether they do; until then they wait.
+    fn connect(&self, connected: bool);
 }
 
 /// What the function lets its vectors do.
@@ -56,6 +65,9 @@ struct Entry {
     gate: Gate,
     pending: bool,
     routed: Option<Msi>,
+    /// Somebody else raises it.
+    given: bool,
+    connected: bool,
 }
 
 impl Entry {
@@ -89,6 +101,7 @@ impl Entry {
     /// After any change: routes, and delivers what waited.
     fn settle(&mut self, target: &dyn MsiVector) {
         if !self.is_open() {
+            self.connect(target, !self.given);
             return;
         }
         let msi = self.msi();
@@ -96,8 +109,16 @@ impl Entry {
             target.route(msi);
             self.routed = Some(msi);
         }
+        self.connect(target, true);
         if std::mem::take(&mut self.pending) {
             target.raise();
+        }
+    }
+
+    fn connect(&mut self, target: &dyn MsiVector, connected: bool) {
+        if self.connected != connected {
+            target.connect(connected);
+            self.connected = connected;
         }
     }
 }
@@ -116,6 +137,8 @@ impl Msix {
                 gate: Gate::Disabled,
                 pending: false,
                 routed: None,
+                given: false,
+                connected: true,
             };
             Vector {
                 entry: Mutex::new(entry),
@@ -179,6 +202,15 @@ impl Msix {
             entry.pending = entry.gate != Gate::Disabled;
         }
         entry.gate != Gate::Disabled
+    }
+
+    /// Gives `vector` away: whoever signals the eventfd raises it.
+    pub fn give(&self, vector: u16) -> Option<Arc<EventFd>> {
+        let vector = self.vectors.get(usize::from(vector))?;
+        let mut entry = vector.entry();
+        entry.given = true;
+        entry.settle(vector.target.as_ref());
+        Some(vector.target.event())
     }
 
     /// The guest reads the table.

@@ -70,6 +70,12 @@ const REQUEST: u32 = 0xffff;
 const REQUEST_TYPE: u32 = 0xff00;
 /// Type of KVM's ioctls.
 const KVM: u32 = 0xae00;
+/// Type of vhost's ioctls.
+const VHOST: u32 = 0xaf00;
+/// `TUNSETOFFLOAD`.
+const SET_OFFLOAD: u32 = 0x4004_54d0;
+/// `TUNSETQUEUE`.
+const SET_QUEUE: u32 = 0x4004_54d9;
 /// Flags of a clone that makes a thread.
 const THREAD: u32 = 0x0001_0100; // CLONE_THREAD | CLONE_VM
 /// `PROT_EXEC`.
@@ -144,6 +150,16 @@ const VCPU: &[Rule] = &[
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0x81), // KVM_GET_REGS
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0xa5), // KVM_SIGNAL_MSI
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0xad), // KVM_KVMCLOCK_CTRL
+    If(libc::SYS_ioctl, 1, EXACT, SET_OFFLOAD),
+    If(libc::SYS_ioctl, 1, EXACT, SET_QUEUE),
+    If(libc::SYS_ioctl, 1, REQUEST, VHOST), // VHOST_GET_FEATURES, VHOST_SET_FEATURES
+    If(libc::SYS_ioctl, 1, REQUEST, VHOST | 0x03), // VHOST_SET_MEM_TABLE
+    If(libc::SYS_ioctl, 1, REQUEST, VHOST | 0x10), // VHOST_SET_VRING_NUM
+    If(libc::SYS_ioctl, 1, REQUEST, VHOST | 0x11), // VHOST_SET_VRING_ADDR
+    If(libc::SYS_ioctl, 1, REQUEST, VHOST | 0x12), // VHOST_SET_VRING_BASE, VHOST_GET_VRING_BASE
+    If(libc::SYS_ioctl, 1, REQUEST, VHOST | 0x20), // VHOST_SET_VRING_KICK
+    If(libc::SYS_ioctl, 1, REQUEST, VHOST | 0x21), // VHOST_SET_VRING_CALL
+    If(libc::SYS_ioctl, 1, REQUEST, VHOST | 0x30), // VHOST_NET_SET_BACKEND
 ];
 
 /// Starting a thread.
@@ -155,14 +171,19 @@ const THREADS: &[Rule] = &[
     Any(libc::SYS_set_robust_list),
 ];
 
-/// Input and output on descriptors that are open, rings of it.
+/// Input and output on descriptors that are open, rings of it, waiting for it.
 const DEVICE: &[Rule] = &[
+    Any(libc::SYS_epoll_create1),
+    Any(libc::SYS_epoll_ctl),
+    Any(libc::SYS_epoll_pwait),
+    Any(libc::SYS_epoll_wait),
     Any(libc::SYS_fallocate),
     Any(libc::SYS_fdatasync),
     Any(libc::SYS_fsync),
     Any(libc::SYS_io_uring_enter),
     Any(libc::SYS_io_uring_register),
     Any(libc::SYS_io_uring_setup),
+    If(libc::SYS_ioctl, 1, EXACT, SET_QUEUE),
     Any(libc::SYS_ppoll),
     Any(libc::SYS_preadv),
     Any(libc::SYS_preadv2),
@@ -176,6 +197,7 @@ const DEVICE: &[Rule] = &[
 /// A new life: virtual machine, placed and restricted threads; kernel and initrd, read again.
 const MACHINE: &[Rule] = &[
     If(libc::SYS_ioctl, 1, REQUEST_TYPE, KVM),
+    If(libc::SYS_ioctl, 1, REQUEST, VHOST | 0x01), // VHOST_SET_OWNER
     Any(libc::SYS_lseek),
     If(libc::SYS_prctl, 0, EXACT, SET_NO_NEW_PRIVS),
     Any(libc::SYS_sched_getparam),

@@ -12,6 +12,31 @@ use std::time::{Duration, Instant};
 
 use axion_api::vmm::{BootConfig, DirectIo, DiskConfig, MemoryConfig, VmmConfig, VmmMetrics, VmmStatus};
 use kvm_ioctls::{Cap, Kvm};
+use nix::sched::{CloneFlags, unshare};
+
+/// Takes the calling thread to a network namespace of its own, in which a tap device `t0` of several queues is up; says
+/// whether that can be.
+pub fn have_tap() -> bool {
+    if !Path::new("/dev/net/tun").exists() || unshare(CloneFlags::CLONE_NEWNET).is_err() {
+        eprintln!("skipped: no network namespace, or no /dev/net/tun");
+        return false;
+    }
+    for words in ["tuntap add t0 mode tap multi_queue", "link set t0 up"] {
+        let status = Command::new("ip").args(words.split(' ')).status().unwrap();
+        assert!(status.success(), "ip {words}");
+    }
+    true
+}
+
+/// Frames that the host got from `t0`.
+pub fn frames() -> u64 {
+    let output = Command::new("ip")
+        .args(["-s", "-j", "link", "show", "t0"])
+        .output()
+        .unwrap();
+    let links: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    links[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
+}
 
 /// The disk in the file `path`.
 pub fn disk(path: &Path, queues: u16) -> DiskConfig {

@@ -104,6 +104,11 @@ impl Program {
 
     /// Brings the function to DRIVER_OK with queue 0, whose interrupts it lets come.
     pub fn start_device(&mut self) {
+        self.start_device_with(1);
+    }
+
+    /// The same with `queues`, of which the last is the one that is used; the others are empty.
+    pub fn start_device_with(&mut self, queues: u16) {
         self.word(CONFIG + 4, 6);
         self.word(CONFIG + 0x42, 0xc000);
         self.dword(BAR + 0x3010, LAPIC);
@@ -117,13 +122,17 @@ impl Program {
         self.dword(BAR + 8, 1);
         self.dword(BAR + 12, 1);
         self.byte(BAR + 20, 11);
-        self.word(BAR + 22, 0);
-        self.word(BAR + 26, 1);
-        for (offset, address) in [(32, DESCRIPTORS), (40, AVAILABLE), (48, USED)] {
-            self.dword(BAR + offset, address);
-            self.dword(BAR + offset + 4, 0);
+        for queue in 0..queues {
+            let elsewhere = u32::from(queues - 1 - queue) * 0x1_0000;
+            self.word(BAR + 22, queue);
+            self.word(BAR + 24, 64);
+            self.word(BAR + 26, 1);
+            for (offset, address) in [(32, DESCRIPTORS), (40, AVAILABLE), (48, USED)] {
+                self.dword(BAR + offset, address + elsewhere);
+                self.dword(BAR + offset + 4, 0);
+            }
+            self.word(BAR + 28, 1);
         }
-        self.word(BAR + 28, 1);
         self.byte(BAR + 20, 15);
     }
 
@@ -138,9 +147,14 @@ impl Program {
 
     /// Offers the chain at descriptor 0, and waits for the interrupt of its end.
     pub fn submit_and_wait(&mut self) {
+        self.submit_to_and_wait(0);
+    }
+
+    /// The same for the queue of this number.
+    pub fn submit_to_and_wait(&mut self, queue: u16) {
         self.word(AVAILABLE + 4, 0);
         self.word(AVAILABLE + 2, 1);
-        self.word(BAR + 0x5000, 0);
+        self.word(BAR + 0x5000 + u32::from(queue) * 4, queue);
         // An interrupt before the halt would be missed but for the one instruction of delay that sti has.
         self.raw(&[0xfb, 0xf4, 0xfa]); // sti, hlt, cli
     }

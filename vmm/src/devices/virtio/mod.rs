@@ -21,6 +21,7 @@
 //! The compiler asks for the rest. What is known only to a driver (queues, negotiated features) is nowhere else.
 
 pub mod blk;
+pub mod net;
 pub mod notifier;
 pub mod queue;
 pub mod rng;
@@ -50,6 +51,8 @@ pub mod feature {
 /// Kinds of devices (§5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Network device (§5.1).
+    Network,
     /// Block device (§5.2).
     Block,
     /// Entropy device (§5.4).
@@ -60,6 +63,7 @@ impl Kind {
     /// Device id.
     pub const fn id(self) -> u16 {
         match self {
+            Self::Network => 1,
             Self::Block => 2,
             Self::Entropy => 4,
         }
@@ -68,6 +72,7 @@ impl Kind {
     /// PCI class code.
     pub const fn class(self) -> u32 {
         match self {
+            Self::Network => 0x02_0000,
             Self::Block => 0x01_8000,
             Self::Entropy => 0xff_0000,
         }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
+use vmm_sys_util::eventfd::EventFd;
+
 use crate::pci::msix::Msix;
 
 /// No interrupt for this (§4.1.5.1.3).
@@ -49,6 +51,11 @@ impl Notifier {
         if !self.msix.raise(vector) {
             self.isr.fetch_or(ISR_QUEUE, Ordering::Relaxed);
         }
+    }
+
+    /// Gives the interrupt of `queue` away; see [`Msix::give`]. The driver has chosen its vector, if it wants one.
+    pub fn give(&self, queue: u16) -> Option<Arc<EventFd>> {
+        self.msix.give(self.queue_vector(queue))
     }
 
     /// The device cannot go on (§2.1.2): tells the driver, once there is one.

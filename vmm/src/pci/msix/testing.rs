@@ -1,9 +1,5 @@
 //! Vectors and doorbells that are recorded, for the tests of functions.
 
-use std::sync::{Arc, Mutex};
-
-use vmm_sys_util::eventfd::EventFd;
-
 use super::*;
 use crate::kvm::KvmError;
 use crate::pci::Wiring;
@@ -15,6 +11,8 @@ pub struct Recorder {
     pub delivered: Arc<Mutex<Vec<Msi>>>,
     /// Times a vector was routed.
     pub routed: Arc<Mutex<usize>>,
+    /// Vectors that were connected and disconnected.
+    pub connected: Arc<Mutex<Vec<bool>>>,
     /// Addresses of doorbells.
     pub doorbells: Arc<Mutex<Vec<u64>>>,
 }
@@ -34,6 +32,7 @@ impl Recorder {
 struct Fake {
     recorder: Recorder,
     msi: Mutex<Option<Msi>>,
+    event: Arc<EventFd>,
 }
 
 impl MsiVector for Fake {
@@ -46,6 +45,14 @@ impl MsiVector for Fake {
         let msi = self.msi.lock().unwrap().expect("routed before it is raised");
         self.recorder.delivered.lock().unwrap().push(msi);
     }
+
+    fn event(&self) -> Arc<EventFd> {
+        self.event.clone()
+    }
+
+    fn connect(&self, connected: bool) {
+        self.recorder.connected.lock().unwrap().push(connected);
+    }
 }
 
 impl Wiring for Recorder {
@@ -53,6 +60,7 @@ impl Wiring for Recorder {
         Ok(Box::new(Fake {
             recorder: self.clone(),
             msi: Mutex::new(None),
+            event: Arc::new(EventFd::new(0).unwrap()),
         }))
     }
 

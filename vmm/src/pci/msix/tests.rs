@@ -136,3 +136,23 @@ fn capability_tells_size_and_places() {
     assert_eq!(registers.u16(0x42), 0xc004);
     assert_eq!((registers.u32(0x44), registers.u32(0x48)), (0x3000, 0x4000));
 }
+
+#[test]
+fn a_vector_that_was_given_away_waits_while_it_is_masked() {
+    let recorder = Recorder::default();
+    let msix = Msix::new(vec![recorder.vector().unwrap()]);
+    let connected = || std::mem::take(&mut *recorder.connected.lock().unwrap());
+    msix.set_control(CONTROL_ENABLE);
+    assert!(connected().is_empty(), "those of our own are masked by us");
+    assert!(msix.give(0).is_some() && msix.give(1).is_none());
+    assert_eq!(connected(), [false]);
+    msix.write_table(0, &0xfee0_0000u32.to_le_bytes());
+    msix.write_table(12, &[0; 4]);
+    assert_eq!((connected(), *recorder.routed.lock().unwrap()), (vec![true], 1));
+    msix.write_table(12, &ENTRY_MASK.to_le_bytes());
+    assert_eq!(connected(), [false]);
+    msix.write_table(12, &[0; 4]);
+    msix.set_control(CONTROL_ENABLE | CONTROL_MASK);
+    msix.set_control(CONTROL_ENABLE);
+    assert_eq!(connected(), [true, false, true]);
+}

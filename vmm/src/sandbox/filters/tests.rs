@@ -32,6 +32,8 @@ fn constants_are_the_kernels() {
     assert_eq!(i64::from(GET_FD_FLAGS), i64::from(libc::F_GETFD));
     assert_eq!(SET_FILTER, libc::SECCOMP_SET_MODE_FILTER);
     assert_eq!(u64::from(SET_NONBLOCKING), libc::FIONBIO);
+    assert_eq!(u64::from(SET_OFFLOAD), libc::TUNSETOFFLOAD);
+    assert_eq!(u64::from(SET_QUEUE), libc::TUNSETQUEUE);
     let signals = [libc::SIGUSR1, libc::SIGABRT, libc::SIGSYS].map(i64::from);
     assert_eq!(SIGNALS.map(i64::from), signals);
 }

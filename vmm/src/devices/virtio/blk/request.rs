@@ -7,9 +7,8 @@
 //!
 //! Framing is free (§2.7.4): header and status may lie anywhere in the segments.
 
-use vm_memory::{Bytes, GuestAddress};
-
 use super::backing::Geometry;
+use crate::devices::virtio::queue::segments::{take_first, take_last};
 use crate::devices::virtio::queue::{Chain, RingError, Segment};
 use crate::memory::GuestMemory;
 
@@ -192,48 +191,6 @@ fn range(
     } else {
         Action::Discard { offset, len }
     })
-}
-
-/// Takes the first `N` bytes away from `segments`.
-fn take_first<const N: usize>(memory: &GuestMemory, segments: &mut Vec<Segment>) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    let mut taken = 0;
-    while taken < N {
-        let segment = segments.get_mut(0)?;
-        let len = usize::try_from(segment.len).unwrap_or(usize::MAX).min(N - taken);
-        let place = bytes.get_mut(taken..taken + len)?;
-        memory.read_slice(place, GuestAddress(segment.address)).ok()?;
-        taken += len;
-        advance(segments, len as u64);
-    }
-    Some(bytes)
-}
-
-/// Takes the last byte away from `segments`; returns its address.
-fn take_last(segments: &mut Vec<Segment>) -> Option<u64> {
-    let segment = segments.last_mut()?;
-    segment.len -= 1;
-    let address = segment.address + u64::from(segment.len);
-    if segment.len == 0 {
-        segments.pop();
-    }
-    Some(address)
-}
-
-/// Takes the first `count` bytes away from `segments`.
-pub fn advance(segments: &mut Vec<Segment>, mut count: u64) {
-    let mut whole = 0;
-    for segment in segments.iter_mut() {
-        let len = u64::from(segment.len);
-        if count < len {
-            segment.address += count;
-            segment.len -= u32::try_from(count).unwrap_or(0);
-            break;
-        }
-        count -= len;
-        whole += 1;
-    }
-    segments.drain(..whole);
 }
 
 #[cfg(test)]

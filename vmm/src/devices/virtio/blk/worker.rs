@@ -22,8 +22,9 @@ use vm_memory::{Bytes, GuestAddress};
 use super::backing::Disk;
 use super::counters::Counters;
 use super::engine::{Engine, Event, Path};
-use super::request::{self, Action, ID, Status, advance};
+use super::request::{self, Action, ID, Status};
 use crate::devices::virtio::ActiveQueue;
+use crate::devices::virtio::queue::segments::{self, advance};
 use crate::devices::virtio::queue::{Chain, RingError, Segment};
 use crate::devices::virtio::worker::{Order, Orders};
 use crate::log;
@@ -357,18 +358,7 @@ impl QueueWorker {
         for (to, from) in id.iter_mut().zip(self.disk.serial.bytes()) {
             *to = from;
         }
-        let mut rest = id.as_slice();
-        for segment in &self.chain.writable {
-            let len = usize::try_from(segment.len).unwrap_or(usize::MAX).min(rest.len());
-            let (part, after) = rest.split_at_checked(len).unwrap_or((rest, &[]));
-            let _ = self
-                .queue
-                .ring
-                .memory()
-                .write_slice(part, GuestAddress(segment.address));
-            rest = after;
-        }
-        (ID - rest.len()) as u64
+        segments::write(self.queue.ring.memory(), &self.chain.writable, 0, &id) as u64
     }
 
     /// Brings to an end what is in flight. What waits for room goes on waiting.

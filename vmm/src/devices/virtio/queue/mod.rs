@@ -19,6 +19,8 @@
 //! each has a flag. A side that stops looking has to look once more after it has asked to be told:
 //! [`Queue::listen`] does.
 
+pub mod segments;
+
 use std::sync::atomic::{Ordering, fence};
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
@@ -170,6 +172,11 @@ impl Queue {
     /// Entries.
     pub fn size(&self) -> u16 {
         self.setup.size
+    }
+
+    /// What the driver set up.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     /// The memory that its segments are in.

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
+use vm_memory::{Bytes, GuestAddress};
+
 use super::*;
+use crate::devices::virtio::queue::segments::advance;
 use crate::devices::virtio::queue::testing::memory;
 
 const GEOMETRY: Geometry = Geometry {

@@ -69,7 +69,7 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
     let mut phase_of_plan = phase("plan-profile", log, started);
     if let Err(error) = planned {
         log.error(&format!("boot profile: {error}"));
-        degrade(&mut phase_of_plan, error);
+        degrade(&mut phase_of_plan, &error);
     }
     handover.phases.push(phase_of_plan);
 
@@ -90,11 +90,11 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
 }
 
 /// The task of `phase` failed, and the boot goes on.
-fn degrade(phase: &mut Phase, error: String) {
+fn degrade(phase: &mut Phase, error: &str) {
     phase.outcome = Outcome::Degraded;
     for task in &mut phase.tasks {
         task.essential = false;
-        task.error = Some(error.clone());
+        task.error = Some(error.to_owned());
     }
 }
 

@@ -1,7 +1,9 @@
 //! The bootable image: `vmlinuz` and `initramfs.cpio`, the same pair for every medium.
 //!
 //! The initramfs is an uncompressed cpio of `/init` and the root as EROFS, which is compressed itself and is
-//! read where it lies, so that a boot decompresses only what it uses.
+//! read where it lies, so that a boot decompresses only what it uses. `kexec.cpio` is the kernel once more, for a machine whose
+//! boot profile needs the kernel started again: by then, what the loader read is nowhere to be had. Loaders put it behind
+//! the initramfs; the kernel unpacks one after the other.
 
 use std::fs;
 use std::io::Write;
@@ -17,7 +19,7 @@ use crate::{layout, programs, rootfs};
 
 /// Where the image is.
 pub struct Image {
-    /// Directory with `vmlinuz`, `initramfs.cpio`, `floor.cpio`, `guest/`.
+    /// Directory with `vmlinuz`, `initramfs.cpio`, `kexec.cpio`, `floor.cpio`, `guest/`.
     pub dir: PathBuf,
 }
 
@@ -49,6 +51,10 @@ pub fn build() -> Result<Image> {
     // The last name: an archive that has it is whole.
     fs::write(staging.join("axion/whole"), "")?;
     fs::write(dir.join("initramfs.cpio"), cpio(&staging)?)?;
+    fs::remove_dir_all(&staging)?;
+    fs::create_dir_all(staging.join("axion"))?;
+    fs::copy(root.kernel.dir.join("vmlinuz"), staging.join("axion/vmlinuz"))?;
+    fs::write(dir.join("kexec.cpio"), cpio(&staging)?)?;
     fs::remove_dir_all(&staging)?;
     fs::create_dir_all(&staging)?;
     fs::copy(programs::path("axion-floor"), staging.join("init"))?;

@@ -89,7 +89,10 @@ fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
     let cmdline = read_text("cmdline")?.trim().to_owned();
     let fill = |text: String| text.replace("@CMDLINE@", &cmdline);
     let kernel = read(&image.join("vmlinuz"))?;
-    let initramfs = read(&image.join("initramfs.cpio"))?;
+    // Media are for any boot profile.
+    let mut initramfs = read(&image.join("initramfs.cpio"))?;
+    initramfs.resize(initramfs.len().next_multiple_of(512), 0);
+    initramfs.extend(read(&image.join("kexec.cpio"))?);
     let efi = uki::assemble(
         &read(&staging.join("stub").join(STUB))?,
         &uki::Parts {

@@ -1,7 +1,7 @@
 //! Starting the same kernel again with another command line.
 //!
-//! After a boot over the network, or from one UEFI file, the kernel and its initramfs are nowhere but in memory. The initramfs
-//! carries a copy of the kernel for this, which is removed when it is not needed; the next initramfs is made of the files of
+//! After a boot over the network, or from one UEFI file, the kernel and its initramfs are nowhere but in memory. A second archive
+//! behind the initramfs carries a copy of the kernel for this, which is removed when it is not needed; the next initramfs is made of the files of
 //! this one, and of the config documents, so that the next kernel fetches nothing and hears the same.
 
 use std::convert::Infallible;
@@ -32,7 +32,7 @@ const CHUNK: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum KexecError {
     /// A file of the initramfs.
-    #[error("cannot read {path}, which the initramfs should carry")]
+    #[error("cannot read {path} in the initramfs (kexec.cpio brings the kernel: docs/profile.md)")]
     Read {
         /// File.
         path: &'static str,
@@ -71,6 +71,7 @@ pub fn start_again(command_line: &str, handover: &Handover) -> Result<Infallible
         &[
             ("init", 0o755, "/proc/self/exe"),
             (below(root::IMAGE), 0o644, root::IMAGE),
+            (below(root::LAST), 0o644, root::LAST),
         ],
         &documents,
     )?;

@@ -15,7 +15,7 @@ use crate::mounts::{Mount, MountError, STAGE1};
 pub const IMAGE: &str = "/axion/root.erofs";
 /// The last file of the initramfs, beside the image. The kernel unpacks an archive that breaks off without a word, and
 /// gives the file that it broke off in its full length, of zeros.
-const LAST: &str = "whole";
+pub const LAST: &str = "/axion/whole";
 const NEW_ROOT: &str = "/newroot";
 
 /// Where the EROFS super block is, and what it begins with (Linux, fs/erofs/erofs_fs.h).
@@ -81,7 +81,8 @@ fn check(image: &Path) -> Result<(), RootError> {
     if file.read_exact_at(&mut magic, SUPER_BLOCK).is_err() || magic != MAGIC {
         return Err(RootError::NoErofs(path));
     }
-    let last = image.with_file_name(LAST);
+    let last = Path::new(LAST).file_name().map(|name| image.with_file_name(name));
+    let last = last.unwrap_or_else(|| LAST.into());
     if last.exists() {
         Ok(())
     } else {

@@ -48,6 +48,14 @@ impl Image {
         self.dir.join("initramfs.cpio")
     }
 
+    /// The kernel once more, as an archive behind the initramfs: what a node needs to start its kernel again.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn kexec(&self) -> Result<PathBuf> {
+        self.file("kexec.cpio")
+    }
+
     /// An initramfs whose init prints one line and powers off: the least that any system needs to boot.
     ///
     /// # Errors

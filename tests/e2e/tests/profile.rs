@@ -1,5 +1,6 @@
 //! A boot profile is in force after one boot, whatever it takes; what cannot be is said, and the node is up all the same.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use axion_api::profile::HostProfile;
 use axion_core::profile::{ItemState, Standing};
 use axion_core::topology::CpuSet;
 use axion_e2e::{SOON, boot};
-use axion_lab::{Machine, Node, Spec};
+use axion_lab::{Image, Machine, Node, Spec};
 
 /// What each kernel says first.
 const KERNEL_START: &str = "Linux version";
@@ -33,7 +34,13 @@ fn hpc_is_in_force_after_one_kexec_and_what_leaves_it_is_noticed() -> Result<()>
     let document = format!("api.token_hashes = [\"{}\"]\n{HPC}", spec.token.hash());
     let (port, fetched) = serve(document)?;
     let spec = spec.kernel_arg(format!("axion.config=http://10.0.2.2:{port}/axion.toml"));
-    let (machine, node) = boot(spec)?;
+    let (image, dir) = (Image::find()?, tempfile::tempdir()?);
+    let archives = dir.path().join("initramfs.cpio");
+    fs::write(
+        &archives,
+        [fs::read(image.initramfs())?, fs::read(image.kexec()?)?].concat(),
+    )?;
+    let (machine, node) = boot(spec.initramfs(&archives))?;
 
     ensure!(
         kernel_starts(&machine) == 2,

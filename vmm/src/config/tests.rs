@@ -2,7 +2,7 @@ use axion_api::vm::HugepageSize;
 use axion_api::vmm::{BootConfig, NetConfig};
 use proptest::prelude::*;
 
-use axion_api::vmm::{DiskConfig, NetConfig};
+use axion_api::vmm::DiskConfig;
 
 use super::devices::default_queues;
 use super::*;

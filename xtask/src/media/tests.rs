@@ -88,6 +88,7 @@ fn the_same_image_gives_the_same_media_wherever_they_are_built() {
     fs::create_dir(&image).unwrap();
     fs::write(image.join("vmlinuz"), kernel()).unwrap();
     fs::write(image.join("initramfs.cpio"), vec![7; 4 << 20]).unwrap();
+    fs::write(image.join("kexec.cpio"), vec![7; 1 << 20]).unwrap();
     let (a, b) = (dir.path().join("a"), dir.path().join("elsewhere/b"));
     build(&image, &a, None).unwrap();
     build(&image, &b, None).unwrap();

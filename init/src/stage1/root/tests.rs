@@ -1,4 +1,4 @@
-use super::{LAST, MAGIC, RootError, check};
+use super::{MAGIC, RootError, check};
 
 #[test]
 fn what_is_wrong_with_the_image_is_told_apart() {
@@ -14,6 +14,6 @@ fn what_is_wrong_with_the_image_is_told_apart() {
     std::fs::write(&path, &image).unwrap();
     let error = check(&path).unwrap_err();
     assert!(error.to_string().contains("is cut off"), "{error}");
-    std::fs::write(path.with_file_name(LAST), "").unwrap();
+    std::fs::write(path.with_file_name("whole"), "").unwrap();
     assert!(check(&path).is_ok());
 }

@@ -228,6 +228,8 @@ impl VirtioDevice for Net {
         };
         first.set_offload(offload(features))?;
         self.interface.use_pairs(1)?;
+        // What came before may be more than this driver can take.
+        self.interface.taps.iter().for_each(|tap| tap.discard());
         let mut queues = queues.into_iter().map(|queue| (queue.index, queue)).collect();
         let control = self.control(features, &mut queues);
         // Its drop stops what has begun where something cannot.

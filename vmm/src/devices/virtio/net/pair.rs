@@ -39,8 +39,6 @@ const MOST: usize = HEADER + 18 + 65535;
 const LEAST: usize = 2048;
 /// Where the header says how many chains a frame has.
 const CHAIN_COUNT: usize = 10;
-/// Frames that may be left from before the driver was there.
-const STALE: usize = 4096;
 
 const TAP: u64 = 0;
 const RECEIVE: u64 = 1;
@@ -131,7 +129,6 @@ impl Pair {
             Ok(edges) => edges,
             Err(errno) => return self.fail(&io::Error::from(errno)),
         };
-        self.discard();
         loop {
             match orders.current() {
                 Order::Run => {
@@ -353,16 +350,6 @@ impl Pair {
         self.unsent = false;
         self.send.ring.complete(self.chain.head, 0);
         Ok(Ready::Yes)
-    }
-
-    /// Drops frames that came before the driver.
-    fn discard(&mut self) {
-        self.vector.clear();
-        for _ in 0..STALE {
-            if self.tap.receive(&mut self.vector, &mut self.spill).is_err() {
-                break;
-            }
-        }
     }
 
     fn fail(&mut self, error: &dyn std::error::Error) {

@@ -9,7 +9,7 @@
 
 use std::ffi::c_int;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -26,6 +26,9 @@ pub const HEADER: usize = 12;
 const TUN: &str = "/dev/net/tun";
 /// Bytes of an interface's name, with a zero at the end.
 const NAME: usize = 16;
+
+/// Most frames that are dropped at once: more than a queue of a tap holds, unless somebody has made it longer.
+const STALE: usize = 1024;
 
 /// `struct ifreq` with flags (netdevice(7)).
 #[repr(C)]
@@ -125,6 +128,17 @@ impl Tap {
         usize::try_from(result)
             .map(drop)
             .map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Drops the frames that are there.
+    pub fn discard(&self) {
+        // The rest of a frame is dropped with its beginning.
+        let mut beginning = [0; 64];
+        for _ in 0..STALE {
+            if (&self.0).read(&mut beginning).is_err() {
+                break;
+            }
+        }
     }
 
     fn interface_call(&self, call: Ioctl, request: &mut InterfaceRequest) -> io::Result<()> {

@@ -94,20 +94,6 @@ fn disks_are_checked_by_field() {
 }
 
 #[test]
-fn interfaces_are_refused() {
-    let net = NetConfig {
-        tap: "vm0-0".to_owned(),
-        mac: "02:00:00:00:00:01".to_owned(),
-        mtu: None,
-        queues: None,
-    };
-    assert_eq!(
-        refused(|c| c.nets = vec![net]),
-        "nets: 1 is not allowed; this VMM has no network device yet: none"
-    );
-}
-
-#[test]
 fn old_configs_still_parse() {
     let text = r#"{"name":"a","cpus":1,"memory":{"size":1},"boot":{"kernel":"/x","cmdline":""}}"#;
     let config: VmmConfig = serde_json::from_str(text).unwrap();

@@ -14,8 +14,7 @@ Examples:
   axctl network create lab --address 10.1.0.1/24
       VMs reach each other, and the node at 10.1.0.1
   axctl network create lan --uplink eth1
-      VMs are in the network behind the node's second port
-  axctl vm run web --net lan";
+      VMs are in the network behind the node's second port";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -49,7 +49,12 @@ pub fn check(spec: &VmSpec) -> Result<(), Problem> {
             ));
         }
     }
-    spec.cloud_init.as_ref().map_or(Ok(()), cloud_init)
+    spec.cloud_init.as_ref().map_or(Ok(()), cloud_init)?;
+    if spec.nets.is_empty() {
+        return Ok(());
+    }
+    let detail = "the VMM of this node has no network device yet; a VM cannot have interfaces";
+    Err(invalid("/nets", detail))
 }
 
 fn disk(pointer: &str, disk: &VmDisk) -> Result<(), Problem> {

@@ -53,7 +53,7 @@ pub fn check(spec: &VmSpec) -> Result<(), Problem> {
     if spec.nets.is_empty() {
         return Ok(());
     }
-    let detail = "the VMM of this node has no network device yet; a VM cannot have interfaces";
+    let detail = "the network device of this VMM has not passed its tests yet; a VM cannot have interfaces";
     Err(invalid("/nets", detail))
 }
 

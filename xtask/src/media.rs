@@ -47,7 +47,7 @@ const STUB_PACKAGE: &str = "systemd-boot-efi";
 const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
 /// Options of `media`.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Options {
     /// Secret key (minisign) that signs SHA256SUMS; `cargo xtask keys` makes one
     #[arg(long, value_name = "FILE")]

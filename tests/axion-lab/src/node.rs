@@ -83,14 +83,21 @@ impl Node {
         let runtime = runtime.map_err(Error::io("start", "the asynchronous runtime"))?;
         let address: Address = format!("https://127.0.0.1:{port}").parse().map_err(api)?;
         // The forwarding accepts before the agent listens; the handshake then ends at once.
+        // A connection that was forwarded before the machine had a network is tried again there at ever longer intervals: a
+        // new one gets through sooner.
+        let mut patience = Duration::from_millis(300);
         let fingerprint = deadline::poll(
             "a TLS handshake with the agent",
             CALL,
             Duration::from_millis(50),
             || {
-                Ok(match runtime.block_on(presented_ca(&address)) {
-                    Ok(fingerprint) => Poll::Ready(fingerprint),
-                    Err(error) => Poll::Pending(error.to_string()),
+                let handshake =
+                    runtime.block_on(async { tokio::time::timeout(patience, presented_ca(&address)).await });
+                patience = (patience * 5 / 4).min(Duration::from_secs(5));
+                Ok(match handshake {
+                    Ok(Ok(fingerprint)) => Poll::Ready(fingerprint),
+                    Ok(Err(error)) => Poll::Pending(error.to_string()),
+                    Err(late) => Poll::Pending(late.to_string()),
                 })
             },
         )?;

@@ -28,8 +28,9 @@ fn disk_config(path: &Path) -> DiskConfig {
 
 /// A file of [`SIZE`] bytes, each sector filled with its number.
 fn image() -> (tempfile::TempDir, DiskConfig) {
-    // Beside the source: temporary files may be in a tmpfs.
-    let dir = tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")).unwrap();
+    // Beside the test program: temporary files may be in a tmpfs, which knows no O_DIRECT.
+    let program = std::env::current_exe().unwrap();
+    let dir = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
     let path = dir.path().join("disk");
     let bytes: Vec<u8> = (0..SIZE / 512)
         .flat_map(|sector| [sector.to_le_bytes()[0]; 512])

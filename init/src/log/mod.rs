@@ -100,8 +100,10 @@ impl Log {
             let line = printable(line);
             if let Some(mut kmsg) = self.kmsg() {
                 let record = format!("<{kmsg_severity}>axion: {source}: {line}");
+                // Without its newline the kernel keeps a record back, to be continued, until the next one.
+                let record = format!("{}\n", truncated(&record, MAX_KMSG));
                 // The kernel refuses records while its buffer is flooded; the ring still has the line.
-                let _ = kmsg.write_all(truncated(&record, MAX_KMSG).as_bytes());
+                let _ = kmsg.write_all(record.as_bytes());
             }
             self.record(clock::unix_us(), severity, source, line);
         }

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axion_api::init::UnitState;
 use axion_api::problem::{Kind, Problem};
 use axion_api::vm::{Vm, VmSpec, VmState};
 use axion_api::vmm::{API_SOCKET, CONSOLE_SOCKET};
@@ -46,6 +47,8 @@ use crate::volumes::Volumes;
 
 /// How long `DELETE ?force=true` waits for the VMM to end.
 const DELETE_WAIT: Duration = Duration::from_secs(20);
+/// How long a request waits for the end of the run before to be recorded.
+const RECORD_WAIT: Duration = Duration::from_secs(5);
 
 /// Why something cannot be done to a VM, for its own reasons.
 #[derive(Debug, thiserror::Error)]
@@ -263,6 +266,7 @@ impl Vms {
     ) -> Result<(Vm, bool), Problem> {
         validate::name(name)?;
         validate::spec(&spec, &self.inventory.limits().await)?;
+        self.wait_until_recorded(name).await?;
         let _writing = self.writing.lock().await;
         let units = self.init.units()?;
         let found = self.record(name).await?;
@@ -319,6 +323,7 @@ impl Vms {
 
     /// Wants a VM to run.
     pub async fn start(&self, name: &str) -> Result<Vm, Problem> {
+        self.wait_until_recorded(name).await?;
         let _writing = self.writing.lock().await;
         let mut stored = self.existing(name).await?;
         let units = self.init.units()?;
@@ -410,6 +415,7 @@ impl Vms {
                 Problem::new(Kind::Unavailable, detail)
             })??;
         }
+        self.wait_until_recorded(name).await?;
         let _writing = self.writing.lock().await;
         let stored = self.existing(name).await?;
         let units = self.init.units()?;
@@ -427,12 +433,31 @@ impl Vms {
     }
 
     async fn wait_until_off(&self, name: &str) -> Result<(), Problem> {
+        self.wait_until(name, Self::is_off).await
+    }
+
+    /// Waits, for a short time only, until the end of a run that has ended is recorded and its unit gone: clients see that
+    /// the VM is off before that, and may go on at once.
+    async fn wait_until_recorded(&self, name: &str) -> Result<(), Problem> {
+        let ended = |units: &Units| {
+            let unit = units.get(&unit_name(name));
+            unit.is_some_and(|unit| matches!(unit.status.state, UnitState::Inactive | UnitState::Failed))
+        };
+        let recorded = self.wait_until(name, |_, units| !ended(units));
+        // What follows says why it cannot be done, if so.
+        tokio::time::timeout(RECORD_WAIT, recorded)
+            .await
+            .unwrap_or(Ok(()))
+    }
+
+    /// Waits until a VM is as wished, or is no more.
+    async fn wait_until(&self, name: &str, wish: impl Fn(&Stored, &Units) -> bool) -> Result<(), Problem> {
         let (mut records, mut units) = (self.store.watch(), self.init.watch());
         loop {
             records.borrow_and_update();
             units.borrow_and_update();
             match self.record(name).await? {
-                Some(stored) if !Self::is_off(&stored, &*self.init.units()?) => {}
+                Some(stored) if !wish(&stored, &*self.init.units()?) => {}
                 _ => return Ok(()),
             }
             tokio::select! {

@@ -202,6 +202,21 @@ async fn stop_presses_the_power_button_and_the_end_is_kept() {
 }
 
 #[tokio::test]
+async fn a_vm_that_is_off_starts_again_at_once() {
+    let agent = Agent::new().await;
+    started(&agent, "a", "{}").await;
+    for _ in 0..20 {
+        agent.call("POST", "/v1/vms/a/stop", "").await;
+        agent.until("a", |vm| vm.status.state == VmState::Stopping).await;
+        agent.init.end("vm-a", 0).await;
+        agent.until("a", |vm| vm.status.state == VmState::Stopped).await;
+        let again = agent.call("POST", "/v1/vms/a/start", "").await;
+        assert_eq!(again.status, StatusCode::ACCEPTED, "{}", again.problem().detail);
+        agent.until("a", |vm| vm.status.state == VmState::Running).await;
+    }
+}
+
+#[tokio::test]
 async fn a_vmm_that_does_not_answer_is_stopped_by_init() {
     let agent = Agent::new().await;
     started(&agent, "a", "{}").await;

@@ -138,6 +138,29 @@ pub fn fetch_all(step: &Step, names: &[&str]) -> Result<Vec<Package>> {
     Ok(packages)
 }
 
+/// Unpacks packages and all that they depend on below `into`: for a program of the build that is to run beside the host's
+/// libraries.
+pub fn unpack_closure(step: &Step, names: &[&str], into: &Path) -> Result<()> {
+    prepare(step)?;
+    let archives = tempfile::tempdir()?;
+    fs::create_dir(archives.path().join("partial"))?;
+    let mut download = apt("apt-get");
+    download
+        .arg("-o")
+        .arg(format!("Dir::Cache::archives={}", archives.path().display()))
+        .args(["install", "--yes", "--download-only", "--no-install-recommends"])
+        .args(names);
+    step.run(&mut download)?;
+    fs::create_dir_all(into)?;
+    for file in fs::read_dir(archives.path())? {
+        let file = file?.path();
+        if file.extension().is_some_and(|extension| extension == "deb") {
+            step.run(Command::new("dpkg-deb").arg("-x").arg(&file).arg(into))?;
+        }
+    }
+    Ok(())
+}
+
 /// A package from what `apt-cache show` printed: one paragraph for each.
 fn parse(shown: &str, name: &str, archives: &Path) -> Result<Package> {
     let field = |paragraph: &str, key: &str| {

@@ -32,6 +32,7 @@ mod bench;
 mod cache;
 mod clean;
 mod debian;
+mod emulator;
 mod image;
 mod kernel;
 mod keys;

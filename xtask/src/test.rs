@@ -75,13 +75,7 @@ pub fn test(options: &Options) -> Result<()> {
             let mut test = cargo(&["test", "--workspace", "--locked", "--test", &target]);
             test.env("AXION_IMAGE_DIR", &image.dir)
                 .env("AXION_AXCTL", programs::path("axctl"));
-            let name = format!("end-to-end test {target}");
-            if let Err(error) = run(&name, options, &mut test) {
-                eprintln!(
-                    "  {error:#}; once more, for emulated machines that run guests reset themselves now and then"
-                );
-                run(&name, &Options::default(), &mut test)?;
-            }
+            run(&format!("end-to-end test {target}"), options, &mut test)?;
         }
     }
     eprintln!("  all tests passed in {:.0} s", started.elapsed().as_secs_f64());
@@ -91,19 +85,12 @@ pub fn test(options: &Options) -> Result<()> {
 /// The package of the tests that boot machines.
 const E2E: &str = "axion-e2e";
 
-/// Tests that do not gate yet, and why.
-///
-/// `guest_devices`: a guest that works for longer resets itself in most runs, by what looks like the emulation of nested
-/// virtualization; what it tests passed in parts only.
-const NOT_YET: [&str; 1] = ["guest_devices"];
-
 /// The tests that boot machines, each a program of its own.
 fn e2e_targets() -> Result<Vec<String>> {
     let dir = layout::root().join("tests/e2e/tests");
     let files = fs::read_dir(&dir).with_context(|| format!("reading {}", dir.display()))?;
     let mut names: Vec<_> = files
         .filter_map(|f| f.ok()?.path().file_stem()?.to_str().map(str::to_owned))
-        .filter(|name| !NOT_YET.contains(&name.as_str()))
         .collect();
     names.sort();
     Ok(names)

@@ -52,6 +52,8 @@ pub struct Wiring {
     pub kernel: PathBuf,
     /// Initramfs.
     pub initramfs: PathBuf,
+    /// Directory of UEFI's firmware.
+    pub firmware: PathBuf,
     /// UEFI's boot variables: a copy of the machine's own of [`UEFI_VARIABLES`].
     pub nvram: PathBuf,
     /// Socket that QEMU connects ttyS0 to.
@@ -67,9 +69,9 @@ pub struct Wiring {
 }
 
 /// UEFI firmware (Debian package ovmf), without Secure Boot.
-const UEFI_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const UEFI_CODE: &str = "OVMF_CODE_4M.fd";
 /// Its boot variables as they leave the factory.
-pub const UEFI_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+pub const UEFI_VARIABLES: &str = "OVMF_VARS_4M.fd";
 
 /// Port of the agent's API on the machine.
 const API_PORT: u16 = axion_api::DEFAULT_PORT;
@@ -175,7 +177,7 @@ impl Argv {
                 if *firmware == Firmware::Uefi {
                     let flash = |unit: u8| format!("if=pflash,unit={unit},format=raw,");
                     let code = format!("{}readonly=on,file=", flash(0));
-                    self.file("-drive", &code, Path::new(UEFI_CODE));
+                    self.file("-drive", &code, &wiring.firmware.join(UEFI_CODE));
                     self.file("-drive", &format!("{}file=", flash(1)), &wiring.nvram);
                 }
                 self.medium(*drive, file);

@@ -16,6 +16,7 @@
 //! | [`image`]    | where the appliance's kernel and initramfs are                          |
 //! | [`spec`]     | what a machine is made of                                               |
 //! | [`argv`]     | a spec as QEMU arguments; pure                                          |
+//! | [`emulator`] | where QEMU and its firmware are                                         |
 //! | [`machine`]  | one QEMU process, from start to exit                                    |
 //! | [`log`]      | lines of a byte stream, and waiting for one                             |
 //! | [`screen`]   | the serial console as a terminal                                        |
@@ -35,6 +36,7 @@ pub mod argv;
 pub mod bench;
 pub mod command;
 pub mod deadline;
+pub mod emulator;
 mod error;
 pub mod image;
 pub mod log;

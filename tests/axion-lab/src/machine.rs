@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::argv::{self, Accelerator, Wiring};
 use crate::deadline::{self, Poll};
+use crate::emulator::Emulator;
 use crate::log::{Line, Log};
 use crate::qmp::Qmp;
 use crate::screen::Screen;
@@ -66,6 +67,7 @@ impl Spec {
         }
         let turn = if self.exclusive { Some(Turn::wait()?) } else { None };
         let dir = fresh_directory(&self.name)?;
+        let emulator = Emulator::find();
         let sockets = tempfile::tempdir().map_err(Error::io("make", "a directory for sockets"))?;
         let disks = self
             .disks
@@ -75,14 +77,15 @@ impl Spec {
         let wiring = Wiring {
             kernel: image.kernel(),
             initramfs: self.initramfs.clone().unwrap_or_else(|| image.initramfs()),
-            nvram: boot_variables(&self.boot, &dir)?,
+            nvram: boot_variables(&self.boot, &emulator, &dir)?,
+            firmware: emulator.firmware.clone(),
             console: sockets.path().join("console"),
             log: sockets.path().join("log"),
             qmp: sockets.path().join("qmp"),
             disks: disks.collect::<Result<_>>()?,
             port: api_port(self.network)?,
         };
-        Machine::spawn(self, dir, &wiring, sockets, turn)
+        Machine::spawn(self, dir, &emulator, &wiring, sockets, turn)
     }
 }
 
@@ -90,6 +93,7 @@ impl Machine {
     fn spawn(
         spec: Spec,
         dir: PathBuf,
+        emulator: &Emulator,
         wiring: &Wiring,
         sockets: TempDir,
         turn: Option<Turn>,
@@ -103,16 +107,13 @@ impl Machine {
         let errors = dir.join("qemu.err");
         let stderr = File::create(&errors).map_err(Error::io("create", &errors))?;
         let started = Instant::now();
-        let child = Command::new("qemu-system-x86_64")
+        let child = Command::new(&emulator.program)
             .args(argv::arguments(&spec, Accelerator::detect(), wiring))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()
-            .map_err(Error::io(
-                "start",
-                "qemu-system-x86_64 (Debian package qemu-system-x86)",
-            ))?;
+            .map_err(Error::io("start", &emulator.program))?;
         let mut starting = Starting {
             machine: &spec.name,
             errors: &errors,
@@ -391,15 +392,15 @@ fn port_in(qmp: &mut Qmp, port: u16) -> Result<u8> {
 }
 
 /// Where the machine's own boot variables are; made when it has any.
-fn boot_variables(boot: &Boot, dir: &Path) -> Result<PathBuf> {
+fn boot_variables(boot: &Boot, emulator: &Emulator, dir: &Path) -> Result<PathBuf> {
     let path = dir.join("nvram.fd");
     if let Boot::Medium {
         firmware: Firmware::Uefi,
         ..
     } = boot
     {
-        let factory = argv::UEFI_VARIABLES;
-        std::fs::copy(factory, &path).map_err(Error::io("copy (Debian package ovmf)", factory))?;
+        let factory = emulator.firmware.join(argv::UEFI_VARIABLES);
+        std::fs::copy(&factory, &path).map_err(Error::io("copy (Debian package ovmf)", factory))?;
     }
     Ok(path)
 }

@@ -5,6 +5,7 @@ fn wiring() -> Wiring {
     Wiring {
         kernel: "/image/vmlinuz".into(),
         initramfs: "/image/initramfs.cpio".into(),
+        firmware: "/usr/share/OVMF".into(),
         nvram: "/tmp/nvram.fd".into(),
         console: "/tmp/c".into(),
         log: "/tmp/l".into(),

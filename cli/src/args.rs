@@ -12,8 +12,8 @@ Examples:
   axctl login https://10.0.0.5     save a node and prove that it is the right one
   axctl host show                  what the node is
   axctl vm run hello --console     run the built-in guest, attach to its console
-  axctl vm run web --disk volume=data
-                                   with a disk of the node's
+  axctl vm run web --disk volume=data --net lan
+                                   with a disk and a network of the node's
   axctl vm list -o json            for programs
   axctl host logs -f               follow the node's log
 

@@ -14,7 +14,8 @@ Examples:
   axctl network create lab --address 10.1.0.1/24
       VMs reach each other, and the node at 10.1.0.1
   axctl network create lan --uplink eth1
-      VMs are in the network behind the node's second port";
+      VMs are in the network behind the node's second port
+  axctl vm run web --net lan";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

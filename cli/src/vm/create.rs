@@ -22,8 +22,8 @@ Examples:
       the guest that the node carries
   axctl vm run build --cpus 4 --memory 8GiB --hugepages 2MiB --kernel ./vmlinux
       a kernel from here; it is uploaded unless the node has it
-  axctl vm run web --disk volume=data --user-data ./web.yaml
-      a disk of the node's, and what cloud-init is to do";
+  axctl vm run web --disk volume=data --net lan --user-data ./web.yaml
+      a disk and a network of the node's, and what cloud-init is to do";
 
 /// Create a VM, start it and wait until it runs
 #[derive(Debug, Args)]

@@ -1,5 +1,5 @@
-//! Guests have disks that keep what was written; they are told what to do by cloud-init's disk, and stand still when they are
-//! asked to.
+//! Guests have disks that keep what was written and networks that lead to each other and to the node; they are told what to
+//! do by cloud-init's disk, and stand still when they are asked to.
 
 use anyhow::{Context, Result, ensure};
 use axion_api::vm::{Pause, VmState};
@@ -7,11 +7,15 @@ use axion_e2e::{GUEST_BOOT, GUEST_READY, SOON, boot, console, wait_vm};
 use axion_lab::command::Program;
 use axion_lab::{Node, Spec};
 
+/// The node's address in the guests' network.
+const HOST: &str = "10.77.0.1";
+
 #[test]
-fn guests_have_disks_and_stand_still() -> Result<()> {
+fn guests_have_disks_and_networks() -> Result<()> {
     let (_machine, node) = boot(Spec::new("guest-devices").config_with_token(""))?;
     a_volume_keeps_what_was_written(&node)?;
     what_is_used_stays(&node)?;
+    two_guests_reach_each_other_and_the_node(&node)?;
     a_guest_stands_still_and_goes_on(&node)?;
     cloud_init_finds_its_disk(&node)?;
     nothing_is_left_behind(&node)
@@ -60,14 +64,6 @@ fn a_volume_keeps_what_was_written(node: &Node) -> Result<()> {
         let read = format!("dd if=/dev/vda bs=512 skip={skip} count=1 | grep -q kept-{skip}");
         inside(&mut keeper, &read)?;
     }
-    let stats = node.call(node.client().vm_stats("keeper"))?;
-    let disk = stats.disks.first().context("the VM has no disk")?;
-    ensure!(disk.source == "data" && disk.reads > 0, "{stats:?}");
-    let metrics = node.call(node.client().metrics())?;
-    ensure!(
-        metrics.contains("axion_vm_disk_reads_total{vm=\"keeper\""),
-        "{metrics}"
-    );
     let volume = node.call(node.client().volume("data"))?;
     ensure!(volume.allocated > 0 && volume.allocated < 32 << 20, "{volume:?}");
     Ok(())
@@ -85,8 +81,43 @@ fn what_is_used_stays(node: &Node) -> Result<()> {
     Ok(())
 }
 
+fn two_guests_reach_each_other_and_the_node(node: &Node) -> Result<()> {
+    let address = format!("{HOST}/24");
+    node.axctl(&["network", "create", "lab", "--address", &address])?;
+    let mut one = guest(node, "one", &["--net", "lab"])?;
+    let mut two = guest(node, "two", &["--net", "lab,mac=02:00:00:00:00:02"])?;
+    for (guest, name, address) in [(&mut one, "one", "10.77.0.2"), (&mut two, "two", "10.77.0.3")] {
+        let vm = node.call(node.client().vm(name))?;
+        let net = vm.status.nets.first().context("the VM has no interface")?;
+        inside(
+            guest,
+            &format!("test $(cat /sys/class/net/eth0/address) = {}", net.mac),
+        )?;
+        inside(guest, &format!("ip address add {address}/24 dev eth0"))?;
+        inside(guest, "ip link set eth0 up")?;
+        inside(guest, &format!("ping -c 3 -W 10 {HOST}"))?;
+    }
+    inside(&mut one, "ping -c 3 -W 10 10.77.0.3")?;
+    inside(&mut two, "ping -c 3 -W 10 10.77.0.2")?;
+    let network = node.call(node.client().network("lab"))?;
+    ensure!(network.ports.len() == 2, "{network:?}");
+    let stats = node.call(node.client().vm_stats("one"))?;
+    let net = stats.nets.first().context("the VM has no interface")?;
+    ensure!(net.receive_packets > 0 && net.send_packets > 0, "{stats:?}");
+    let metrics = node.call(node.client().metrics())?;
+    ensure!(
+        metrics.contains("axion_vm_net_send_packets_total{vm=\"one\""),
+        "{metrics}"
+    );
+    for name in ["one", "two"] {
+        node.axctl(&["vm", "stop", name, "--force", "--wait"])?;
+        node.axctl(&["vm", "delete", name])?;
+    }
+    Ok(())
+}
+
 fn a_guest_stands_still_and_goes_on(node: &Node) -> Result<()> {
-    let mut still = guest(node, "still", &[])?;
+    let mut still = guest(node, "still", &["--net", "lab"])?;
     node.axctl(&["vm", "pause", "still"])?;
     let vm = wait_vm(node, "still", VmState::Paused, SOON)?;
     ensure!(vm.status.pause == Some(Pause::Request), "{vm:?}");
@@ -120,7 +151,10 @@ fn cloud_init_finds_its_disk(node: &Node) -> Result<()> {
 }
 
 fn nothing_is_left_behind(node: &Node) -> Result<()> {
-    ensure!(node.call(node.client().vms())?.is_empty());
+    let network = node.call(node.client().network("lab"))?;
+    ensure!(network.ports.is_empty(), "taps were left: {network:?}");
+    node.axctl(&["network", "delete", "lab"])?;
+    ensure!(node.call(node.client().networks())?.is_empty());
     ensure!(node.call(node.client().volumes())?.is_empty());
     Ok(())
 }

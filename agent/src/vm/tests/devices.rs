@@ -56,7 +56,6 @@ async fn what_a_spec_alone_cannot_be_is_refused_where_it_is() {
             r#"{"nets":[{"network":"a","mac":"02:00:00:00:00:01"},{"network":"b","mac":"02:00:00:00:00:01"}]}"#,
             "/nets/1/mac",
         ),
-        (r#"{"nets":[{"network":"lan"}]}"#, "/nets"),
         (&user_data, "/cloud_init/user_data"),
         (r#"{"disks":[{"size":1}]}"#, "/disks/0/size"),
     ] {
@@ -71,7 +70,13 @@ async fn what_is_not_there_or_anothers_is_refused_where_it_is() {
     volume(&agent, "data").await;
     let odd = image(&agent, "no whole sector").await;
     let missing = format!("sha256:{}", "0".repeat(64));
-    put(&agent, "first", r#"{"disks":[{"volume":"data"}]}"#).await;
+    agent.call("PUT", "/v1/networks/lan", "{}").await;
+    put(
+        &agent,
+        "first",
+        r#"{"disks":[{"volume":"data"}],"nets":[{"network":"lan","mac":"02:00:00:00:00:01"}]}"#,
+    )
+    .await;
     for (spec, pointer) in [
         (r#"{"disks":[{"volume":"none"}]}"#.to_owned(), "/disks/0/volume"),
         (r#"{"disks":[{"volume":"data"}]}"#.to_owned(), "/disks/0/volume"),
@@ -80,21 +85,37 @@ async fn what_is_not_there_or_anothers_is_refused_where_it_is() {
             format!(r#"{{"disks":[{{"image":"{missing}"}}]}}"#),
             "/disks/0/image",
         ),
+        (r#"{"nets":[{"network":"none"}]}"#.to_owned(), "/nets/0/network"),
+        (
+            r#"{"nets":[{"network":"lan","mtu":1501}]}"#.to_owned(),
+            "/nets/0/mtu",
+        ),
+        (
+            r#"{"nets":[{"network":"lan","mac":"02:00:00:00:00:01"}]}"#.to_owned(),
+            "/nets/0/mac",
+        ),
     ] {
         let (found, problem) = refused(&agent, &spec).await;
         assert_eq!(found.as_deref(), Some(pointer), "{spec}: {problem:?}");
     }
-    let kept = agent.call("DELETE", "/v1/volumes/data", "").await.problem();
-    assert_eq!(
-        (kept.status, kept.detail.contains("VM `first`")),
-        (409, true),
-        "{kept:?}"
-    );
+    for used in ["/v1/volumes/data", "/v1/networks/lan"] {
+        let kept = agent.call("DELETE", used, "").await.problem();
+        assert_eq!(
+            (kept.status, kept.detail.contains("VM `first`")),
+            (409, true),
+            "{kept:?}"
+        );
+    }
     let shown: serde_json::Value = agent.call("GET", "/v1/volumes/data", "").await.json();
     assert_eq!(shown["used_by"], "first");
     agent.call("DELETE", "/v1/vms/first", "").await;
-    let deleted = agent.call("DELETE", "/v1/volumes/data", "").await;
-    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
+    for free in ["/v1/volumes/data", "/v1/networks/lan"] {
+        assert_eq!(
+            agent.call("DELETE", free, "").await.status,
+            StatusCode::NO_CONTENT,
+            "{free}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -103,9 +124,12 @@ async fn the_vmm_and_init_are_given_what_the_spec_asks_for() {
     volume(&agent, "data").await;
     volume(&agent, "a-name-that-is-longer-than-a-serial").await;
     let disk_image = image(&agent, &"x".repeat(512)).await;
+    agent.call("PUT", "/v1/networks/lan", r#"{"mtu":9000}"#).await;
+    agent.init.forget_bridges();
     let spec = format!(
         r##"{{"cpus":1,"disks":[{{"volume":"data"}},{{"image":"{disk_image}"}},
             {{"volume":"a-name-that-is-longer-than-a-serial","read_only":true}}],
+            "nets":[{{"network":"lan","mac":"02:00:00:00:00:0A","mtu":1500}},{{"network":"lan"}}],
             "cloud_init":{{"user_data":"#cloud-config"}}}}"##
     );
     let mut events = agent.app.events.subscribe(Some(0));
@@ -113,6 +137,10 @@ async fn the_vmm_and_init_are_given_what_the_spec_asks_for() {
     let told = agent.app.events.next(&mut events).await.unwrap();
     assert!(matches!(told.what, What::Vm(vm) if vm.spec.disks.len() == 3 && vm.spec.cloud_init.is_none()));
     assert!(vm.spec.cloud_init.is_some());
+    assert!(
+        agent.init.bridges().contains_key("ax-lan"),
+        "made before the start"
+    );
     let unit = agent.init.started().remove(0);
     let grants: Vec<_> = unit
         .volumes
@@ -123,7 +151,15 @@ async fn the_vmm_and_init_are_given_what_the_spec_asks_for() {
         grants,
         [("data", true), ("a-name-that-is-longer-than-a-serial", false)]
     );
-    assert!(unit.taps.is_empty(), "{:?}", unit.taps);
+    let taps: Vec<_> = unit
+        .taps
+        .iter()
+        .map(|tap| (tap.name.as_str(), tap.bridge.as_str(), tap.mtu, tap.multi_queue))
+        .collect();
+    assert_eq!(
+        taps,
+        [("vm0-0", "ax-lan", 9000, false), ("vm0-1", "ax-lan", 9000, false)]
+    );
 
     let config: VmmConfig = serde_json::from_slice(&unit.files[0].1).unwrap();
     let seen = |disk: &DiskConfig| {
@@ -151,7 +187,33 @@ async fn the_vmm_and_init_are_given_what_the_spec_asks_for() {
         config.disks[3].path,
         agent.vm_directory("a").join("cloud-init.img").to_str().unwrap()
     );
-    assert!(config.nets.is_empty(), "{:?}", config.nets);
+    let nets: Vec<_> = config
+        .nets
+        .iter()
+        .map(|net| (net.tap.as_str(), net.mtu, net.queues))
+        .collect();
+    assert_eq!(
+        nets,
+        [("vm0-0", Some(1500), Some(1)), ("vm0-1", Some(9000), Some(1))]
+    );
+    let macs: Vec<_> = config.nets.iter().map(|net| net.mac.clone()).collect();
+    assert_eq!(macs[0], "02:00:00:00:00:0a");
+    let shown: Vec<_> = vm.status.nets.iter().map(|net| net.mac.clone()).collect();
+    assert_eq!(shown, macs);
+    assert_ne!(macs[0], macs[1]);
+}
+
+#[tokio::test]
+async fn a_made_address_stays_and_queues_follow_the_vcpus() {
+    let agent = Agent::new().await;
+    agent.call("PUT", "/v1/networks/lan", "{}").await;
+    let spec = r#"{"nets":[{"network":"lan"}]}"#;
+    let first = put(&agent, "a", spec).await;
+    agent.call("DELETE", "/v1/vms/a", "").await;
+    let again = put(&agent, "a", spec).await;
+    assert_eq!(first.status.nets, again.status.nets);
+    let other = put(&agent, "b", spec).await;
+    assert_ne!(first.status.nets[0].mac, other.status.nets[0].mac);
 }
 
 #[tokio::test]

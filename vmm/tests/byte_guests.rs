@@ -131,6 +131,8 @@ fn power_button_is_an_event_that_reads_once() {
     vmm.put("power-button");
     vmm.type_in("BB");
     vmm.expect("10");
+    // Paused, it would not hear the button that the signal presses.
+    vmm.put("pause");
     let pid = Pid::from_raw(i32::try_from(vmm.pid()).unwrap());
     kill(pid, Signal::SIGTERM).unwrap();
     wait_for("the event", || {

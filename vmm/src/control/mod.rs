@@ -3,7 +3,7 @@
 //! ```text
 //! api.sock      HTTP/1.1 (`http`), routes (`routes`) --request--> machine
 //! console.sock  watchers: output from the console's ring, input to its queue
-//! SIGTERM       power button; a second one, or one while the machine starts: stop
+//! SIGTERM       power button, pressed after a paused guest goes on; a second one, or one while the machine starts: stop
 //! ```
 //!
 //! It has nothing to wait for but epoll and the machine's short answers. The sockets get the mode 0660, and the group of
@@ -290,6 +290,10 @@ impl Control {
     fn signal(&mut self, machine: &Handle) {
         while let Ok(Some(_)) = self.signals.read_signal() {
             let again = std::mem::replace(&mut self.terminated, true);
+            if !again {
+                // A paused guest does not hear its button.
+                let _ = machine.request(Request::Resume);
+            }
             let pressed = !again && machine.request(Request::PowerButton).is_ok();
             if !pressed {
                 // It is gone already, then.

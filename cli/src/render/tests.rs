@@ -695,8 +695,8 @@ Why
   cpu.workqueues: the kernel's own background work stays on the host's CPUs
   cpu.cpuset.axion.slice: the node's own services run beside the kernel, not
   beside workloads
-  cpu.cpuset.vms.slice: the CPUs are the VMs' alone; each vCPU is pinned to its
-  own
+  cpu.cpuset.vms.slice: dedicated VMs are pinned to isolated CPUs, shared ones
+  and device threads run beside the host
   power.idle-latency: a halted vCPU is back within microseconds
   module.kvm_amd.pause_filter_count: a spinning vCPU has its core to itself:
   leaving the guest would give way to nobody

@@ -64,6 +64,8 @@ fn vm(name: &str, state: VmState, exit: Option<&str>) -> Vm {
             exit: exit.map(str::to_owned),
             pause: None,
             nets: Vec::new(),
+            placement: None,
+            in_force: None,
         },
     }
 }
@@ -139,6 +141,7 @@ State      running since 2026-11-23T11:56:55.000Z
 Wanted     running
 Process    412
 Last exit  -
+Class      shared
 CPUs       4
 Memory     8GiB, hugepages 2MiB
 Kernel     builtin
@@ -187,6 +190,7 @@ Process     412
 Paused
   no room on the node for what the guest writes to disk 0 (volume data)
 Last exit   -
+Class       shared
 CPUs        4
 Memory      8GiB, hugepages 2MiB
 Kernel      builtin

@@ -1,5 +1,7 @@
 //! What people see, to the letter, on a terminal of 80 columns.
 
+mod placement;
+
 use axion_api::event::{Event, What};
 use axion_api::host::{
     BootReport, ConfigValue, Host, HostConfig, LogEntry, Memory, Phase, Process, UnitState, UnitStatus,

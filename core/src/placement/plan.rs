@@ -92,13 +92,13 @@ fn check(supply: &Supply, wish: &Wish) -> Result<(), Refused> {
         return Err(Refused::at("cpus", "a VM has at least 1 vCPU", Some("cpus = 1")));
     }
     let step = wish.step();
-    if wish.memory < LEAST_MEMORY || !wish.memory.is_multiple_of(step) {
-        let reason = format!(
-            "{} is not a multiple of {}, {} or more",
-            ByteSize(wish.memory),
-            ByteSize(step),
-            ByteSize(LEAST_MEMORY.max(step))
-        );
+    let size = ByteSize(wish.memory);
+    if wish.memory < LEAST_MEMORY {
+        let reason = format!("{size}; at least {} are needed", ByteSize(LEAST_MEMORY));
+        return Err(Refused::at("memory", reason, None));
+    }
+    if !wish.memory.is_multiple_of(step) {
+        let reason = format!("{size}; it must be a multiple of {}", ByteSize(step));
         return Err(Refused::at("memory", reason, None));
     }
     if let Some(unknown) = wish.nodes.iter().find(|id| supply.node(**id).is_none()) {

@@ -138,7 +138,7 @@ fn what_cannot_be_on_any_machine_of_the_kind() {
                 ..dedicated(1, 1)
             },
             "memory",
-            "1025MiB is not a multiple of 1GiB, 1GiB or more",
+            "1025MiB; it must be a multiple of 1GiB",
         ),
         (
             &supply,
@@ -147,7 +147,7 @@ fn what_cannot_be_on_any_machine_of_the_kind() {
                 ..shared(1, 1)
             },
             "memory",
-            "16MiB is not a multiple of 2MiB, 32MiB or more",
+            "16MiB; at least 32MiB are needed",
         ),
         (
             &supply,

@@ -39,6 +39,8 @@ pub struct Places {
     pub first_token: PathBuf,
     /// Run directories of VMs.
     pub vms_run: PathBuf,
+    /// Where `/sys`, `/proc` and `/run/axion/profile.json` are.
+    pub root: PathBuf,
     /// Init's socket.
     pub init_socket: PathBuf,
 }
@@ -53,6 +55,7 @@ impl Default for Places {
             interfaces: "/sys/class/net".into(),
             first_token: paths::FIRST_TOKEN.into(),
             vms_run: paths::VMS_RUN.into(),
+            root: "/".into(),
             init_socket: paths::INIT_SOCKET.into(),
         }
     }
@@ -117,7 +120,7 @@ impl App {
         let events = Arc::new(Events::new());
         let init = Arc::new(Init::new(places.init_socket.clone(), events.clone()));
         let images = Arc::new(Images::open(places.images.clone())?);
-        let inventory = Arc::new(Inventory::new("/".into()));
+        let inventory = Arc::new(Inventory::new(places.root.clone()));
         let volumes = Volumes::open(store.clone(), images.clone(), places.volumes.clone())?;
         let volumes = Arc::new(volumes);
         let networks = Networks::new(store.clone(), init.clone(), places.interfaces.clone());

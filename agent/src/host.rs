@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axion_api::capacity::Capacity;
 use axion_api::host::{Host, Memory};
 use axion_api::init::NodeStatus;
 use axion_api::problem::{Kind, Problem};
@@ -16,6 +17,7 @@ use axion_api::profile::{HostProfile, ProfilePreview};
 use axion_core::cmdline::CommandLine;
 use axion_core::config::Effective;
 use axion_core::paths;
+use axion_core::placement::{Division, Supply};
 use axion_core::profile::{self, Declaration, Resolved, attest};
 use axion_core::topology::Topology;
 use nix::ifaddrs::getifaddrs;
@@ -23,7 +25,6 @@ use nix::net::if_::InterfaceFlags;
 use sysinfo::{MemoryRefreshKind, System};
 
 use crate::metrics::Node;
-use crate::vm::validate::Limits;
 
 /// How long a topology is good for clients.
 const FRESH: Duration = Duration::from_secs(5);
@@ -87,23 +88,36 @@ impl Inventory {
         })
     }
 
-    /// What the host has for VMs in all.
-    pub async fn limits(&self) -> Limits {
-        Limits::total(&*self.topology(FRESH).await, self.memory().total)
+    /// What the node has for VMs.
+    pub async fn supply(&self) -> Result<Supply, Problem> {
+        self.supply_of(self.topology(FRESH).await).await
     }
 
-    /// What the host has left for VMs now.
-    pub async fn free(&self) -> Limits {
-        Limits::free(&*self.topology(Duration::ZERO).await, self.memory().available)
+    /// The same, read anew.
+    pub async fn supply_now(&self) -> Result<Supply, Problem> {
+        self.supply_of(self.topology(Duration::ZERO).await).await
+    }
+
+    async fn supply_of(&self, topology: Arc<Topology>) -> Result<Supply, Problem> {
+        let root = self.root.clone();
+        apart(move || {
+            let resolved = in_force(&root);
+            let division = Division::of(&topology, resolved.as_ref().map(|resolved| &resolved.plan));
+            Supply::new(&topology, &division)
+        })
+        .await
+    }
+
+    /// Memory that a new process could get now, bytes.
+    pub fn available(&self) -> u64 {
+        self.memory().available
     }
 
     /// The boot profile of this boot: as init resolved it, or else as this node's config says now.
     pub async fn profile(&self, config: &Effective) -> Result<HostProfile, Problem> {
         let (root, declaration) = (self.root.clone(), Declaration::of_effective(config));
         apart(move || {
-            let stored = fs::read(root.join(paths::PROFILE.trim_start_matches('/'))).ok();
-            let stored = stored.and_then(|text| serde_json::from_slice(&text).ok());
-            let resolved: Resolved = stored
+            let resolved = in_force(&root)
                 .unwrap_or_else(|| Resolved::of(&Topology::read(&root), &declaration, &command_line(&root)));
             HostProfile {
                 standing: resolved.standing,
@@ -128,13 +142,14 @@ impl Inventory {
     }
 
     /// What is counted of the node.
-    pub async fn with_metrics<T>(&self, tell: impl FnOnce(&Node<'_>) -> T) -> T {
+    pub async fn with_metrics<T>(&self, capacity: &Capacity, tell: impl FnOnce(&Node<'_>) -> T) -> T {
         let topology = self.topology(FRESH).await;
         tell(&Node {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: System::uptime().unwrap_or_default(),
             memory: self.memory(),
             topology: &topology,
+            capacity,
         })
     }
 
@@ -176,6 +191,12 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
             format!("reading the node came to no end: {error}"),
         )
     })
+}
+
+/// The boot profile of this boot, as init resolved it.
+fn in_force(root: &Path) -> Option<Resolved> {
+    let stored = fs::read(root.join(paths::PROFILE.trim_start_matches('/'))).ok()?;
+    serde_json::from_slice(&stored).ok()
 }
 
 fn command_line(root: &Path) -> CommandLine {

@@ -1,4 +1,6 @@
-//! An agent in a temporary directory, with an init and VMMs that only pretend.
+//! An agent in a temporary directory, with an init and VMMs that only pretend, on this machine or one that is written down.
+
+pub mod machine;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -86,6 +88,16 @@ impl Agent {
     /// An agent with an init, reconciling.
     pub async fn new() -> Self {
         let mut agent = Self::alone();
+        agent.init.listen(&places(&agent.directory).init_socket);
+        agent.run().await;
+        agent
+    }
+
+    /// The same on a [`machine`] with these CPUs isolated.
+    pub async fn on(isolated: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        machine::write(&directory.path().join("root"), isolated);
+        let mut agent = Self::open(directory, FakeInit::default());
         agent.init.listen(&places(&agent.directory).init_socket);
         agent.run().await;
         agent
@@ -211,6 +223,9 @@ fn places(directory: &tempfile::TempDir) -> Places {
         interfaces: at("interfaces"),
         first_token: at("first-token"),
         vms_run: at("vms"),
+        root: Some(at("root"))
+            .filter(|root| root.exists())
+            .unwrap_or_else(|| "/".into()),
         init_socket: at("init.sock"),
     }
 }

@@ -100,6 +100,20 @@ pub struct TransientUnit {
     pub volumes: Vec<VolumeGrant>,
     /// Tap devices that are made for the unit before its start and removed with it.
     pub taps: Vec<Tap>,
+    /// What it may use of the CPUs.
+    pub cpus: UnitCpus,
+}
+
+/// What a unit may use of the CPUs (cgroup-v2.rst). As a whole it is what a unit gets that does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct UnitCpus {
+    /// CPUs that it may run on, as in `0-3,8` (cpuset.cpus); empty: those of all VMs.
+    pub list: String,
+    /// Share of CPU time among the VMs when there is not enough (cpu.weight), 1 to 10000; 0: 100.
+    pub weight: u32,
+    /// Most CPU time, percent of one CPU (cpu.max), up to 1000000; 0: all.
+    pub limit_percent: u32,
 }
 
 /// A volume that is handed to a unit: its primary group, and nobody else's, may open the file while the unit exists.

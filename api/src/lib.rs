@@ -4,6 +4,7 @@
 //! |-------------|----------------------------------------------------------------------------|
 //! | [`host`]    | any client and the agent: what the node is, how it booted, what runs        |
 //! | [`vm`]      | any client and the agent: virtual machines                                  |
+//! | [`capacity`] | any client and the agent: what the node has for VMs, and who has it        |
 //! | [`volume`]  | any client and the agent: disks that the node keeps                         |
 //! | [`network`] | any client and the agent: what connects VMs                                 |
 //! | [`event`]   | the agent and any client: what changed, as server-sent events               |
@@ -13,6 +14,7 @@
 //! | [`init`]    | the agent or the console and PID 1: units, phases, logs, power              |
 //! | `client`    | the typed client of the REST API (feature `client`)                         |
 
+pub mod capacity;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod event;

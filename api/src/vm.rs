@@ -1,22 +1,44 @@
 //! Virtual machines.
 
+use axion_core::config::PageSize;
+use axion_core::placement::{NumaPolicy, Placement, VmClass, VmThreads};
 use axion_core::quantity::ByteSize;
 use serde::{Deserialize, Serialize};
+
+use crate::vmm::InForce;
 
 /// What a VM is to be (body of `PUT /v1/vms/{name}`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VmSpec {
-    /// vCPUs, 1 to the host's KVM limit.
+    /// How it gets its CPUs.
+    #[serde(default)]
+    pub class: VmClass,
+    /// vCPUs: 1 to the CPUs of its class on the nodes that it may be on.
     #[serde(default = "one")]
     pub cpus: u32,
+    /// vCPUs of a core, in a dedicated VM on a host whose cores have several threads.
+    #[serde(default)]
+    pub threads: VmThreads,
     /// Guest memory, a multiple of 2 MiB (or of `hugepages`), at least 32 MiB.
     #[serde(default = "default_memory")]
     pub memory: ByteSize,
-    /// What backs the guest's memory.
+    /// What backs the guest's memory; hugepages in a dedicated VM.
     #[serde(default)]
     pub hugepages: HugepageSize,
+    /// Whether it may be on several NUMA nodes of the host.
+    #[serde(default)]
+    pub numa: NumaPolicy,
+    /// NUMA nodes of the host that it may be on; empty: all.
+    #[serde(default)]
+    pub nodes: Vec<u32>,
+    /// Share of CPU time among shared VMs when there is not enough, 1 to 10000; 100 when absent.
+    #[serde(default)]
+    pub cpu_weight: Option<u32>,
+    /// Most CPU time of a shared VM, percent of one CPU: 1 to 100 for each vCPU. Without it all that is free.
+    #[serde(default)]
+    pub cpu_limit: Option<u32>,
     /// What it boots.
     #[serde(default)]
     pub boot: BootSource,
@@ -45,9 +67,15 @@ const fn default_memory() -> ByteSize {
 impl Default for VmSpec {
     fn default() -> Self {
         Self {
+            class: VmClass::default(),
             cpus: one(),
+            threads: VmThreads::default(),
             memory: default_memory(),
             hugepages: HugepageSize::default(),
+            numa: NumaPolicy::default(),
+            nodes: Vec::new(),
+            cpu_weight: None,
+            cpu_limit: None,
             boot: BootSource::default(),
             restart: RestartPolicy::default(),
             disks: Vec::new(),
@@ -115,6 +143,17 @@ pub enum HugepageSize {
     /// 1 GiB hugetlb pages.
     #[serde(rename = "1GiB")]
     OneGiB,
+}
+
+impl HugepageSize {
+    /// The size of a page; `None` for ordinary pages.
+    pub const fn page_size(self) -> Option<PageSize> {
+        match self {
+            Self::None => None,
+            Self::TwoMiB => Some(PageSize::TwoMiB),
+            Self::OneGiB => Some(PageSize::OneGiB),
+        }
+    }
 }
 
 /// Direct Linux boot.
@@ -231,6 +270,12 @@ pub struct VmStatus {
     /// Its network interfaces, as in the spec.
     #[serde(default)]
     pub nets: Vec<VmNetStatus>,
+    /// Where it is, from its start on until it is off: what it has of the host and nobody else.
+    #[serde(default)]
+    pub placement: Option<Placement>,
+    /// What the kernel made of the placement, as the VMM read it back, while it runs.
+    #[serde(default)]
+    pub in_force: Option<InForce>,
 }
 
 /// Why a guest stands still.

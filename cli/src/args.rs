@@ -14,6 +14,7 @@ Examples:
   axctl vm run hello --console     run the built-in guest, attach to its console
   axctl vm run web --disk volume=data --net lan
                                    with a disk and a network of the node's
+  axctl capacity                   what is left for VMs, and who has the rest
   axctl vm list -o json            for programs
   axctl host logs -f               follow the node's log
 
@@ -47,6 +48,8 @@ pub enum Command {
     /// The boot profile: how CPUs, memory and devices are divided, and whether it is so
     #[command(subcommand)]
     Profile(profile::Command),
+    /// What the node has for VMs: CPUs, memory and hugepages of each NUMA node, and who has them
+    Capacity,
     /// Virtual machines
     #[command(subcommand)]
     Vm(vm::Command),

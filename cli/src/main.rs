@@ -1,7 +1,7 @@
 //! `axctl`: the operator's command line of Axion.
 //!
 //! ```text
-//! args ── node (which node, by which proof) ── api::client ── host | profile | vm | volume | network | image | events | api
+//! args ── node (which node, by which proof) ── api::client ── host | profile | capacity | vm | volume | network | image | events | api
 //!   └──── token, config, completion: need no node
 //! ```
 //!
@@ -11,6 +11,7 @@
 
 mod api;
 mod args;
+mod capacity;
 mod completion;
 mod config;
 mod context;
@@ -58,6 +59,7 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
     match cli.command {
         Command::Host(command) => host::run(command, node, output).await,
         Command::Profile(command) => profile::run(command, node, output).await,
+        Command::Capacity => capacity::run(node, output).await,
         Command::Vm(command) => vm::run(command, node, output).await,
         Command::Volume(command) => volume::run(command, node, output).await,
         Command::Network(command) => network::run(command, node, output).await,

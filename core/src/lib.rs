@@ -11,6 +11,7 @@
 //! | [`mac`]      | how are Ethernet addresses written, and which does a guest get?          |
 //! | [`topology`] | which CPUs, memory, NUMA nodes, PCI devices, disks and NICs are there?   |
 //! | [`profile`]  | how are CPUs, memory and devices divided, and is it so?                   |
+//! | [`placement`] | on which CPUs and NUMA nodes does a VM run, and what is left?            |
 //! | [`quantity`] | how are byte sizes and durations written and read?                       |
 //! | [`paths`]    | where do the parts of a running node meet in the file system?            |
 
@@ -19,6 +20,7 @@ pub mod config;
 pub mod identity;
 pub mod mac;
 pub mod paths;
+pub mod placement;
 pub mod profile;
 pub mod quantity;
 pub mod topology;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use axion_api::capacity::{Capacity, NodeCapacity};
 use axion_api::host::Memory;
 use axion_api::vm::{Vm, VmDiskStats, VmNetStats, VmState, VmStats};
 use axion_core::topology::Topology;
@@ -19,6 +20,8 @@ pub struct Node<'a> {
     pub memory: Memory,
     /// Hardware.
     pub topology: &'a Topology,
+    /// What it has for VMs.
+    pub capacity: &'a Capacity,
 }
 
 /// One after the other, each metric with its samples together.
@@ -116,6 +119,7 @@ pub fn render(node: &Node<'_>, vms: &[(Vm, Option<VmStats>)]) -> String {
         "Hugepages that nobody has.",
         pools().map(|(labels, pool)| (labels, float(pool.free))),
     );
+    capacity(&mut text, node.capacity);
     text.metric(
         "vm_state",
         "gauge",
@@ -131,6 +135,43 @@ pub fn render(node: &Node<'_>, vms: &[(Vm, Option<VmStats>)]) -> String {
     disk_counters(&mut text, vms);
     net_counters(&mut text, vms);
     text.0
+}
+
+fn capacity(text: &mut Text, capacity: &Capacity) {
+    type Of = fn(&NodeCapacity) -> u64;
+    let gauges: [(&str, &str, Of); 6] = [
+        ("shared_cpus", "CPUs of shared VMs.", |node| {
+            u64::try_from(node.shared_cpus.len()).unwrap_or(u64::MAX)
+        }),
+        ("shared_vcpus", "vCPUs of shared VMs that have a place.", |node| {
+            node.shared_vcpus
+        }),
+        ("dedicated_cores", "Cores of dedicated VMs.", |node| node.cores),
+        ("dedicated_cores_free", "Cores that no VM has.", |node| {
+            node.cores_free
+        }),
+        ("vms_memory_bytes", "Ordinary memory for VMs.", |node| node.memory),
+        ("vms_memory_free_bytes", "What of it no VM has.", |node| {
+            node.memory_free
+        }),
+    ];
+    for (name, help, of) in gauges {
+        let samples = capacity.nodes.iter();
+        text.metric(
+            name,
+            "gauge",
+            help,
+            samples.map(|node| (label("node", &node.node.to_string()), float(of(node)))),
+        );
+    }
+    let pools = capacity.nodes.iter().flat_map(|node| {
+        node.hugepages.iter().map(move |pool| {
+            let of = label("node", &node.node.to_string());
+            let size = label("page_bytes", &pool.page_size.to_string());
+            (format!("{of},{size}"), float(pool.reserved))
+        })
+    });
+    text.metric("hugepages_of_vms", "gauge", "Hugepages that VMs have.", pools);
 }
 
 fn vm_counters(text: &mut Text, vms: &[(Vm, Option<VmStats>)]) {

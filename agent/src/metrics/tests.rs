@@ -16,6 +16,8 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
             exit: None,
             pause: None,
             nets: Vec::new(),
+            placement: None,
+            in_force: None,
         },
     };
     let stats = VmStats {
@@ -35,6 +37,20 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
             available: 1 << 29,
         },
         topology: &Topology::default(),
+        capacity: &Capacity {
+            nodes: vec![NodeCapacity {
+                node: 1,
+                cores: 7,
+                cores_free: 3,
+                hugepages: vec![axion_api::capacity::PoolCapacity {
+                    page_size: 2 << 20,
+                    reserved: 9,
+                    ..Default::default()
+                }],
+                ..NodeCapacity::default()
+            }],
+            ..Capacity::default()
+        },
     };
     let off = Vm {
         name: "off".to_owned(),
@@ -45,6 +61,9 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         "axion_build_info{version=\"1\"} 1",
         "axion_uptime_seconds 60",
         "axion_memory_available_bytes 536870912",
+        "axion_dedicated_cores{node=\"1\"} 7",
+        "axion_dedicated_cores_free{node=\"1\"} 3",
+        "axion_hugepages_of_vms{node=\"1\",page_bytes=\"2097152\"} 9",
         "axion_vm_state{vm=\"web\",state=\"paused\"} 1",
         "axion_vm_state{vm=\"web\",state=\"running\"} 0",
         "axion_vm_cpu_seconds_total{vm=\"web\"} 1.5",

@@ -15,9 +15,10 @@ use crate::metrics::{self, MEDIA_TYPE};
     responses((status = 200, body = String, content_type = "text/plain", description = "Exposition format 0.0.4")))]
 pub async fn get(State(app): State<Arc<App>>) -> Answer<([(HeaderName, &'static str); 1], String)> {
     let vms = app.vms.all_stats().await?;
+    let capacity = app.vms.capacity().await?;
     let text = app
         .inventory
-        .with_metrics(|node| metrics::render(node, &vms))
+        .with_metrics(&capacity, |node| metrics::render(node, &vms))
         .await;
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], text))
 }

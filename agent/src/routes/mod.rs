@@ -4,6 +4,7 @@
 //! connection (server) -> problem: every error becomes problem+json -> guard: who, and audit -> route
 //! ```
 
+mod capacity;
 mod console;
 mod events;
 mod extract;
@@ -54,6 +55,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/host/profile/plan", post(profile::plan))
         .route("/v1/host/units", get(host::units))
         .route("/v1/host/units/{name}/restart", post(host::restart_unit))
+        .route("/v1/capacity", get(capacity::get))
         .route("/v1/vms", get(vms::list))
         .route("/v1/vms/{name}", get(vms::get).put(vms::put).delete(vms::delete))
         .route("/v1/vms/{name}/start", post(vms::start))

@@ -19,6 +19,7 @@ const CHECKED_IN: &str = include_str!("../../../docs/openapi.json");
         super::host::get, super::host::boot, super::host::config, super::host::logs, super::host::power,
         super::host::processes, super::host::units, super::host::restart_unit,
         super::profile::get, super::profile::plan,
+        super::capacity::get,
         super::vms::list, super::vms::get, super::vms::put, super::vms::delete, super::vms::start,
         super::vms::stop, super::vms::reset, super::vms::pause, super::vms::resume, super::vms::stats,
         super::console::attach,

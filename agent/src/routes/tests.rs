@@ -164,7 +164,7 @@ async fn a_bad_field_is_named() {
         (r#"{"boot":{"kernel":7}}"#, "/boot/kernel", "string"),
         (r#"{"boot":{"cmdlime":""}}"#, "/boot/cmdlime", "cmdline"),
         (r#"{"memroy":"1GiB"}"#, "/memroy", "memory"),
-        (r#"{"cpus":0}"#, "/cpus", "allowed are 1"),
+        (r#"{"cpus":0}"#, "/cpus", "at least 1"),
         (r#"{"memory":"31MiB"}"#, "/memory", "32MiB"),
         (r#"{"boot":{"kernel":"none"}}"#, "/boot/kernel", "builtin"),
         (r#"{"boot":{"initrd":"/etc/shadow"}}"#, "/boot/initrd", "sha256"),

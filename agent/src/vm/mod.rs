@@ -10,12 +10,15 @@
 //!
 //! A request is checked ([`validate`]), stored and answered; [`reconcile`] does the rest. [`Vms`] is what the routes
 //! call; it writes records and never touches a process, except for what a guest does not notice as a start or a stop:
-//! `reset`, `pause`, `resume`. What disks and networks become for the VMM and for init is decided in [`devices`], which of
-//! them may not be deleted in [`uses`]; [`machines`] watches what VMMs say of themselves.
+//! `reset`, `pause`, `resume`. Where a VM goes is decided before it is stored as one that is to run ([`admission`]); what its
+//! place, its disks and its networks become for the VMM and for init in [`placed`] and [`devices`], which of these may not
+//! be deleted in [`uses`]; [`machines`] watches what VMMs say of themselves.
 
+pub mod admission;
 pub mod control;
 mod devices;
 pub mod machines;
+mod placed;
 pub mod plan;
 pub mod reconcile;
 pub mod record;
@@ -32,6 +35,8 @@ use axion_api::init::UnitState;
 use axion_api::problem::{Kind, Problem};
 use axion_api::vm::{Vm, VmSpec, VmState};
 use axion_api::vmm::{API_SOCKET, CONSOLE_SOCKET};
+use axion_core::placement::Refused;
+use axion_core::quantity::ByteSize;
 
 use self::control::{Command, ControlError};
 use self::machines::Machines;
@@ -68,6 +73,20 @@ pub enum VmsError {
     /// A network.
     #[error(transparent)]
     Network(#[from] NetworksError),
+    /// A place for the VM.
+    #[error(transparent)]
+    NoPlace(Box<Refused>),
+    /// Ordinary memory that was to be free and is in use.
+    #[error("the VM needs {wanted} of memory; {available} are free")]
+    NoMemory {
+        /// What is needed.
+        wanted: ByteSize,
+        /// What a new process could get.
+        available: ByteSize,
+    },
+    /// What the node is made of.
+    #[error("{}", .0.detail)]
+    Node(Problem),
     /// What cloud-init is told.
     #[error("cannot make the disk for cloud-init")]
     Seed(#[source] std::io::Error),
@@ -101,6 +120,11 @@ impl From<VmsError> for Problem {
             VmsError::Store(error) => error.into(),
             VmsError::Init(error) => error.into(),
             VmsError::Network(error) => error.into(),
+            VmsError::NoPlace(refused) => admission::problem(Kind::InsufficientCapacity, &refused),
+            VmsError::NoMemory { .. } => {
+                Self::new(Kind::InsufficientCapacity, error.to_string()).at("/memory")
+            }
+            VmsError::Node(problem) => problem,
             VmsError::Record(_) | VmsError::Config(_) | VmsError::Seed(_) => {
                 Self::new(Kind::Internal, chain(&error))
             }
@@ -265,7 +289,8 @@ impl Vms {
         condition: &Precondition,
     ) -> Result<(Vm, bool), Problem> {
         validate::name(name)?;
-        validate::spec(&spec, &self.inventory.limits().await)?;
+        validate::spec(&spec)?;
+        self.can_be(&spec).await?;
         self.wait_until_recorded(name).await?;
         let _writing = self.writing.lock().await;
         let units = self.init.units()?;
@@ -284,6 +309,7 @@ impl Vms {
             Some(mut stored) => {
                 stored.record.macs = self.macs(name, &spec).await?;
                 stored.record.spec = spec;
+                stored.record.placement = None;
                 stored
             }
             None if unit.is_some() => {
@@ -316,6 +342,7 @@ impl Vms {
             spec,
             goal: Goal::PowerOff,
             slot,
+            placement: None,
             end: None,
             written_unix_us: unix_us(),
         })
@@ -335,7 +362,7 @@ impl Vms {
             return Err(Problem::new(Kind::Conflict, detail));
         }
         self.parts_exist(name, &stored.record.spec).await?;
-        validate::capacity(&stored.record.spec, &self.inventory.free().await)?;
+        stored.record.placement = Some(self.place(&stored).await?);
         self.set_start_error(name, None);
         stored.record.goal = Goal::Run;
         stored.record.end = None;

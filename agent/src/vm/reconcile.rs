@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axion_api::event::What;
-use axion_api::init::{TransientUnit, UnitState};
+use axion_api::init::{TransientUnit, UnitCpus, UnitState};
 use axion_api::vm::{RestartPolicy, Vm};
 use axion_api::vmm::{API_SOCKET, BootConfig, CONFIG_FILE, MemoryConfig, VmmConfig};
 use axion_core::paths;
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::control::{self, Command};
 use super::devices::{Devices, devices};
+use super::placed;
 use super::plan::{Action, plan};
 use super::record::{End, Goal, Record, Stored, unit_name};
 use super::{Vms, VmsError};
@@ -256,6 +257,13 @@ async fn start(vms: &Vms, stored: &Stored) -> Result<(), VmsError> {
     if vms.record(&stored.name).await?.as_ref() != Some(stored) {
         return Ok(());
     }
+    let mut stored = stored.clone();
+    let placement = vms.place(&stored).await?;
+    if stored.record.placement.as_ref() != Some(&placement) {
+        stored.record.placement = Some(placement);
+        stored.revision = vms.write(&stored).await?;
+    }
+    let stored = &stored;
     let networks: BTreeSet<&str> = stored
         .record
         .spec
@@ -295,11 +303,16 @@ async fn unit(vms: &Vms, stored: &Stored) -> Result<TransientUnit, VmsError> {
         |volume| vms.volumes.path(volume),
         |digest| vms.images.path(digest),
     )?;
-    let config = VmmConfig {
+    let mut config = VmmConfig {
         disks,
         nets,
         ..config(vms, name, record)
     };
+    let mut cpus = UnitCpus::default();
+    if let Some(placement) = &record.placement {
+        placed::configure(&mut config, placement);
+        cpus = placed::cpus(&record.spec, placement);
+    }
     let config = serde_json::to_vec_pretty(&config).map_err(VmsError::Config)?;
     files.insert(0, (CONFIG_FILE.to_owned(), config));
     Ok(TransientUnit {
@@ -323,10 +336,11 @@ async fn unit(vms: &Vms, stored: &Stored) -> Result<TransientUnit, VmsError> {
         stop_timeout_ms: STOP_TIMEOUT_MS,
         volumes,
         taps,
+        cpus,
     })
 }
 
-/// What the VMM runs, but for its devices.
+/// What the VMM runs, but for its devices and its place.
 fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
     let spec = &record.spec;
     let image = |image: &axion_api::vm::ImageRef, builtin: &str| match image.0.parse() {

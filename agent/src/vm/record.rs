@@ -3,6 +3,7 @@
 use axion_api::init::UnitState;
 use axion_api::vm::{DesiredState, Pause, Vm, VmNetStatus, VmSpec, VmState, VmStatus};
 use axion_api::vmm::{MachineState, PauseReason};
+use axion_core::placement::Placement;
 use serde::{Deserialize, Serialize};
 
 use super::devices::tap_name;
@@ -25,6 +26,9 @@ pub struct Record {
     /// MAC addresses of the interfaces, as in the spec.
     #[serde(default)]
     pub macs: Vec<String>,
+    /// Where the VM was last placed. It has the place only while it is to run or has a unit.
+    #[serde(default)]
+    pub placement: Option<Placement>,
     /// How the last run ended.
     pub end: Option<End>,
     /// When the record was written, microseconds since 1970.
@@ -149,6 +153,8 @@ impl Record {
             exit,
             pause: paused.map(|machine| self.pause(machine)),
             nets: self.nets(),
+            placement: self.placement.clone(),
+            in_force: machine.and_then(|machine| machine.status.in_force.clone()),
         }
     }
 
@@ -191,6 +197,8 @@ impl Record {
             exit,
             pause: None,
             nets: self.nets(),
+            placement: self.placement.clone().filter(|_| self.goal == Goal::Run),
+            in_force: None,
         }
     }
 }

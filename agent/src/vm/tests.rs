@@ -1,6 +1,7 @@
 //! What follows from a request, by way of the store, the plan and an init that pretends.
 
 mod devices;
+mod placement;
 mod plan;
 mod validate;
 
@@ -22,6 +23,17 @@ async fn put(agent: &Agent, name: &str, spec: &str) -> Vm {
         String::from_utf8_lossy(&answer.body)
     );
     answer.json()
+}
+
+/// Waits for what is no VM's state.
+async fn until(holds: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not come to be");
 }
 
 async fn started(agent: &Agent, name: &str, spec: &str) -> Vm {

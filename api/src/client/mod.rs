@@ -31,6 +31,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
 
+use crate::capacity::Capacity;
 use crate::host::{BootReport, Host, HostConfig, LogEntry, PowerAction, PowerRequest, Process, UnitStatus};
 use crate::network::{Network, NetworkSpec};
 use crate::profile::{CONFIG_MEDIA_TYPE, HostProfile, ProfilePreview};
@@ -132,6 +133,14 @@ impl Client {
     /// See [`Error`].
     pub async fn host(&self) -> Result<Host, Error> {
         self.get("/v1/host").await
+    }
+
+    /// `GET /v1/capacity`: what it has for VMs, and who has it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn capacity(&self) -> Result<Capacity, Error> {
+        self.get("/v1/capacity").await
     }
 
     /// `GET /v1/host/boot`: how it booted.

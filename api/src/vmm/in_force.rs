@@ -8,6 +8,7 @@ use crate::vm::HugepageSize;
 
 /// What was asked of the host for a machine, and what is so.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InForce {
     /// Exits that were to be disabled.
     pub exits_wanted: Vec<DisabledExit>,
@@ -23,6 +24,7 @@ pub struct InForce {
 
 /// An instruction that need not leave the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DisabledExit {
     /// HLT: an idle vCPU keeps its CPU.
@@ -35,6 +37,7 @@ pub enum DisabledExit {
 
 /// The thread of a vCPU.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VcpuThread {
     /// Its id, as in `/proc/PID/task`.
     pub thread: u32,
@@ -52,6 +55,7 @@ pub struct VcpuThread {
 
 /// What backs the memory of a guest node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NodeMemory {
     /// Bytes.
     pub size: u64,
@@ -69,6 +73,7 @@ pub struct NodeMemory {
 
 /// Pages of a guest node that are on one host node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NodeSample {
     /// The host node.
     pub host_node: u32,
@@ -78,6 +83,7 @@ pub struct NodeSample {
 
 /// The sandbox of a VMM process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SandboxState {
     /// What its seccomp filters do.
     pub mode: SandboxMode,
@@ -91,6 +97,7 @@ pub struct SandboxState {
 
 /// How much is in force.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Coverage {
     /// Nothing.

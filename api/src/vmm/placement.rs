@@ -59,6 +59,7 @@ pub struct Placement {
 
 /// What happens to a VMM process that makes a forbidden system call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum SandboxMode {
     /// It dies of SIGSYS.

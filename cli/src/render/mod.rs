@@ -2,12 +2,14 @@
 //!
 //! What a node, a guest or a unit says may hold control characters; [`plain`] takes them out of every text.
 
+pub mod capacity;
 pub mod context;
 pub mod event;
 pub mod host;
 pub mod image;
 pub mod log;
 pub mod network;
+mod placement;
 pub mod profile;
 pub mod stats;
 mod table;

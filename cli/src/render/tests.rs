@@ -1,5 +1,7 @@
 //! What people see, to the letter, on a terminal of 80 columns.
 
+mod placement;
+
 use axion_api::event::{Event, What};
 use axion_api::host::{
     BootReport, ConfigValue, Host, HostConfig, LogEntry, Memory, Phase, Process, UnitState, UnitStatus,
@@ -64,6 +66,8 @@ fn vm(name: &str, state: VmState, exit: Option<&str>) -> Vm {
             exit: exit.map(str::to_owned),
             pause: None,
             nets: Vec::new(),
+            placement: None,
+            in_force: None,
         },
     }
 }
@@ -139,6 +143,7 @@ State      running since 2026-11-23T11:56:55.000Z
 Wanted     running
 Process    412
 Last exit  -
+Class      shared
 CPUs       4
 Memory     8GiB, hugepages 2MiB
 Kernel     builtin
@@ -187,6 +192,7 @@ Process     412
 Paused
   no room on the node for what the guest writes to disk 0 (volume data)
 Last exit   -
+Class       shared
 CPUs        4
 Memory      8GiB, hugepages 2MiB
 Kernel      builtin
@@ -695,8 +701,8 @@ Why
   cpu.workqueues: the kernel's own background work stays on the host's CPUs
   cpu.cpuset.axion.slice: the node's own services run beside the kernel, not
   beside workloads
-  cpu.cpuset.vms.slice: the CPUs are the VMs' alone; each vCPU is pinned to its
-  own
+  cpu.cpuset.vms.slice: dedicated VMs are pinned to isolated CPUs, shared ones
+  and device threads run beside the host
   power.idle-latency: a halted vCPU is back within microseconds
   module.kvm_amd.pause_filter_count: a spinning vCPU has its core to itself:
   leaving the guest would give way to nobody

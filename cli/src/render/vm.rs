@@ -1,9 +1,10 @@
 //! Virtual machines.
 
-use axion_api::vm::{DesiredState, HugepageSize, RestartPolicy, Vm, VmDisk, VmState};
+use axion_api::vm::{DesiredState, HugepageSize, RestartPolicy, Vm, VmDisk, VmSpec, VmState};
+use axion_core::placement::{NumaPolicy, VmThreads};
 
 use super::table::{Cell, Table, left, right, shrinking};
-use super::{Style, Tone, age, fields, moment, or_dash};
+use super::{Style, Tone, age, capacity, fields, moment, or_dash, placement};
 
 /// What a state means.
 pub const fn tone(state: VmState) -> Tone {
@@ -21,6 +22,28 @@ const fn hugepages(size: HugepageSize) -> &'static str {
         HugepageSize::TwoMiB => "2MiB",
         HugepageSize::OneGiB => "1GiB",
     }
+}
+
+/// What was asked for of CPUs and their nodes.
+fn cpus(spec: &VmSpec) -> String {
+    let mut text = spec.cpus.to_string();
+    let threads = match spec.threads {
+        VmThreads::Auto => None,
+        VmThreads::All => Some("every thread of a core".to_owned()),
+        VmThreads::One => Some("one thread of a core".to_owned()),
+    };
+    let nodes: Vec<String> = spec.nodes.iter().map(ToString::to_string).collect();
+    let asked = [
+        threads,
+        (spec.numa == NumaPolicy::Spread).then(|| "may be spread".to_owned()),
+        (!nodes.is_empty()).then(|| format!("of node {}", nodes.join(" or "))),
+        spec.cpu_weight.map(|weight| format!("weight {weight}")),
+        spec.cpu_limit.map(|limit| format!("at most {limit} %")),
+    ];
+    for asked in asked.into_iter().flatten() {
+        text = format!("{text}, {asked}");
+    }
+    text
 }
 
 /// Why it stands still, or why it last ended.
@@ -94,11 +117,16 @@ pub fn show(vm: &Vm, style: &Style) -> String {
     }
     rows.extend([
         ("Last exit", or_dash(vm.status.exit.as_ref())),
-        ("CPUs", vm.spec.cpus.to_string()),
+        ("Class", capacity::class(vm.spec.class).to_owned()),
+        ("CPUs", cpus(&vm.spec)),
         (
             "Memory",
             format!("{}, hugepages {}", vm.spec.memory, hugepages(vm.spec.hugepages)),
         ),
+    ]);
+    rows.extend(vm.status.placement.iter().flat_map(placement::rows));
+    rows.extend(vm.status.in_force.iter().flat_map(placement::in_force));
+    rows.extend([
         ("Kernel", vm.spec.boot.kernel.0.clone()),
         ("Initrd", vm.spec.boot.initrd.0.clone()),
         (

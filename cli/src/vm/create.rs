@@ -6,11 +6,12 @@ use std::str::FromStr;
 
 use axion_api::client::{Client, Precondition};
 use axion_api::vm::{BootSource, HugepageSize, ImageRef, RestartPolicy, VmSpec};
-use axion_core::quantity::{ByteSize, Span};
+use axion_core::quantity::Span;
 use clap::{Args, ValueEnum};
 
 use super::console;
 use super::devices::Devices;
+use super::place::{Place, Size};
 use super::wait::{self, Goal};
 use crate::error::Error;
 use crate::image;
@@ -22,6 +23,8 @@ Examples:
       the guest that the node carries
   axctl vm run build --cpus 4 --memory 8GiB --hugepages 2MiB --kernel ./vmlinux
       a kernel from here; it is uploaded unless the node has it
+  axctl vm run solver --class dedicated --cpus 8 --memory 16GiB --page-size 1GiB
+      isolated cores and 1 GiB pages of one NUMA node; refused where none has them
   axctl vm run web --disk volume=data --net lan --user-data ./web.yaml
       a disk and a network of the node's, and what cloud-init is to do";
 
@@ -31,14 +34,13 @@ Examples:
 pub struct Run {
     /// Name: 1 to 40 of a-z, 0-9 and `-`, starting with a letter
     name: String,
-    /// vCPUs
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    cpus: u32,
-    /// Memory, a multiple of 2 MiB, at least 32 MiB
+    #[command(flatten)]
+    place: Place,
+    /// Memory, a multiple of 2 MiB (or of a hugepage), at least 32 MiB
     #[arg(long, default_value = "128MiB", value_name = "SIZE")]
-    memory: ByteSize,
+    memory: Size,
     /// What backs the memory
-    #[arg(long, value_enum, default_value_t = Hugepages::None)]
+    #[arg(long, visible_alias = "page-size", value_enum, default_value_t = Hugepages::None)]
     hugepages: Hugepages,
     /// Guest kernel: a file here, `builtin`, or the `sha256:` of an uploaded image
     #[arg(long, default_value = "builtin", value_name = "IMAGE")]
@@ -72,10 +74,10 @@ enum Hugepages {
     /// Ordinary pages
     None,
     /// 2 MiB hugetlb pages
-    #[value(name = "2MiB")]
+    #[value(name = "2MiB", alias = "2M")]
     TwoMiB,
     /// 1 GiB hugetlb pages
-    #[value(name = "1GiB")]
+    #[value(name = "1GiB", alias = "1G")]
     OneGiB,
 }
 
@@ -117,8 +119,7 @@ pub async fn run(run: Run, client: &Client, output: &Output) -> Result<(), Error
         cmdline: run.cmdline,
     };
     let spec = VmSpec {
-        cpus: run.cpus,
-        memory: run.memory,
+        memory: run.memory.0,
         hugepages: match run.hugepages {
             Hugepages::None => HugepageSize::None,
             Hugepages::TwoMiB => HugepageSize::TwoMiB,
@@ -132,6 +133,7 @@ pub async fn run(run: Run, client: &Client, output: &Output) -> Result<(), Error
         disks: run.devices.disks(client, output).await?,
         nets: run.devices.nets(),
         cloud_init: run.devices.cloud_init()?,
+        ..run.place.spec()
     };
     let created = match client.put_vm(&run.name, &spec, Precondition::Absent).await {
         Err(error) if error.status() == Some(412) => return Err(Error::Exists(run.name)),

@@ -3,6 +3,7 @@
 mod console;
 mod create;
 mod devices;
+mod place;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -25,7 +26,7 @@ pub enum Command {
     Run(Box<create::Run>),
     /// List the VMs
     List,
-    /// What a VM is and what it is doing: its devices, its addresses, why it ended
+    /// What a VM is and what it is doing: its place, its devices, its addresses, why it ended
     #[command(visible_alias = "describe")]
     Show {
         /// Name of the VM

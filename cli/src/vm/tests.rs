@@ -2,6 +2,7 @@ use axion_api::vm::{DesiredState, Vm, VmSpec, VmState, VmStatus};
 
 use super::console::{Escape, Typed};
 use super::create::Image;
+use super::place::Size;
 use super::wait::{Goal, Progress, progress};
 
 fn vm(state: VmState, desired: DesiredState, since_unix_us: u64) -> Vm {
@@ -17,6 +18,8 @@ fn vm(state: VmState, desired: DesiredState, since_unix_us: u64) -> Vm {
             exit: None,
             pause: None,
             nets: Vec::new(),
+            placement: None,
+            in_force: None,
         },
     }
 }
@@ -94,5 +97,25 @@ fn images_are_words_digests_or_files() {
         ("vmlinux", Image::File("vmlinux".into())),
     ] {
         assert_eq!(text.parse::<Image>().unwrap(), expected);
+    }
+}
+
+#[test]
+fn sizes_have_a_short_form() {
+    for (text, bytes) in [
+        ("2G", Some(2 << 30)),
+        ("2GiB", Some(2 << 30)),
+        ("512M", Some(512 << 20)),
+        ("2", None),
+        ("G", None),
+    ] {
+        let size = text.parse::<Size>();
+        assert_eq!(size.as_ref().ok().map(|size| size.0.0), bytes, "{text}");
+        if let Err(error) = size {
+            assert!(
+                error.to_string().starts_with(&format!("`{text}` is not")),
+                "{error}"
+            );
+        }
     }
 }

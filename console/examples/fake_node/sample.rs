@@ -48,6 +48,8 @@ fn vm(name: &str, state: VmState, exit: Option<&str>) -> Vm {
             exit: exit.map(str::to_owned),
             pause: None,
             nets: Vec::new(),
+            placement: None,
+            in_force: None,
         },
     }
 }

@@ -58,6 +58,7 @@ fn unit(name: &str) -> TransientUnit {
         stop_timeout_ms: 1000,
         volumes: Vec::new(),
         taps: Vec::new(),
+        cpus: Default::default(),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::mounts::{self, Mount};
 use crate::network::{self, Settings};
 use crate::node::Node;
 use crate::sync::lock;
-use crate::units::{CPU_WEIGHT, Restart, Spec, Stdio, cgroup, open_terminal};
+use crate::units::{CPU_WEIGHT, Cpus, Restart, Spec, Stdio, cgroup, open_terminal};
 use crate::{dbus, log, profile, timekeeping, watchdog};
 
 pub(super) type Done = Result<(), TaskError>;
@@ -267,7 +267,7 @@ fn service(name: &str, description: &str, program: &str, uid: u32) -> Spec {
         stdio: Stdio::Log,
         notifies: false,
         oom_score: -900,
-        cpu_weight: CPU_WEIGHT,
+        cpus: Cpus::default(),
     }
 }
 
@@ -307,7 +307,7 @@ pub async fn start_consoles(node: Arc<Node>) -> Done {
         spec.stop_timeout = Duration::from_secs(2);
         spec.oom_score = -500;
         // A screen can wait, the API cannot.
-        spec.cpu_weight = CPU_WEIGHT / 5;
+        spec.cpus.weight = CPU_WEIGHT / 5;
         failures.extend(node.units.add(spec).await.err().map(|e| chain(&e)));
     }
     several(failures)

@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 
 use axion_core::paths;
 
-use super::spec::CPU_WEIGHT;
+use super::spec::{CPU_WEIGHT, Cpus};
 use crate::files::{self, FileError};
 
 const ROOT: &str = "/sys/fs/cgroup";
 const NODE: &str = paths::NODE_CGROUP;
 const TRANSIENT: &str = paths::VMS_CGROUP;
+
+/// Period in which a limit of CPU time holds, microseconds: the kernel's own.
+const PERIOD_US: u64 = 100_000;
 
 /// Controllers that units may be limited with, where the kernel has them.
 const WANTED: [&str; 7] = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"];
@@ -86,16 +89,13 @@ impl Cgroup {
         Self(Path::new(ROOT).join(slice).join(name.replace('@', "-")))
     }
 
-    /// Makes it with this share of CPU time, and opens the file that a process enters it by.
+    /// Makes it with these CPUs and this share of their time, and opens the file that a process enters it by.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn open(&self, cpu_weight: u32) -> Result<File, CgroupError> {
+    pub fn open(&self, cpus: &Cpus) -> Result<File, CgroupError> {
         make(&self.0)?;
-        if cpu_weight != CPU_WEIGHT {
-            // A kernel without the controller shares alike.
-            let _ = files::set(&self.0.join("cpu.weight"), &cpu_weight.to_string());
-        }
+        self.allot(cpus)?;
         let procs = self.0.join("cgroup.procs");
         File::options()
             .write(true)
@@ -104,6 +104,21 @@ impl Cgroup {
                 path: procs.display().to_string(),
                 source,
             })
+    }
+
+    fn allot(&self, cpus: &Cpus) -> Result<(), CgroupError> {
+        if cpus.weight != CPU_WEIGHT {
+            // A kernel without the controller shares alike.
+            let _ = files::set(&self.0.join("cpu.weight"), &cpus.weight.to_string());
+        }
+        if !cpus.list.is_empty() {
+            files::set(&self.0.join("cpuset.cpus"), &cpus.list.to_string())?;
+        }
+        if let Some(percent) = cpus.limit_percent {
+            let quota = u64::from(percent) * PERIOD_US / 100;
+            files::set(&self.0.join("cpu.max"), &format!("{quota} {PERIOD_US}"))?;
+        }
+        Ok(())
     }
 
     /// SIGKILL to every process in it, at once.

@@ -23,5 +23,5 @@ mod supervisor;
 mod volumes;
 
 pub use self::spawn::open_terminal;
-pub use self::spec::{CPU_WEIGHT, Restart, Spec, Stdio};
+pub use self::spec::{CPU_WEIGHT, Cpus, Restart, Spec, Stdio};
 pub use self::supervisor::{Change, UnitError, Units};

@@ -84,7 +84,7 @@ pub fn spawn(spec: &Spec) -> Result<(u32, Option<pipe::Receiver>), SpawnError> {
         }
     };
     let child = Child {
-        cgroup: Cgroup::of(&spec.name, spec.transient).open(spec.cpu_weight)?,
+        cgroup: Cgroup::of(&spec.name, spec.transient).open(&spec.cpus)?,
         terminal: matches!(spec.stdio, Stdio::Terminal(_)),
         lock_memory: spec.transient,
         groups: spec.groups.iter().copied().map(Gid::from_raw).collect(),

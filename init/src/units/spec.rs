@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axion_api::init::{Tap, TransientUnit, VolumeGrant};
+use axion_api::init::{Tap, TransientUnit, UnitCpus, VolumeGrant};
 use axion_core::paths;
+use axion_core::topology::{CpuSet, CpuSetError};
 
 use crate::network::{is_bridge_name, is_mtu, is_tap_name};
 
@@ -64,12 +65,37 @@ pub struct Spec {
     pub notifies: bool,
     /// How gladly the kernel kills it when memory runs out: -1000 never, 1000 first (proc_pid_oom_score_adj(5)).
     pub oom_score: i32,
-    /// Its share of CPU time among its siblings when there is not enough, 1 to 10000 (cgroup-v2.rst, cpu.weight).
-    pub cpu_weight: u32,
+    /// What it may use of the CPUs.
+    pub cpus: Cpus,
+}
+
+/// What a unit may use of the CPUs (cgroup-v2.rst).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cpus {
+    /// CPUs that it may run on (cpuset.cpus); empty: those of its slice.
+    pub list: CpuSet,
+    /// Its share of CPU time among its siblings when there is not enough, 1 to 10000 (cpu.weight).
+    pub weight: u32,
+    /// Most CPU time, percent of one CPU (cpu.max).
+    pub limit_percent: Option<u32>,
 }
 
 /// The kernel's own share of a cgroup.
 pub const CPU_WEIGHT: u32 = 100;
+/// Most that a unit's share can be.
+const HIGHEST_WEIGHT: u32 = 10_000;
+/// Most that a unit's limit can be, percent of one CPU: more CPUs than Linux takes on x86.
+const HIGHEST_LIMIT: u32 = 1_000_000;
+
+impl Default for Cpus {
+    fn default() -> Self {
+        Self {
+            list: CpuSet::default(),
+            weight: CPU_WEIGHT,
+            limit_percent: None,
+        }
+    }
+}
 
 /// A transient unit that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +146,15 @@ pub enum SpecError {
     /// Bad MTU.
     #[error("taps: an MTU of {0}; allowed are 576 to 9216")]
     TapMtu(u32),
+    /// Bad CPU list.
+    #[error("cpus.list: {0}")]
+    CpuList(#[from] CpuSetError),
+    /// Bad share of CPU time.
+    #[error("cpus.weight: {0}; allowed are 1 to {HIGHEST_WEIGHT}, and 0 for the kernel's own")]
+    CpuWeight(u32),
+    /// Bad limit of CPU time.
+    #[error("cpus.limit_percent: {0}; allowed are 1 to {HIGHEST_LIMIT}, and 0 for none")]
+    CpuLimit(u32),
     /// Bad timeout.
     #[error("stop_timeout_ms: {0} is more than 10 minutes (600000)")]
     StopTimeout(u32),
@@ -163,6 +198,7 @@ impl Spec {
         }
         volumes(&unit)?;
         taps(&unit.taps)?;
+        let cpus = cpus(&unit.cpus)?;
         let run_directory = run_directory(&unit.run_directory)?;
         if run_directory.is_none() && !unit.files.is_empty() {
             return Err(SpecError::FilesWithoutDirectory);
@@ -192,7 +228,7 @@ impl Spec {
             stdio: Stdio::Log,
             notifies: false,
             oom_score: 0,
-            cpu_weight: CPU_WEIGHT,
+            cpus,
         })
     }
 
@@ -217,7 +253,7 @@ impl Spec {
             stdio: Stdio::Log,
             notifies: false,
             oom_score: 0,
-            cpu_weight: CPU_WEIGHT,
+            cpus: Cpus::default(),
         }
     }
 }
@@ -274,6 +310,23 @@ fn taps(taps: &[Tap]) -> Result<(), SpecError> {
         Some(name) => Err(SpecError::Twice("taps", name.clone())),
         None => Ok(()),
     }
+}
+
+fn cpus(cpus: &UnitCpus) -> Result<Cpus, SpecError> {
+    if cpus.weight > HIGHEST_WEIGHT {
+        return Err(SpecError::CpuWeight(cpus.weight));
+    }
+    if cpus.limit_percent > HIGHEST_LIMIT {
+        return Err(SpecError::CpuLimit(cpus.limit_percent));
+    }
+    Ok(Cpus {
+        list: cpus.list.parse()?,
+        weight: match cpus.weight {
+            0 => CPU_WEIGHT,
+            weight => weight,
+        },
+        limit_percent: (cpus.limit_percent > 0).then_some(cpus.limit_percent),
+    })
 }
 
 fn run_directory(path: &str) -> Result<Option<PathBuf>, SpecError> {

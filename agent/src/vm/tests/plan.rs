@@ -11,6 +11,7 @@ fn record(goal: Goal) -> Record {
         goal,
         slot: 0,
         macs: Vec::new(),
+        placement: None,
         end: None,
         written_unix_us: 1,
     }

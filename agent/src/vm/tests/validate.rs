@@ -1,18 +1,7 @@
-use axion_api::vm::{HugepageSize, VmSpec};
-use axion_core::quantity::ByteSize;
+use axion_api::vm::VmSpec;
+use axion_core::placement::{VmClass, VmThreads};
 
-use crate::vm::validate::{Limits, capacity, name, spec};
-
-const GIB: u64 = 1 << 30;
-
-fn limits() -> Limits {
-    Limits {
-        cpus: 8,
-        memory: 16 * GIB,
-        two_mib: GIB,
-        one_gib: 2 * GIB,
-    }
-}
+use crate::vm::validate::{name, spec};
 
 #[test]
 fn names() {
@@ -25,51 +14,45 @@ fn names() {
 }
 
 #[test]
-fn cpus_and_memory_stay_within_the_host() {
-    let check = |cpus, memory, hugepages| {
-        let wanted = VmSpec {
-            cpus,
-            memory: ByteSize(memory),
-            hugepages,
-            ..VmSpec::default()
-        };
-        spec(&wanted, &limits()).err().and_then(|problem| problem.pointer)
-    };
-    let (none, two, one) = (HugepageSize::None, HugepageSize::TwoMiB, HugepageSize::OneGiB);
-    for (cpus, memory, hugepages, pointer) in [
-        (8, 16 * GIB, none, None),
-        (9, GIB, none, Some("/cpus")),
-        (1, 32 << 20, none, None),
-        (1, 30 << 20, none, Some("/memory")),
-        (1, (32 << 20) + 4096, none, Some("/memory")),
-        (1, 17 * GIB, none, Some("/memory")),
-        (1, GIB, two, None),
-        (1, 2 * GIB, two, Some("/hugepages")),
-        (1, 2 * GIB, one, None),
-        (1, GIB + (2 << 20), one, Some("/memory")),
-        (1, 3 * GIB, one, Some("/hugepages")),
-        (1, u64::MAX, none, Some("/memory")),
-    ] {
-        assert_eq!(
-            check(cpus, memory, hugepages).as_deref(),
-            pointer,
-            "{cpus} {memory} {hugepages:?}"
-        );
-    }
-}
-
-#[test]
-fn a_start_needs_what_is_free() {
-    let wanted = VmSpec {
-        hugepages: HugepageSize::TwoMiB,
+fn each_class_has_what_is_for_it() {
+    let dedicated = VmSpec {
+        class: VmClass::Dedicated,
+        threads: VmThreads::One,
         ..VmSpec::default()
     };
-    assert!(capacity(&wanted, &limits()).is_ok());
-    let full = Limits {
-        two_mib: 100 << 20,
-        ..limits()
+    let shared = VmSpec {
+        cpus: 2,
+        ..VmSpec::default()
     };
-    let problem = capacity(&wanted, &full).unwrap_err();
-    assert_eq!(problem.status, 507);
-    assert!(problem.detail.contains("100 MiB are free"), "{}", problem.detail);
+    let with = |of: &VmSpec, cpu_weight, cpu_limit| {
+        let wanted = VmSpec {
+            cpu_weight,
+            cpu_limit,
+            ..of.clone()
+        };
+        spec(&wanted).err().and_then(|problem| problem.pointer)
+    };
+    for (of, weight, limit, pointer) in [
+        (&shared, None, None, None),
+        (&shared, Some(1), Some(1), None),
+        (&shared, Some(10_000), Some(200), None),
+        (&shared, Some(0), None, Some("/cpu_weight")),
+        (&shared, Some(10_001), None, Some("/cpu_weight")),
+        (&shared, None, Some(0), Some("/cpu_limit")),
+        (&shared, None, Some(201), Some("/cpu_limit")),
+        (&dedicated, None, None, None),
+        (&dedicated, Some(100), None, Some("/cpu_weight")),
+        (&dedicated, None, Some(100), Some("/cpu_limit")),
+    ] {
+        assert_eq!(
+            with(of, weight, limit).as_deref(),
+            pointer,
+            "{weight:?} {limit:?}"
+        );
+    }
+    let threads = VmSpec {
+        threads: VmThreads::One,
+        ..shared
+    };
+    assert_eq!(spec(&threads).unwrap_err().pointer.as_deref(), Some("/threads"));
 }

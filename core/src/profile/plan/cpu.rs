@@ -334,9 +334,9 @@ pub(super) fn fence(draft: &mut Draft<'_>, division: &Division) {
         ProfileMode::Hpc => draft.action(
             Action::Cpuset {
                 cgroup,
-                cpus: isolated,
+                cpus: division.housekeeping.union(&isolated),
             },
-            "the CPUs are the VMs' alone; each vCPU is pinned to its own",
+            "dedicated VMs are pinned to isolated CPUs, shared ones and device threads run beside the host",
         ),
         ProfileMode::Balanced | ProfileMode::Off => draft.action(
             Action::CpusetPartition {

@@ -399,7 +399,7 @@ fn stage_2_has_everything_that_needs_no_boot() {
             "cpu.irqs on 0",
             "cpu.workqueues on 0",
             "cpu.cpuset.axion.slice on 0",
-            "cpu.cpuset.vms.slice on 1-3",
+            "cpu.cpuset.vms.slice on 0-3",
             "power.governor performance on 0-3",
             "power.idle-latency 10 us on 1-3",
             "module.kvm_intel.ple_gap 0",

@@ -1,6 +1,6 @@
-use axion_api::init::{Tap, TransientUnit, VolumeGrant};
+use axion_api::init::{Tap, TransientUnit, UnitCpus, VolumeGrant};
 
-use super::{Spec, SpecError};
+use super::{Cpus, Spec, SpecError};
 
 fn unit() -> TransientUnit {
     TransientUnit {
@@ -17,6 +17,7 @@ fn unit() -> TransientUnit {
         stop_timeout_ms: 1000,
         volumes: Vec::new(),
         taps: Vec::new(),
+        cpus: Default::default(),
     }
 }
 
@@ -149,5 +150,28 @@ fn taps_are_named_as_taps_and_connected_to_guests_networks() {
     assert_eq!(
         with(&[one.clone(), one]),
         SpecError::Twice("taps", "vm0-0".into())
+    );
+}
+
+#[test]
+fn cpus_are_a_list_a_share_and_a_limit() {
+    let cpus = |list: &str, weight, limit_percent| UnitCpus {
+        list: list.into(),
+        weight,
+        limit_percent,
+    };
+    let with = |cpus| refused(|u| u.cpus = cpus);
+    assert!(matches!(with(cpus("0-", 0, 0)), SpecError::CpuList(_)));
+    assert_eq!(with(cpus("", 10_001, 0)), SpecError::CpuWeight(10_001));
+    assert_eq!(with(cpus("", 0, 1_000_001)), SpecError::CpuLimit(1_000_001));
+    let accepted = |cpus| {
+        let unit = TransientUnit { cpus, ..unit() };
+        Spec::transient(unit).unwrap().cpus
+    };
+    assert_eq!(accepted(cpus("", 0, 0)), Cpus::default());
+    let some = accepted(cpus("1,3", 200, 50));
+    assert_eq!(
+        (some.list.to_string().as_str(), some.weight, some.limit_percent),
+        ("1,3", 200, Some(50))
     );
 }

@@ -1,0 +1,179 @@
+use axion_api::capacity::{Capacity, NodeCapacity, PoolCapacity, Reservation};
+use axion_api::vmm::InForce;
+use axion_api::vmm::in_force::{DisabledExit, NodeMemory, NodeSample, VcpuThread};
+use axion_core::placement::{GuestTopology, NodePart, NumaPolicy, Placement, VmClass, VmThreads};
+
+use super::*;
+
+fn cpus(text: &str) -> CpuSet {
+    text.parse().unwrap()
+}
+
+fn placement() -> Placement {
+    let part = |host_node, vcpus| NodePart {
+        host_node,
+        memory: 4 << 30,
+        bound: true,
+        vcpus: cpus(vcpus),
+        distances: vec![10, 32],
+    };
+    Placement {
+        class: VmClass::Dedicated,
+        nodes: vec![part(0, "0-1"), part(1, "2-3")],
+        page_size: 1 << 30,
+        vcpus: vec![2, 3, 10, 11],
+        reserved: cpus("2-3,10-11,18-19,26-27"),
+        cpus: cpus("0,8"),
+        topology: Some(GuestTopology {
+            sockets: 2,
+            cores: 2,
+            threads: 1,
+            l3_cores: 2,
+        }),
+    }
+}
+
+#[test]
+fn a_dedicated_vm_with_its_place() {
+    let mut solver = super::vm("solver", VmState::Running, None);
+    solver.spec.class = VmClass::Dedicated;
+    solver.spec.threads = VmThreads::One;
+    solver.spec.numa = NumaPolicy::Spread;
+    solver.spec.nodes = vec![0, 1];
+    solver.spec.hugepages = HugepageSize::OneGiB;
+    solver.status.placement = Some(placement());
+    let thread = |cpu: u32, on: &str| VcpuThread {
+        wanted: Some(cpu),
+        cpus: cpus(on),
+        ..VcpuThread::default()
+    };
+    let memory = |node: u32| NodeMemory {
+        wanted: Some(node),
+        bound: Some(node),
+        prefault_ms: Some(120),
+        samples: vec![NodeSample {
+            host_node: 0,
+            pages: 3,
+        }],
+        ..NodeMemory::default()
+    };
+    solver.status.in_force = Some(InForce {
+        exits_wanted: vec![DisabledExit::Hlt, DisabledExit::Pause, DisabledExit::Mwait],
+        exits_disabled: vec![DisabledExit::Hlt, DisabledExit::Pause],
+        vcpus: vec![
+            thread(2, "2"),
+            thread(3, "3"),
+            thread(10, "10"),
+            thread(11, "0-11"),
+        ],
+        memory: vec![memory(0), memory(1)],
+        ..InForce::default()
+    });
+    assert_screen(
+        &vm::show(&solver, &SCREEN),
+        r"
+Name        solver
+State       running since 2026-11-23T11:56:55.000Z
+Wanted      running
+Process     412
+Last exit   -
+Class       dedicated
+CPUs        4, one thread of a core, may be spread, of node 0 or 1
+Memory      8GiB, hugepages 1GiB
+Placed      node 0: vCPUs 0-1, 4GiB in pages of 1GiB
+Placed      node 1: vCPUs 2-3, 4GiB in pages of 1GiB
+Pinned      vCPUs in order to CPUs 2,3,10,11
+Kept idle   CPUs 18-19,26-27, of the same cores
+Devices     threads on CPUs 0,8
+Guest sees  2 sockets x 2 cores x 1 threads, 2 cores share a cache
+In force    3 of 4 vCPUs on their CPU alone
+In force    memory 0 bound to node 0, filled in 120 ms
+In force    memory 1 bound to node 1, filled in 120 ms, 3 sampled pages elsewhere
+In force    no exits for HLT, PAUSE; this host keeps those for MWAIT
+Kernel      builtin
+Initrd      builtin
+Cmdline     -
+Restart     never
+Revision    7
+",
+    );
+}
+
+#[test]
+fn a_shared_vm_with_its_place() {
+    let mut web = super::vm("web", VmState::Running, None);
+    web.spec.cpu_weight = Some(300);
+    web.spec.cpu_limit = Some(150);
+    web.status.placement = Some(Placement {
+        nodes: vec![NodePart {
+            host_node: 1,
+            memory: 8 << 30,
+            vcpus: cpus("0-3"),
+            ..NodePart::default()
+        }],
+        page_size: 2 << 20,
+        cpus: cpus("8-15"),
+        ..Placement::default()
+    });
+    web.status.in_force = Some(InForce::default());
+    let text = vm::show(&web, &SCREEN);
+    for line in [
+        "CPUs       4, weight 300, at most 150 %",
+        "Placed     node 1: vCPUs 0-3, 8GiB in pages of 2MiB",
+        "Runs on    CPUs 8-15",
+    ] {
+        assert!(text.lines().any(|there| there == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("In force"), "{text}");
+}
+
+#[test]
+fn what_there_is_for_vms() {
+    let pool = |page_size, total, free| PoolCapacity {
+        page_size,
+        total,
+        reserved: total - free,
+        free,
+    };
+    let node = |node: u32, shared: &str, isolated: &str| NodeCapacity {
+        node,
+        shared_cpus: cpus(shared),
+        dedicated_cpus: cpus(isolated),
+        cores: 7,
+        cores_free: 5,
+        memory: 21 << 30,
+        memory_free: 21 << 30,
+        hugepages: vec![pool(2 << 20, 1024, 1024), pool(1 << 30, 8, 4)],
+        ..NodeCapacity::default()
+    };
+    let mut capacity = Capacity {
+        host_cpus: cpus("0,8"),
+        nodes: vec![
+            node(0, "0", "1-7,17-23"),
+            NodeCapacity {
+                hugepages: Vec::new(),
+                ..node(1, "", "")
+            },
+        ],
+        reservations: vec![Reservation {
+            vm: "solver".to_owned(),
+            placement: placement(),
+        }],
+    };
+    assert_screen(
+        &super::capacity::show(&capacity, &SCREEN),
+        r"
+Host CPUs  0,8
+
+NODE  SHARED  DEDICATED     CORES          MEMORY     2 MiB PAGES  1 GiB PAGES
+0     0       1-7,17-23  5/7 free  21.00 GiB free  1024/1024 free     4/8 free
+1     -       -          5/7 free  21.00 GiB free               -            -
+
+VM      CLASS      NODE  VCPUS  CPUS                   MEMORY  PAGES
+solver  dedicated  0-1       4  2-3,10-11,18-19,26-27    8GiB   1GiB
+",
+    );
+    capacity.reservations.clear();
+    let text = super::capacity::show(&capacity, &SCREEN);
+    assert!(text.ends_with("\nNo VM has a place: none is to run.\n"), "{text}");
+}

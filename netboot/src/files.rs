@@ -154,6 +154,29 @@ impl Files {
     }
 }
 
+/// Checks the medium `path` against the list of sums beside it, and that against its signature where there is a key; `false`: there
+/// is no list beside it and no key that wants one.
+///
+/// # Errors
+/// The medium is not what the list says, or the list is not signed by the key.
+pub fn check_medium(path: &Path, key: Option<&Path>) -> Result<bool, Error> {
+    let absolute = std::path::absolute(path).map_err(Error::file("find", path))?;
+    let dir = absolute.parent().unwrap_or(Path::new("/"));
+    if key.is_none() && !dir.join(SUMS).exists() {
+        return Ok(false);
+    }
+    let sums = sums(dir, key)?;
+    let name = absolute
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let sum = sums.get(name).ok_or_else(|| Error::NoSum(path.to_owned()))?;
+    if Served::open(path.to_owned())?.sum()? != *sum {
+        return Err(Error::Sum(path.to_owned()));
+    }
+    Ok(true)
+}
+
 fn missing(dir: &Path, wanted: &[(&str, &str)]) -> Result<(), Error> {
     let missing = wanted.iter().filter(|(name, _)| !dir.join(name).is_file());
     let files: Vec<_> = missing.map(|(name, what)| format!("{name} ({what})")).collect();

@@ -39,4 +39,5 @@ pub use boot::{Architecture, UefiLoader};
 pub use dhcp::Range;
 pub use error::Error;
 pub use event::{Event, Who};
+pub use files::check_medium;
 pub use server::{Options, Server};

@@ -7,6 +7,7 @@ pub mod event;
 pub mod host;
 pub mod image;
 pub mod log;
+pub mod media;
 pub mod network;
 pub mod profile;
 pub mod stats;
@@ -120,7 +121,7 @@ fn milliseconds(us: u64) -> String {
 }
 
 /// Bytes, to two digits behind the point.
-fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }
 

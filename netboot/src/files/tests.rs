@@ -115,3 +115,18 @@ fn the_script_says_what_the_kernel_is_told() {
     let media = include_str!("../../../image/axion.ipxe");
     assert_eq!(cmdline(media).as_deref(), Some("@CMDLINE@"));
 }
+
+#[test]
+fn a_single_medium_is_checked_against_the_list_beside_it() {
+    let dir = media();
+    let medium = dir.path().join("axion.efi");
+    assert!(check_medium(&medium, None).unwrap());
+    std::fs::write(&medium, "other").unwrap();
+    assert!(matches!(check_medium(&medium, None), Err(Error::Sum(_))));
+    let stranger = dir.path().join("other.img");
+    std::fs::write(&stranger, "x").unwrap();
+    assert!(matches!(check_medium(&stranger, None), Err(Error::NoSum(_))));
+    std::fs::remove_file(dir.path().join(SUMS)).unwrap();
+    assert!(!check_medium(&stranger, None).unwrap());
+    assert!(check_medium(&stranger, Some(&medium)).is_err());
+}

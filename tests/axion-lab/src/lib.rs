@@ -22,6 +22,7 @@
 //! | [`vga`]      | the VGA text screen, out of video memory                                |
 //! | [`qmp`]      | QEMU's control protocol                                                 |
 //! | [`media`]    | disks, FAT volumes, config on the disk image, initramfs overlays        |
+//! | [`lan`]      | a network namespace with a bridge, for machines that talk to each other |
 //! | [`node`]     | the appliance's API, typed or by the real `axctl`                       |
 //! | [`command`]  | programs beside the machine, with a deadline                            |
 //! | [`deadline`] | every wait, scaled for slow machines                                    |
@@ -37,6 +38,7 @@ pub mod command;
 pub mod deadline;
 mod error;
 pub mod image;
+pub mod lan;
 pub mod log;
 pub mod machine;
 pub mod media;
@@ -51,4 +53,4 @@ pub use error::{Error, Result};
 pub use image::Image;
 pub use machine::Machine;
 pub use node::{Node, Token};
-pub use spec::{Boot, Disk, Display, Drive, Firmware, Network, NumaNode, Spec, WatchdogDevice};
+pub use spec::{Boot, Disk, Display, Drive, Firmware, Network, NetworkBoot, NumaNode, Spec, WatchdogDevice};

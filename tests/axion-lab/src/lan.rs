@@ -110,6 +110,8 @@ pub fn beside<T: Send + 'static>(
         cabled.recv().map_err(|_| ended())?;
         ip(&["address", "add", &format!("{address}/24"), "dev", far])?;
         ip(&["link", "set", far, "up"])?;
+        // A broadcast to all networks wants a way to all networks.
+        ip(&["route", "add", "default", "dev", far])?;
         work()
     });
     if let Ok(id) = id.recv() {

@@ -68,6 +68,18 @@ pub fn test(options: &Options) -> Result<()> {
         let step = Step::start("media tests")?;
         step.run(&mut cargo(&media))?;
         step.done();
+        if is_root() {
+            let step = Step::start("tests on loop devices")?;
+            step.run(&mut cargo(&[
+                "test",
+                "--package",
+                "axctl",
+                "--locked",
+                "--",
+                "--ignored",
+            ]))?;
+            step.done();
+        }
     }
     if !options.no_e2e {
         let image = image::build()?;
@@ -110,13 +122,16 @@ fn e2e_targets() -> Result<Vec<String>> {
         .filter(|name| !NOT_YET.contains(&name.as_str()))
         .collect();
     names.sort();
-    // A process's own directory belongs to who it runs as.
-    let is_root = fs::metadata("/proc/self").is_ok_and(|facts| facts.uid() == 0);
-    if !is_root {
+    if !is_root() {
         eprintln!("  left out, as they need root: {}", FOR_ROOT.join(", "));
         names.retain(|name| !FOR_ROOT.contains(&name.as_str()));
     }
     Ok(names)
+}
+
+/// A process's own directory belongs to who it runs as.
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|facts| facts.uid() == 0)
 }
 
 fn cargo(arguments: &[&str]) -> Command {

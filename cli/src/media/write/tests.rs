@@ -75,3 +75,53 @@ fn what_is_no_image_is_refused() {
     std::fs::write(dir.path().join("empty"), "").unwrap();
     assert!(Source::open(&dir.path().join("empty")).is_err());
 }
+
+/// A loop device, gone with this.
+struct Loop(PathBuf);
+
+impl Loop {
+    fn new(file: &Path) -> Self {
+        let output = losetup(&["--find".as_ref(), "--show".as_ref(), file.as_os_str()]);
+        Self(output.trim().into())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        losetup(&["--detach".as_ref(), self.0.as_os_str()]);
+    }
+}
+
+fn losetup(arguments: &[&std::ffi::OsStr]) -> String {
+    let output = std::process::Command::new("losetup")
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[ignore = "needs root, for a loop device"]
+fn a_block_device_is_written_and_one_that_somebody_holds_is_not() {
+    const SIZE: u64 = 16 << 20;
+    let image: Vec<u8> = (0..9_000_001_u32)
+        .map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1])
+        .collect();
+    let (_dir, source, file) = files(&image, as_usize(SIZE));
+    let device = Loop::new(&file);
+    write(&source, &device.0, SIZE, |_| {}).unwrap();
+    compare(&source, &device.0, |_| {}).unwrap();
+    assert!(std::fs::read(&file).unwrap().starts_with(&image));
+    // As a mounted file system does.
+    let exclusive = OFlag::O_EXCL.bits();
+    let holder = File::options()
+        .read(true)
+        .custom_flags(exclusive)
+        .open(&device.0)
+        .unwrap();
+    let error = write(&source, &device.0, SIZE, |_| {}).unwrap_err().to_string();
+    assert!(error.contains("somebody uses it"), "{error}");
+    drop(holder);
+    write(&source, &device.0, SIZE, |_| {}).unwrap();
+}

@@ -51,8 +51,14 @@ fn uefi_boots_beside_the_site_s_dhcp_server() -> Result<()> {
 
 #[test]
 fn uefi_boots_by_http_beside_the_site_s_dhcp_server() -> Result<()> {
-    let boot = Serve::start("netboot-http", Firmware::Uefi, NetworkBoot::Http, &BESIDE)?;
+    let boot = Serve::start("netboot-http", Firmware::Uefi, NetworkBoot::Http, &UNTOLD)?;
     boot.ends_ready("axion.efi  100 %")
+}
+
+#[test]
+fn uefi_boots_by_http_with_a_config_of_its_own() -> Result<()> {
+    let boot = Serve::start("netboot-http-ipxe", Firmware::Uefi, NetworkBoot::Http, &ONLY)?;
+    boot.ends_ready("snponly.efi  100 %")
 }
 
 #[test]
@@ -132,14 +138,23 @@ struct Site {
     /// A server of the site's.
     beside: bool,
     arguments: &'static [&'static str],
+    /// The machine's config comes over the network; else it is on a volume, since the UKI is told nothing.
+    config: bool,
 }
 
 const ONLY: Site = Site {
     beside: false,
+    config: true,
     arguments: &["--dhcp-range", "10.77.0.50-10.77.0.50"],
 };
 const BESIDE: Site = Site {
     beside: true,
+    config: true,
+    arguments: &[],
+};
+const UNTOLD: Site = Site {
+    beside: true,
+    config: false,
     arguments: &[],
 };
 
@@ -164,14 +179,13 @@ impl Serve {
         let configs = dir.path().join("configs");
         let mut arguments = site.arguments.to_vec();
         let configs_text = configs.display().to_string();
-        if by == NetworkBoot::Http {
-            // The UKI is told nothing by the network.
-            spec = spec.config_volume(&config);
-        } else {
+        if site.config {
             std::fs::create_dir(&configs)?;
             let file = format!("{}.toml", MAC.replace(':', "-"));
             std::fs::write(configs.join(file), &config)?;
             arguments.extend(["--configs", &configs_text]);
+        } else {
+            spec = spec.config_volume(&config);
         }
         let beside = site.beside.then(|| lan::site_dhcp(dir.path(), MAC)).transpose()?;
         let server = serve(&media()?, dir.path(), &arguments)?;

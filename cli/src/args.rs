@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::output::Format;
 use crate::{
-    api, completion, config, context, host, image, login, network, node, profile, token, vm, volume,
+    api, completion, config, context, host, image, login, media, netboot, network, node, profile, token, vm,
+    volume,
 };
 
 const EXAMPLES: &str = "\
@@ -75,6 +76,12 @@ pub enum Command {
     /// Machine configs
     #[command(subcommand)]
     Config(config::Command),
+    /// Boot media on sticks and disks of this computer
+    #[command(subcommand)]
+    Media(media::Command),
+    /// Boot other machines from this computer over the network
+    #[command(subcommand)]
+    Netboot(netboot::Command),
     /// The node's REST API as it is
     #[command(subcommand)]
     Api(api::Command),

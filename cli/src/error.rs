@@ -69,6 +69,17 @@ pub enum Error {
         /// How long was waited.
         seconds: u64,
     },
+    /// A disk must not be written, or does not keep what was written.
+    #[error("{name}: {why}")]
+    Disk {
+        /// The disk.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// The network boot cannot be served, or a medium is not what its sum says.
+    #[error(transparent)]
+    Netboot(#[from] axion_netboot::Error),
     /// The operator said no.
     #[error("not confirmed; nothing was done")]
     NotConfirmed,
@@ -101,6 +112,7 @@ impl Error {
             Self::NoNode => 3,
             Self::Exists(_) | Self::Taken { .. } => 5,
             Self::Client(error) => client_exit_code(error),
+            Self::Netboot(error) if error.is_usage() => 2,
             _ => 1,
         }
     }
@@ -114,6 +126,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Client(error) => return error.hint().map(str::to_owned).or_else(|| status_hint(error)),
+            Self::Netboot(error) => return error.hint(),
             Self::NoNode => {
                 "`axctl login https://ADDRESS` saves a node; --server names one for a single command"
             }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! args ── node (which node, by which proof) ── api::client ── host | profile | capacity | vm | volume | network | image | events | api
-//!   └──── token, config, completion: need no node
+//!   └──── token, config, media, netboot, completion: need no node
 //! ```
 //!
 //! One file per command group: its arguments, and what each command asks of the node. What is printed is decided in
@@ -20,6 +20,8 @@ mod events;
 mod host;
 mod image;
 mod login;
+mod media;
+mod netboot;
 mod network;
 mod node;
 mod output;
@@ -69,6 +71,8 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Context(command) => context::run(&command, output),
         Command::Token(command) => token::run(&command, output),
         Command::Config(command) => config::run(&command, output),
+        Command::Media(command) => media::run(command, output),
+        Command::Netboot(command) => netboot::run(command, output).await,
         Command::Api(command) => api::run(command, node, output).await,
         Command::Completion(arguments) => completion::run(&arguments, output),
     }

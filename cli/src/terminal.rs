@@ -17,15 +17,23 @@ pub fn is_attended() -> bool {
 /// # Errors
 /// Nobody can answer, or the answer is no.
 pub fn confirm(question: &str, flag: &str) -> Result<(), Error> {
+    confirm_by(&format!("{question} [yes/no]"), "yes", flag)
+}
+
+/// Asks for a word that nobody types by habit: only `word` is a yes.
+///
+/// # Errors
+/// Nobody can answer, or the answer is another one.
+pub fn confirm_by(question: &str, word: &str, flag: &str) -> Result<(), Error> {
     if !is_attended() {
         return Err(Error::Usage(format!("nobody can be asked here; say {flag}")));
     }
     let terminal = Term::stderr();
     let answer = terminal
-        .write_str(&format!("{question} [yes/no] "))
+        .write_str(&format!("{question} "))
         .and_then(|()| terminal.read_line())
         .map_err(|source| Error::io("cannot ask on the terminal", source))?;
-    if answer.trim() == "yes" {
+    if answer.trim() == word {
         Ok(())
     } else {
         Err(Error::NotConfirmed)

@@ -3,6 +3,7 @@
 //! ```text
 //! vmlinuz, initramfs.cpio ─┬─> axion.efi   UKI: UEFI boots it as it is                       (media/uki.rs)
 //!                          ├─> axion.ipxe  script beside the two files, for PXE
+//!               iPXE ──────┼─> undionly.kpxe, snponly.efi: what firmware loads to run a script, for BIOS and UEFI
 //! axion.efi, GRUB ─────────┼─> axion.iso   CD or USB stick: El Torito, MBR, ESP              (media/iso.rs)
 //!                          └─> axion.img   disk: AXION-CFG, ESP, BIOS boot partition         (media/disk.rs)
 //!                              SHA256SUMS, and its minisign signature if there is a key      (media/sums.rs)
@@ -34,16 +35,22 @@ const BOOT_FILES: &str = "axion";
 /// Where UEFI looks on a medium that its boot variables do not name (UEFI 2.10 §3.5.1.1).
 const REMOVABLE_PATH: &str = "EFI/BOOT/BOOTX64.EFI";
 /// What is handed out, besides the sums.
-const PRODUCTS: [&str; 7] = [
+const PRODUCTS: [&str; 9] = [
     "axion.efi",
     "axion.img",
     "axion.ipxe",
     "axion.iso",
     "initramfs.cpio",
     "loaders.spdx.json",
+    "snponly.efi",
+    "undionly.kpxe",
     "vmlinuz",
 ];
 const STUB_PACKAGE: &str = "systemd-boot-efi";
+const IPXE_PACKAGE: &str = "ipxe";
+/// Programs of iPXE that use the firmware's own network driver, and so work with whatever card the firmware boots by.
+const IPXE: [&str; 2] = ["snponly.efi", "undionly.kpxe"];
+const IPXE_DIR: &str = "usr/lib/ipxe";
 const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
 /// Options of `media`.
@@ -81,9 +88,14 @@ fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
     let staging = to.join("staging");
     drop(fs::remove_dir_all(&staging));
     fs::create_dir_all(&staging)?;
-    let mut packages = debian::fetch_all(&step, &[&[STUB_PACKAGE], &grub::PACKAGES[..]].concat())?;
+    let mut packages = debian::fetch_all(
+        &step,
+        &[&[STUB_PACKAGE, IPXE_PACKAGE], &grub::PACKAGES[..]].concat(),
+    )?;
     let stub = packages.remove(0);
     stub.unpack(&step, &staging.join("stub"))?;
+    let ipxe = packages.remove(0);
+    ipxe.unpack(&step, &staging.join("ipxe"))?;
     let grub = grub::unpack(&step, &packages, &staging.join("grub"))?;
 
     let cmdline = read_text("cmdline")?.trim().to_owned();
@@ -108,6 +120,10 @@ fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
     write(&to.join("initramfs.cpio"), &initramfs)?;
     write(&to.join("axion.efi"), &efi)?;
     write(&to.join("axion.ipxe"), fill(read_text("axion.ipxe")?).as_bytes())?;
+    for program in IPXE {
+        let content = read(&staging.join("ipxe").join(IPXE_DIR).join(program))?;
+        write(&to.join(program), &content)?;
+    }
 
     let bios = [
         (format!("{BOOT_FILES}/vmlinuz"), kernel.as_slice()),
@@ -130,6 +146,7 @@ fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
 
     let loaders = [
         (&stub, staging.join("stub")),
+        (&ipxe, staging.join("ipxe")),
         (grub.loader(), staging.join("grub")),
     ];
     let list = sbom::write_loaders(&loaders.each_ref().map(|(deb, files)| (*deb, files.as_path())))?;

@@ -19,7 +19,7 @@ pub struct Options {
 }
 
 /// Debian packages, and why.
-const PACKAGES: [(&str, &str); 14] = [
+const PACKAGES: [(&str, &str); 16] = [
     ("bc", "the kernel's build computes constants with it"),
     ("bison", "the kernel's build parses Kconfig with it"),
     (
@@ -27,9 +27,14 @@ const PACKAGES: [(&str, &str); 14] = [
         "a changed kernel symbol recompiles only what it touches",
     ),
     ("cpio", "the kernel's build archives its headers with it"),
+    (
+        "dnsmasq-base",
+        "a site's DHCP server in the tests of network boots",
+    ),
     ("erofs-utils", "mkfs.erofs makes the root file system"),
     ("flex", "the kernel's build parses Kconfig with it"),
     ("gcc", "compiles the kernel"),
+    ("iproute2", "ip makes the networks of those tests"),
     ("kmod", "depmod indexes the kernel's modules"),
     ("libc6-dev", "our programs link the C library statically"),
     ("libelf-dev", "the kernel's objtool reads object files with it"),

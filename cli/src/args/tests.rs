@@ -23,7 +23,7 @@ fn words(line: &str) -> Vec<String> {
 
 /// The `axctl …` part of a line with pipes and redirections.
 fn command(line: &str) -> Option<&str> {
-    let line = line.trim().trim_start_matches("$ ");
+    let line = line.trim().trim_start_matches(['$', '#', ' ']);
     let part = line.split(" | ").find(|part| part.starts_with("axctl "))?;
     let end = [" > ", " < ", " # "]
         .iter()
@@ -35,9 +35,17 @@ fn command(line: &str) -> Option<&str> {
 /// Every example is a command that exists: in the documentation and in the help.
 #[test]
 fn the_examples_parse() {
-    let documentation = include_str!("../../../docs/cli.md");
+    let documentation = [
+        include_str!("../../../README.md"),
+        include_str!("../../../docs/cli.md"),
+        include_str!("../../../docs/media.md"),
+        include_str!("../../../docs/netboot.md"),
+    ];
     let mut lines: Vec<String> = Vec::new();
-    for block in documentation.split("```console\n").skip(1) {
+    for block in documentation
+        .iter()
+        .flat_map(|text| text.split("```console\n").skip(1))
+    {
         let (block, _) = block.split_once("```").unwrap();
         lines.extend(block.lines().map(str::to_owned));
     }

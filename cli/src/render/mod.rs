@@ -8,6 +8,7 @@ pub mod event;
 pub mod host;
 pub mod image;
 pub mod log;
+pub mod media;
 pub mod network;
 mod placement;
 pub mod profile;
@@ -122,7 +123,7 @@ fn milliseconds(us: u64) -> String {
 }
 
 /// Bytes, to two digits behind the point.
-fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::spec::{Boot, DiskBus, Display, Drive, Firmware, Network, Spec, WatchdogDevice};
+use crate::spec::{Boot, DiskBus, Display, Drive, Firmware, Network, NetworkBoot, Spec, WatchdogDevice};
 
 /// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub struct Wiring {
     pub qmp: PathBuf,
     /// Raw files of the disks, in the spec's order.
     pub disks: Vec<PathBuf>,
-    /// Port of this computer that leads to the API.
+    /// Port of this computer that leads to the API, on QEMU's user network.
     pub port: Option<u16>,
 }
 
@@ -146,19 +146,42 @@ impl Argv {
         }
     }
 
-    fn network(&mut self, boot: &Boot, port: u16) {
-        let forward = format!("user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:{API_PORT}");
+    fn network(&mut self, spec: &Spec, port: Option<u16>) {
         let device = "virtio-net-pci,netdev=net0";
-        if let Boot::Network { directory } = boot {
-            self.file(
-                "-netdev",
-                &format!("{forward},bootfile=axion.ipxe,tftp="),
-                directory,
-            );
-            self.flags(["-device", &format!("{device},bootindex=0")]);
-        } else {
+        let backend = match (spec.network, port) {
+            (Network::User { .. }, Some(port)) => {
+                format!("user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:{API_PORT}")
+            }
+            (Network::Tap { name, .. }, _) => {
+                format!("tap,id=net0,ifname={name},script=no,downscript=no")
+            }
+            _ => return,
+        };
+        match &spec.boot {
+            Boot::Network { directory } => {
+                self.file(
+                    "-netdev",
+                    &format!("{backend},bootfile=axion.ipxe,tftp="),
+                    directory,
+                );
+                self.flags(["-device", &format!("{device},bootindex=0")]);
+            }
+            Boot::Card { firmware, by } => {
+                // Without the card's ROM, OVMF's own driver and its own PXE are used, as on metal.
+                let rom = if *firmware == Firmware::Uefi {
+                    ",romfile="
+                } else {
+                    ""
+                };
+                let device = format!("{device},bootindex=0{rom}");
+                self.flags(["-netdev", &backend, "-device", &device]);
+                // OVMF tries PXE first.
+                if *by == NetworkBoot::Http {
+                    self.flags(["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"]);
+                }
+            }
             // An empty romfile spares the machine seconds in iPXE.
-            self.flags(["-netdev", &forward, "-device", &format!("{device},romfile=")]);
+            _ => self.flags(["-netdev", &backend, "-device", &format!("{device},romfile=")]),
         }
     }
 
@@ -174,16 +197,21 @@ impl Argv {
                 drive,
                 file,
             } => {
-                if *firmware == Firmware::Uefi {
-                    let flash = |unit: u8| format!("if=pflash,unit={unit},format=raw,");
-                    let code = format!("{}readonly=on,file=", flash(0));
-                    self.file("-drive", &code, &wiring.firmware.join(UEFI_CODE));
-                    self.file("-drive", &format!("{}file=", flash(1)), &wiring.nvram);
-                }
+                self.firmware(*firmware, wiring);
                 self.medium(*drive, file);
             }
+            Boot::Card { firmware, .. } => self.firmware(*firmware, wiring),
             // The network card is what it starts from.
             Boot::Network { .. } => {}
+        }
+    }
+
+    fn firmware(&mut self, firmware: Firmware, wiring: &Wiring) {
+        if firmware == Firmware::Uefi {
+            let flash = |unit: u8| format!("if=pflash,unit={unit},format=raw,");
+            let code = format!("{}readonly=on,file=", flash(0));
+            self.file("-drive", &code, &wiring.firmware.join(UEFI_CODE));
+            self.file("-drive", &format!("{}file=", flash(1)), &wiring.nvram);
         }
     }
 
@@ -230,9 +258,7 @@ impl Argv {
             WatchdogDevice::None => {}
             WatchdogDevice::I6300esb => self.flags(["-device", "i6300esb", "-action", "watchdog=reset"]),
         }
-        if let (Network::User { .. }, Some(port)) = (spec.network, wiring.port) {
-            self.network(&spec.boot, port);
-        }
+        self.network(spec, wiring.port);
         for (n, (disk, file)) in spec.disks.iter().zip(&wiring.disks).enumerate() {
             self.file("-drive", &format!("if=none,id=disk{n},format=raw,file="), file);
             let device = match disk.bus {

@@ -7,6 +7,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::log::Log;
 use crate::{Error, Result, deadline};
 
@@ -111,6 +114,31 @@ impl Program {
     /// What it prints.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it an interrupt, as Ctrl-C does, and waits for its end.
+    ///
+    /// # Errors
+    /// It does not end `within` (scaled).
+    pub fn interrupt(&mut self, within: Duration) -> Result<ExitStatus> {
+        let id = i32::try_from(self.child.id()).unwrap_or(0);
+        kill(Pid::from_raw(id), Signal::SIGINT)
+            .map_err(|errno| Error::io("interrupt", "the program")(errno.into()))?;
+        deadline::poll("its end", within, Duration::from_millis(50), || {
+            let ended = self
+                .child
+                .try_wait()
+                .map_err(Error::io("wait for", "the program"))?;
+            Ok(match ended {
+                Some(status) => deadline::Poll::Ready(status),
+                None => deadline::Poll::Pending("it runs".to_owned()),
+            })
+        })
     }
 
     /// Writes `text` to its standard input.

@@ -23,6 +23,7 @@
 //! | [`vga`]      | the VGA text screen, out of video memory                                |
 //! | [`qmp`]      | QEMU's control protocol                                                 |
 //! | [`media`]    | disks, FAT volumes, config on the disk image, initramfs overlays        |
+//! | [`lan`]      | a network namespace with a bridge, for machines that talk to each other |
 //! | [`node`]     | the appliance's API, typed or by the real `axctl`                       |
 //! | [`command`]  | programs beside the machine, with a deadline                            |
 //! | [`deadline`] | every wait, scaled for slow machines                                    |
@@ -39,6 +40,7 @@ pub mod deadline;
 pub mod emulator;
 mod error;
 pub mod image;
+pub mod lan;
 pub mod log;
 pub mod machine;
 pub mod media;
@@ -53,4 +55,4 @@ pub use error::{Error, Result};
 pub use image::Image;
 pub use machine::Machine;
 pub use node::{Node, Token};
-pub use spec::{Boot, Disk, Display, Drive, Firmware, Network, NumaNode, Spec, WatchdogDevice};
+pub use spec::{Boot, Disk, Display, Drive, Firmware, Network, NetworkBoot, NumaNode, Spec, WatchdogDevice};

@@ -5,7 +5,7 @@
 //! `log` (ttyS1), `console` (ttyS0, raw), `qemu.err`, its disks. A machine that is dropped is killed.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ pub struct Machine {
     qmp: Mutex<Qmp>,
     log: Log,
     screen: Screen,
-    port: Option<u16>,
+    api: Option<SocketAddr>,
     _sockets: TempDir,
     _turn: Option<Turn>,
 }
@@ -124,7 +124,11 @@ impl Machine {
         let qmp = Qmp::connect(starting.accept(&qmp)?)?;
         let child = starting.done()?;
         let (child, qmp) = (Mutex::new(child), Mutex::new(qmp));
-        let port = wiring.port;
+        let api = match spec.network {
+            Network::User { .. } => wiring.port.map(|port| (Ipv4Addr::LOCALHOST, port).into()),
+            Network::Tap { address, .. } => Some((address, axion_api::DEFAULT_PORT).into()),
+            Network::None => None,
+        };
         Ok(Self {
             spec,
             dir,
@@ -133,7 +137,7 @@ impl Machine {
             qmp,
             log,
             screen,
-            port,
+            api,
             _sockets: sockets,
             _turn: turn,
         })
@@ -154,9 +158,9 @@ impl Machine {
         self.started
     }
 
-    /// Port of this computer that leads to the API, where the machine has a network.
+    /// Port that leads to the API, where the machine has a network.
     pub fn port(&self) -> Option<u16> {
-        self.port
+        self.api.map(|api| api.port())
     }
 
     /// The log (ttyS1).
@@ -192,11 +196,11 @@ impl Machine {
     /// # Errors
     /// It has no network, or the agent does not answer.
     pub fn node(&self, token: &Token) -> Result<Node> {
-        let port = self.port.ok_or_else(|| Error::Spec {
+        let api = self.api.ok_or_else(|| Error::Spec {
             machine: self.spec.name.clone(),
             problem: "it has no network, so its API cannot be reached".to_owned(),
         })?;
-        Node::connect(&self.spec.name, self.dir.clone(), port, token)
+        Node::connect(&self.spec.name, self.dir.clone(), api, token)
     }
 
     /// Waits until QEMU has ended by itself.
@@ -397,6 +401,10 @@ fn boot_variables(boot: &Boot, emulator: &Emulator, dir: &Path) -> Result<PathBu
     if let Boot::Medium {
         firmware: Firmware::Uefi,
         ..
+    }
+    | Boot::Card {
+        firmware: Firmware::Uefi,
+        ..
     } = boot
     {
         let factory = emulator.firmware.join(argv::UEFI_VARIABLES);
@@ -407,7 +415,7 @@ fn boot_variables(boot: &Boot, emulator: &Emulator, dir: &Path) -> Result<PathBu
 
 fn api_port(network: Network) -> Result<Option<u16>> {
     match network {
-        Network::None => Ok(None),
+        Network::None | Network::Tap { .. } => Ok(None),
         Network::User { port: Some(port) } => Ok(Some(port)),
         Network::User { port: None } => {
             let listener = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr());

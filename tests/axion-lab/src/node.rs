@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -69,19 +70,19 @@ pub struct Node {
 }
 
 impl Node {
-    /// The node whose API is forwarded to `port` of this computer. Its CA is trusted on first use: what is in between is a
-    /// loopback socket of the lab's own QEMU.
+    /// The node whose API is reached at `api`. Its CA is trusted on first use: what is in between is a loopback socket of the
+    /// lab's own QEMU, or a network of the lab's own.
     ///
     /// # Errors
     /// No agent answers there.
-    pub fn connect(machine: &str, dir: PathBuf, port: u16, token: &Token) -> Result<Self> {
-        let api = |source| Error::Api {
+    pub fn connect(machine: &str, dir: PathBuf, api: SocketAddr, token: &Token) -> Result<Self> {
+        let failed = |source| Error::Api {
             machine: machine.to_owned(),
             source,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Error::io("start", "the asynchronous runtime"))?;
-        let address: Address = format!("https://127.0.0.1:{port}").parse().map_err(api)?;
+        let address: Address = format!("https://{api}").parse().map_err(failed)?;
         // The forwarding accepts before the agent listens; the handshake then ends at once.
         // A connection that was forwarded before the machine had a network is tried again there at ever longer intervals: a
         // new one gets through sooner.
@@ -107,7 +108,7 @@ impl Node {
             trust: Trust::Pin(fingerprint),
         };
         let client = Client::tls(&endpoint)
-            .map_err(api)?
+            .map_err(failed)?
             .with_timeout(deadline::scaled(CALL));
         Ok(Self {
             machine: machine.to_owned(),
@@ -196,16 +197,7 @@ impl Node {
     }
 
     fn axctl_command(&self, args: &[&str]) -> Result<Command> {
-        let unset = || Error::NoImage {
-            problem: format!("{AXCTL} is not set"),
-            task: "image",
-            variable: AXCTL,
-        };
-        let program = existing(
-            std::env::var_os(AXCTL).map(PathBuf::from).ok_or_else(unset)?,
-            AXCTL,
-        )?;
-        let mut command = Command::new(program);
+        let mut command = axctl()?;
         command
             .args(args)
             .env("AXION_SERVER", self.endpoint.address.to_string())
@@ -216,6 +208,20 @@ impl Node {
             .env("XDG_CONFIG_HOME", self.dir.join("config"));
         Ok(command)
     }
+}
+
+/// The `axctl` of this image, for what needs no node.
+///
+/// # Errors
+/// [`Error::NoImage`] when there is none.
+pub fn axctl() -> Result<Command> {
+    let unset = || Error::NoImage {
+        problem: format!("{AXCTL} is not set"),
+        task: "image",
+        variable: AXCTL,
+    };
+    let program = std::env::var_os(AXCTL).map(PathBuf::from).ok_or_else(unset)?;
+    Ok(Command::new(existing(program, AXCTL)?))
 }
 
 /// An error with its causes, on one line.

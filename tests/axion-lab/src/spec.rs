@@ -3,6 +3,7 @@
 //! A [`Spec`] is a value: it can be built, compared and turned into arguments without a QEMU in sight. What every lab machine
 //! has: a q35 board, two serial ports (ttyS0 for the operator, ttyS1 for the log), a QMP socket.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -70,6 +71,22 @@ pub enum Boot {
         /// The directory, with `axion.ipxe` and what that loads.
         directory: PathBuf,
     },
+    /// Firmware starts what the network that its card is in offers it.
+    Card {
+        /// Which firmware: SeaBIOS has an iPXE of QEMU's on the card, OVMF a PXE of its own.
+        firmware: Firmware,
+        /// How it asks.
+        by: NetworkBoot,
+    },
+}
+
+/// How firmware boots from the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkBoot {
+    /// By PXE.
+    Pxe,
+    /// By HTTP, which UEFI alone does.
+    Http,
 }
 
 /// Firmware of a machine that starts from a medium.
@@ -146,6 +163,13 @@ pub enum Network {
         /// Port on this computer; `None`: a free one.
         port: Option<u16>,
     },
+    /// A virtio NIC behind a tap device of the network namespace that the machine is started in ([`crate::lan::Lan`]).
+    Tap {
+        /// The device.
+        name: &'static str,
+        /// The address that the machine will have there, where its API is looked for.
+        address: Ipv4Addr,
+    },
     /// No NIC.
     None,
 }
@@ -213,6 +237,13 @@ impl Spec {
         let boot = Boot::Network {
             directory: directory.into(),
         };
+        Self { boot, ..self }
+    }
+
+    /// Started by `firmware` from what its network offers; as with a medium, the lab's part has to be in the config.
+    #[must_use]
+    pub fn boot_from_card(self, firmware: Firmware, by: NetworkBoot) -> Self {
+        let boot = Boot::Card { firmware, by };
         Self { boot, ..self }
     }
 
@@ -382,8 +413,19 @@ impl Spec {
                     .to_owned(),
             );
         }
-        if matches!(self.boot, Boot::Network { .. }) && self.network == Network::None {
+        let by_network = matches!(self.boot, Boot::Network { .. } | Boot::Card { .. });
+        if by_network && self.network == Network::None {
             return Some("it starts from the network and has none".to_owned());
+        }
+        if matches!(self.boot, Boot::Network { .. }) && !matches!(self.network, Network::User { .. }) {
+            return Some("it starts from a directory, which QEMU's user network alone serves".to_owned());
+        }
+        let http_by_bios = Boot::Card {
+            firmware: Firmware::Bios,
+            by: NetworkBoot::Http,
+        };
+        if self.boot == http_by_bios {
+            return Some("it starts by HTTP, which its BIOS does not know".to_owned());
         }
         let line = self.kernel_command_line().len();
         (line >= COMMAND_LINE_SIZE).then(|| {

@@ -148,3 +148,35 @@ fn the_network_serves_the_script_and_the_card_is_first_in_the_boot_order() {
     }
     assert!(!line.contains("-kernel") && !line.contains("romfile"), "{line}");
 }
+
+#[test]
+fn a_card_on_a_tap_boots_by_the_firmware_s_own_means() {
+    let tap = Network::Tap {
+        name: "axtap0",
+        address: std::net::Ipv4Addr::new(10, 77, 0, 50),
+    };
+    let spec = |firmware, by| line(&Spec::new("m").network(tap).boot_from_card(firmware, by));
+    let bios = spec(Firmware::Bios, NetworkBoot::Pxe);
+    assert!(
+        bios.contains("-netdev tap,id=net0,ifname=axtap0,script=no,downscript=no"),
+        "{bios}"
+    );
+    assert!(
+        bios.contains("bootindex=0") && !bios.contains("romfile") && !bios.contains("pflash"),
+        "{bios}"
+    );
+    let uefi = spec(Firmware::Uefi, NetworkBoot::Pxe);
+    assert!(
+        uefi.contains("bootindex=0,romfile=") && uefi.contains("pflash"),
+        "{uefi}"
+    );
+    assert!(!uefi.contains("IPv4PXESupport"), "{uefi}");
+    let http = spec(Firmware::Uefi, NetworkBoot::Http);
+    assert!(
+        http.contains("-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n"),
+        "{http}"
+    );
+    for line in [bios, uefi, http] {
+        assert!(!line.contains("-kernel") && !line.contains("hostfwd"), "{line}");
+    }
+}

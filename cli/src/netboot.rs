@@ -1,0 +1,138 @@
+//! `axctl netboot`: boots other machines over the network. The servers themselves are in the crate `axion-netboot`.
+
+use std::path::PathBuf;
+
+use axion_netboot::{Options, Range, Server, UefiLoader, interface};
+use clap::{Args, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::unbounded_channel;
+
+use crate::error::Error;
+use crate::output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  axctl netboot serve target/axion/media
+                                   beside the network's own DHCP server
+  axctl netboot serve media --interface eth1 --dhcp-range 10.0.0.100-10.0.0.199
+                                   on a network without one
+  axctl netboot serve media --configs nodes --key axion-release.key.pub
+                                   with a config for each node, signature checked";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve Axion to machines that boot by PXE or UEFI HTTP, until interrupted
+    #[command(after_help = EXAMPLES)]
+    Serve(Box<Serve>),
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Directory of the boot media, as `cargo xtask media` makes it
+    media: PathBuf,
+    /// Network interface to serve on, where there are several
+    #[arg(long, short, value_name = "NAME")]
+    interface: Option<String>,
+    /// Be the network's DHCP server and lend these addresses, instead of adding to what the site's own server says
+    #[arg(long, value_name = "FIRST-LAST")]
+    dhcp_range: Option<Range>,
+    /// Directory of machine configs: UUID.toml, SERIAL.toml, 52-54-00-12-34-56.toml or default.toml
+    #[arg(long, value_name = "DIR")]
+    configs: Option<PathBuf>,
+    /// Public key (minisign) that has to have signed the media
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Directory with an undionly.kpxe and a snponly.efi of your own
+    #[arg(long, value_name = "DIR")]
+    ipxe: Option<PathBuf>,
+    /// Have iPXE check vmlinuz.sig and initramfs.cpio.sig; needs an iPXE that trusts their certificate
+    #[arg(long)]
+    imgverify: bool,
+    /// Have UEFI machines load axion.efi as it is, as Secure Boot wants it
+    #[arg(long, conflicts_with_all = ["configs", "kernel_args", "imgverify"])]
+    uki: bool,
+    /// More arguments for the kernel
+    #[arg(long, value_name = "ARGUMENTS", default_value = "", hide_default_value = true)]
+    kernel_args: String,
+    /// Port of the HTTP server
+    #[arg(long, value_name = "PORT", default_value_t = 8069, value_parser = clap::value_parser!(u16).range(1..))]
+    http_port: u16,
+}
+
+impl Serve {
+    /// What the UKI cannot be told needs iPXE, which is told by its script.
+    fn uefi(&self) -> UefiLoader {
+        if self.uki {
+            UefiLoader::Uki
+        } else if self.configs.is_some() || self.imgverify || !self.kernel_args.is_empty() {
+            UefiLoader::Ipxe
+        } else {
+            UefiLoader::Best
+        }
+    }
+}
+
+pub async fn run(command: Command, output: &Output) -> Result<(), Error> {
+    let Command::Serve(serve) = command;
+    let interfaces = interface::list()?;
+    let place = interface::choose(&interfaces, serve.interface.as_deref(), serve.dhcp_range)?;
+    let (signal, failed) = (
+        |kind| signal(kind),
+        |source| Error::io("cannot wait for an interrupt", source),
+    );
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let (events, mut happened) = unbounded_channel();
+    let words = introduction(&serve, &place);
+    let options = Options {
+        uefi: serve.uefi(),
+        place,
+        media: serve.media,
+        ipxe: serve.ipxe,
+        key: serve.key,
+        imgverify: serve.imgverify,
+        configs: serve.configs,
+        range: serve.dhcp_range,
+        http_port: serve.http_port,
+        kernel_arguments: serve.kernel_args,
+    };
+    let server = Server::open(options, events).await?;
+    output.note(words);
+    let end = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    let mut serving = std::pin::pin!(server.serve(end));
+    loop {
+        tokio::select! {
+            result = &mut serving => return Ok(result?),
+            Some(event) = happened.recv() => output.line(&event, |_| event.to_string())?,
+        }
+    }
+}
+
+/// What is served, where, and what is not checked.
+fn introduction(serve: &Serve, place: &interface::Place) -> String {
+    let interface::Place {
+        interface, address, ..
+    } = place;
+    let role = match serve.dhcp_range {
+        Some(range) => format!("as the only DHCP server, lending {range}"),
+        None => "beside the site's DHCP server".to_owned(),
+    };
+    let signature = match &serve.key {
+        Some(key) => format!("signed by {}", key.display()),
+        None => "whose signature is not checked without --key".to_owned(),
+    };
+    format!(
+        "Serving {} on {interface} ({address}, HTTP port {}) {role}.\n\
+         Every file is as SHA256SUMS says, {signature}. Ctrl-C ends it.",
+        serve.media.display(),
+        serve.http_port,
+    )
+}
+
+#[cfg(test)]
+mod tests;

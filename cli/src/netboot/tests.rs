@@ -1,0 +1,59 @@
+use clap::Parser;
+
+use super::*;
+use crate::args::{Cli, Command as Any};
+
+fn serve(line: &str) -> Result<Serve, clap::Error> {
+    let words = ["axctl", "netboot", "serve", "media"]
+        .into_iter()
+        .chain(line.split_whitespace());
+    match Cli::try_parse_from(words)?.command {
+        Any::Netboot(Command::Serve(serve)) => Ok(*serve),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn uefi_loads_ipxe_where_there_is_something_to_be_told() {
+    let table = [
+        ("", UefiLoader::Best),
+        ("--dhcp-range 10.0.0.2-10.0.0.9", UefiLoader::Best),
+        ("--configs nodes", UefiLoader::Ipxe),
+        ("--kernel-args quiet", UefiLoader::Ipxe),
+        ("--imgverify", UefiLoader::Ipxe),
+        ("--uki", UefiLoader::Uki),
+    ];
+    for (line, wanted) in table {
+        assert_eq!(serve(line).unwrap().uefi(), wanted, "{line}");
+    }
+    for line in [
+        "--uki --configs nodes",
+        "--dhcp-range 10.0.0.9-10.0.0.2",
+        "--http-port 0",
+    ] {
+        assert!(serve(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn what_is_not_checked_is_said() {
+    let place = interface::Place {
+        interface: "eth0".to_owned(),
+        address: [10, 0, 0, 1].into(),
+        mask: [255, 255, 255, 0].into(),
+    };
+    let words = introduction(&serve("").unwrap(), &place);
+    assert!(
+        words.contains("on eth0 (10.0.0.1, HTTP port 8069) beside the site's DHCP server"),
+        "{words}"
+    );
+    assert!(words.contains("not checked without --key"), "{words}");
+    let words = introduction(
+        &serve("--key k.pub --dhcp-range 10.0.0.2-10.0.0.9").unwrap(),
+        &place,
+    );
+    assert!(
+        words.contains("lending 10.0.0.2-10.0.0.9") && words.contains("signed by k.pub"),
+        "{words}"
+    );
+}

@@ -1,0 +1,132 @@
+use minisign::KeyPair;
+
+use super::*;
+use crate::fixture::{SCRIPT, media, sources};
+
+#[test]
+fn media_that_are_whole_are_served() {
+    let dir = media();
+    let files = Files::open(&sources(dir.path())).unwrap();
+    assert_eq!(files.cmdline, "console=tty0");
+    let (name, served) = files.get("vmlinuz").unwrap();
+    assert_eq!((name, served.size, served.problem()), ("vmlinuz", 10_000, None));
+    // What the machines do not need is not served, were it in the directory or not.
+    for name in ["SHA256SUMS", "axion.ipxe", "../vmlinuz", "axion.iso"] {
+        assert!(files.get(name).is_none(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_purpose() {
+    let dir = media();
+    std::fs::remove_file(dir.path().join("vmlinuz")).unwrap();
+    let error = Files::open(&sources(dir.path())).unwrap_err();
+    assert!(
+        error.to_string().ends_with("vmlinuz (the kernel) missing"),
+        "{error}"
+    );
+    let dir = media();
+    std::fs::remove_file(dir.path().join("undionly.kpxe")).unwrap();
+    let error = Files::open(&sources(dir.path())).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("undionly.kpxe (iPXE for BIOS) missing"),
+        "{error}"
+    );
+    // Other iPXE programs may stand elsewhere, without sums.
+    let other = media();
+    let sources = Sources {
+        ipxe: Some(other.path().to_owned()),
+        ..sources(dir.path())
+    };
+    Files::open(&sources).unwrap();
+    let signed = Sources {
+        imgverify: true,
+        ..sources
+    };
+    let error = Files::open(&signed).unwrap_err();
+    assert!(error.to_string().contains("vmlinuz.sig"), "{error}");
+}
+
+#[test]
+fn a_byte_that_differs_or_a_file_without_a_sum_is_refused() {
+    let dir = media();
+    std::fs::write(dir.path().join("initramfs.cpio"), "another root").unwrap();
+    let error = Files::open(&sources(dir.path())).unwrap_err();
+    assert!(matches!(error, Error::Sum(path) if path.ends_with("initramfs.cpio")));
+    let dir = media();
+    let sums = std::fs::read_to_string(dir.path().join(SUMS)).unwrap();
+    let short: String = sums.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    std::fs::write(dir.path().join(SUMS), short).unwrap();
+    let error = Files::open(&sources(dir.path())).unwrap_err();
+    assert!(matches!(error, Error::NoSum(path) if path.ends_with("vmlinuz")));
+    std::fs::write(dir.path().join(SUMS), format!("{sums}hello\n")).unwrap();
+    let error = Files::open(&sources(dir.path())).unwrap_err();
+    assert!(matches!(error, Error::Sums { line: 7, .. }), "{error}");
+}
+
+#[test]
+fn a_key_wants_its_signature_over_the_sums() {
+    let dir = media();
+    let KeyPair { pk, sk } = KeyPair::generate_unencrypted_keypair().unwrap();
+    let key = dir.path().join("key.pub");
+    std::fs::write(&key, pk.to_box().unwrap().to_string()).unwrap();
+    let sources = Sources {
+        key: Some(key.clone()),
+        ..sources(dir.path())
+    };
+    assert!(Files::open(&sources).unwrap_err().to_string().contains(SIGNATURE));
+    let sums = std::fs::read(dir.path().join(SUMS)).unwrap();
+    let sign = |what: &[u8]| {
+        let signature = minisign::sign(None, &sk, what, None, None).unwrap();
+        std::fs::write(dir.path().join(SIGNATURE), signature.to_string()).unwrap();
+    };
+    sign(&sums);
+    Files::open(&sources).unwrap();
+    sign(b"other sums");
+    let error = Files::open(&sources).unwrap_err();
+    assert!(error.to_string().contains("is not signed by that key"), "{error}");
+    std::fs::write(&key, "hello").unwrap();
+    let error = Files::open(&sources).unwrap_err();
+    assert!(error.to_string().contains("no public key"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_replaced_is_served_as_checked_and_one_that_is_written_over_is_not_served() {
+    let dir = media();
+    let files = Files::open(&sources(dir.path())).unwrap();
+    std::fs::remove_file(dir.path().join("vmlinuz")).unwrap();
+    std::fs::write(dir.path().join("vmlinuz"), "new").unwrap();
+    assert_eq!(files.get("vmlinuz").unwrap().1.problem(), None);
+    std::fs::write(dir.path().join("axion.efi"), "changed").unwrap();
+    let problem = files.get("axion.efi").unwrap().1.problem().unwrap();
+    assert!(problem.contains("was changed"), "{problem}");
+}
+
+#[test]
+fn the_script_says_what_the_kernel_is_told() {
+    assert_eq!(cmdline(SCRIPT).as_deref(), Some("console=tty0"));
+    assert_eq!(
+        cmdline("kernel vmlinuz initrd=initramfs.cpio").as_deref(),
+        Some("")
+    );
+    assert_eq!(cmdline("#!ipxe\nboot\n"), None);
+    let media = include_str!("../../../image/axion.ipxe");
+    assert_eq!(cmdline(media).as_deref(), Some("@CMDLINE@"));
+}
+
+#[test]
+fn a_single_medium_is_checked_against_the_list_beside_it() {
+    let dir = media();
+    let medium = dir.path().join("axion.efi");
+    assert!(check_medium(&medium, None).unwrap());
+    std::fs::write(&medium, "other").unwrap();
+    assert!(matches!(check_medium(&medium, None), Err(Error::Sum(_))));
+    let stranger = dir.path().join("other.img");
+    std::fs::write(&stranger, "x").unwrap();
+    assert!(matches!(check_medium(&stranger, None), Err(Error::NoSum(_))));
+    std::fs::remove_file(dir.path().join(SUMS)).unwrap();
+    assert!(!check_medium(&stranger, None).unwrap());
+    assert!(check_medium(&stranger, Some(&medium)).is_err());
+}

@@ -1,0 +1,103 @@
+//! The scripts that iPXE runs. Pure.
+//!
+//! The first one, the same for all, makes iPXE say who the machine is; the second one is that machine's. The kernel and the
+//! initramfs are named by whole URLs, so that it does not matter what the script itself was loaded by.
+
+use std::net::SocketAddrV4;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::boot::SCRIPT;
+use crate::files::{INITRAMFS, KERNEL};
+use crate::nodes::Identity;
+
+/// Path of the second script.
+pub const NODE: &str = "node.ipxe";
+/// Path of a machine's config.
+pub const CONFIG: &str = "config.toml";
+/// What a value of a URL's query is written with.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
+/// What all machines' scripts have in common.
+#[derive(Debug, Clone)]
+pub struct Scripts {
+    /// The HTTP server.
+    pub http: SocketAddrV4,
+    /// What the kernel is told.
+    pub cmdline: String,
+    /// Whether iPXE checks the signatures beside the files.
+    pub imgverify: bool,
+}
+
+impl Scripts {
+    /// The first script. A failure is shown and tried again for ever: nobody stands beside a machine in a rack.
+    pub fn first(&self) -> String {
+        let http = self.http;
+        format!(
+            "#!ipxe\n\
+             chain --replace --autofree http://{http}/{NODE}?uuid=${{uuid}}&serial=${{serial:uristring}}&mac=${{netX/mac}} || goto failed\n\
+             {}",
+            self.again()
+        )
+    }
+
+    /// The script of a machine; `config`: it has a config of its own.
+    pub fn node(&self, identity: &Identity, config: bool) -> String {
+        let (http, cmdline) = (self.http, &self.cmdline);
+        let config = if config {
+            format!(" axion.config={}", self.config_url(identity))
+        } else {
+            String::new()
+        };
+        let verify = if self.imgverify {
+            let of = |name: &str| format!("imgverify {name} http://{http}/{name}.sig || goto failed\n");
+            format!(
+                "imgtrust --permanent || goto failed\n{}{}",
+                of(KERNEL),
+                of(INITRAMFS)
+            )
+        } else {
+            String::new()
+        };
+        format!(
+            "#!ipxe\n\
+             kernel --name {KERNEL} http://{http}/{KERNEL} {cmdline}{config} initrd={INITRAMFS} || goto failed\n\
+             initrd --name {INITRAMFS} http://{http}/{INITRAMFS} || goto failed\n\
+             {verify}\
+             boot || goto failed\n\
+             {}",
+            self.again()
+        )
+    }
+
+    fn again(&self) -> String {
+        format!(
+            "\n:failed\n\
+             echo Axion could not be loaded; trying again in 10 s\n\
+             sleep 10\n\
+             imgfree\n\
+             chain --replace --autofree http://{}/{SCRIPT} || goto failed\n",
+            self.http
+        )
+    }
+
+    fn config_url(&self, identity: &Identity) -> String {
+        let mac = identity.mac.map(|mac| mac.to_string());
+        let values = [
+            ("uuid", identity.uuid.as_deref()),
+            ("serial", identity.serial.as_deref()),
+            ("mac", mac.as_deref()),
+        ];
+        let values = values
+            .into_iter()
+            .filter_map(|(key, value)| Some(format!("{key}={}", utf8_percent_encode(value?, VALUE))));
+        format!(
+            "http://{}/{CONFIG}?{}",
+            self.http,
+            values.collect::<Vec<_>>().join("&")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+use super::*;
+use crate::fixture::HTTP;
+
+fn scripts(imgverify: bool) -> Scripts {
+    Scripts {
+        http: HTTP,
+        cmdline: "console=tty0 quiet".to_owned(),
+        imgverify,
+    }
+}
+
+fn line<'a>(script: &'a str, start: &str) -> &'a str {
+    script.lines().find(|line| line.starts_with(start)).unwrap()
+}
+
+#[test]
+fn the_first_script_asks_who_the_machine_is() {
+    let script = scripts(false).first();
+    assert!(script.starts_with("#!ipxe\n"));
+    assert_eq!(
+        line(&script, "chain"),
+        "chain --replace --autofree http://10.0.0.1:8069/node.ipxe?uuid=${uuid}&serial=${serial:uristring}&mac=${netX/mac} || goto failed"
+    );
+}
+
+#[test]
+fn a_machines_script_names_its_config() {
+    let machine = Identity::new(None, Some("AX 17"), Some("52:54:00:12:34:56"));
+    let script = scripts(false).node(&machine, true);
+    assert_eq!(
+        line(&script, "kernel"),
+        "kernel --name vmlinuz http://10.0.0.1:8069/vmlinuz console=tty0 quiet \
+         axion.config=http://10.0.0.1:8069/config.toml?serial=AX-17&mac=52%3A54%3A00%3A12%3A34%3A56 initrd=initramfs.cpio || goto failed"
+    );
+    assert!(!scripts(false).node(&machine, false).contains("axion.config"));
+    assert!(!script.contains("imgverify"));
+}
+
+#[test]
+fn signatures_are_checked_before_the_boot() {
+    let script = scripts(true).node(&Identity::default(), false);
+    let at = |text: &str| script.find(text).unwrap();
+    assert!(
+        at("imgtrust --permanent || goto failed")
+            < at("imgverify vmlinuz http://10.0.0.1:8069/vmlinuz.sig || goto failed")
+    );
+    assert!(at("imgverify initramfs.cpio ") < at("\nboot || goto failed"));
+    assert!(at("\ninitrd ") < at("imgtrust"));
+}

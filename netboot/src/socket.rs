@@ -1,0 +1,86 @@
+//! Sockets on one interface, with errors that say what to do.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{BindToDevice, Broadcast};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket};
+
+use crate::Error;
+
+/// What a port is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Port {
+    /// Its number.
+    pub number: u16,
+    /// `udp` or `tcp`.
+    pub protocol: &'static str,
+    /// What for.
+    pub purpose: &'static str,
+}
+
+impl Port {
+    /// Why it could not be opened on `at`.
+    pub fn error(self, at: String, source: io::Error) -> Error {
+        let Self {
+            number: port,
+            protocol,
+            purpose,
+        } = self;
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Error::PortInUse {
+                port,
+                protocol,
+                purpose,
+                at,
+            },
+            io::ErrorKind::PermissionDenied => Error::Permission {
+                port,
+                protocol,
+                purpose,
+            },
+            _ => Error::io(format!("open port {port}/{protocol} ({purpose}) on {at}"))(source),
+        }
+    }
+}
+
+/// A UDP socket that hears and speaks on `interface` only, broadcasts included: those of another network are none of ours.
+///
+/// # Errors
+/// The port is taken, or may not be opened.
+pub fn on_interface(interface: &str, port: Port) -> Result<tokio::net::UdpSocket, Error> {
+    let open = || -> Result<UdpSocket, Errno> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+        setsockopt(&fd, BindToDevice, &OsString::from(interface))?;
+        setsockopt(&fd, Broadcast, &true)?;
+        let any = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port.number));
+        bind(fd.as_raw_fd(), &any)?;
+        Ok(fd.into())
+    };
+    let socket = open().map_err(io::Error::from);
+    socket
+        .and_then(tokio::net::UdpSocket::from_std)
+        .map_err(|source| port.error(interface.to_owned(), source))
+}
+
+/// A UDP socket of the address `at`.
+///
+/// # Errors
+/// The port is taken, or may not be opened.
+pub async fn udp(at: Ipv4Addr, port: Port) -> Result<tokio::net::UdpSocket, Error> {
+    let socket = tokio::net::UdpSocket::bind((at, port.number)).await;
+    socket.map_err(|source| port.error(at.to_string(), source))
+}
+
+/// A TCP listener of the address `at`.
+///
+/// # Errors
+/// The port is taken, or may not be opened.
+pub async fn tcp(at: Ipv4Addr, port: Port) -> Result<tokio::net::TcpListener, Error> {
+    let listener = tokio::net::TcpListener::bind((at, port.number)).await;
+    listener.map_err(|source| port.error(at.to_string(), source))
+}

@@ -1,0 +1,169 @@
+//! The TFTP server: a task for each transfer, on a socket of its own (RFC 1350 §4).
+//!
+//! Only firmware is served this way, with some hundred KiB of iPXE or the UKI. A transfer that hears nothing repeats what it has
+//! sent a few times and is given up.
+
+mod packet;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::event::{Event, Progress};
+use crate::files::Served;
+use crate::server::Shared;
+use packet::{Read, Refusal, Request};
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often the same is sent.
+const TRIES: u32 = 8;
+/// Transfers at once: a rack that is switched on, and a bound for whoever asks in bulk.
+const TRANSFERS: usize = 256;
+/// Bytes of the largest request that is read.
+const REQUEST: usize = 1024;
+
+/// Serves until the socket fails.
+pub async fn serve(socket: UdpSocket, shared: Arc<Shared>) -> io::Result<()> {
+    let turns = Arc::new(Semaphore::new(TRANSFERS));
+    let mut buffer = [0; REQUEST];
+    loop {
+        let (length, peer) = socket.recv_from(&mut buffer).await?;
+        let read = match packet::parse(buffer.get(..length).unwrap_or_default()) {
+            Ok(Some(Request::Read(read))) => read,
+            Ok(_) => continue,
+            Err(refusal) => {
+                let _ = socket.send_to(&packet::error(refusal), peer).await;
+                continue;
+            }
+        };
+        // A client whose turn does not come asks again.
+        let Ok(turn) = Arc::clone(&turns).try_acquire_owned() else {
+            continue;
+        };
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            answer(&read, peer, &shared).await;
+            drop(turn);
+        });
+    }
+}
+
+async fn answer(read: &Read, peer: SocketAddr, shared: &Shared) {
+    let who = shared.who(peer.ip());
+    let refuse = |reason: String| shared.say(Event::Refused { who, reason });
+    let socket = match connect(shared.address(), peer).await {
+        Ok(socket) => socket,
+        Err(error) => return refuse(format!("no socket for {}: {error}", read.name)),
+    };
+    let Some((name, served)) = shared.files.get(&read.name) else {
+        let _ = socket.send(&packet::error(Refusal::NotFound)).await;
+        return refuse(format!("there is no {}", read.name.escape_debug()));
+    };
+    if let Some(problem) = served.problem() {
+        let _ = socket.send(&packet::error(Refusal::Denied)).await;
+        return refuse(problem);
+    }
+    let mut progress = Progress::new(who, name.to_owned(), served.size);
+    if let Err(error) = transfer(&socket, read, &served, |sent| {
+        if let Some(event) = progress.reach(sent) {
+            shared.say(event);
+        }
+    })
+    .await
+    {
+        refuse(format!("{name} broke off: {error}"));
+    }
+}
+
+async fn connect(from: Ipv4Addr, peer: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((from, 0)).await?;
+    socket.connect(peer).await?;
+    Ok(socket)
+}
+
+/// Sends `served`; `sent` hears how many bytes have come. A client that ends the transfer has had what it wanted: UEFI asks for
+/// the size alone first.
+async fn transfer(
+    socket: &UdpSocket,
+    read: &Read,
+    served: &Served,
+    mut sent: impl FnMut(u64),
+) -> io::Result<()> {
+    if let Some(confirmation) = read.confirmation(served.size) {
+        match exchange(socket, &[confirmation], 0, 0).await? {
+            Some(_) => {}
+            None => return Ok(()),
+        }
+    }
+    let block = u64::from(read.block);
+    let last = read.blocks(served.size);
+    let mut base = 0;
+    while base < last {
+        let count = u64::from(read.window).min(last - base);
+        let mut packets = Vec::new();
+        for number in base + 1..=base + count {
+            let from = (number - 1) * block;
+            let length = block.min(served.size.saturating_sub(from));
+            let mut content = vec![0; usize::try_from(length).unwrap_or_default()];
+            // From the page cache: these files have just been hashed.
+            served.file.read_exact_at(&mut content, from)?;
+            packets.push(packet::data(number, &content));
+        }
+        let window = u16::try_from(count).unwrap_or(u16::MAX);
+        let Some(confirmed) = exchange(socket, &packets, base, window).await? else {
+            return Ok(());
+        };
+        base += confirmed;
+        sent(base.saturating_mul(block).min(served.size));
+    }
+    Ok(())
+}
+
+/// Sends `packets` until some of them are confirmed; gives how many. The confirmation of options is the block 0 behind which a
+/// window of none begins. `None`: the client ends it.
+async fn exchange(
+    socket: &UdpSocket,
+    packets: &[Vec<u8>],
+    base: u64,
+    window: u16,
+) -> io::Result<Option<u64>> {
+    let mut buffer = [0; REQUEST];
+    for _ in 0..TRIES {
+        for packet in packets {
+            socket.send(packet).await?;
+        }
+        let heard = timeout(PATIENCE, async {
+            loop {
+                let length = socket.recv(&mut buffer).await?;
+                match packet::parse(buffer.get(..length).unwrap_or_default()) {
+                    Ok(Some(Request::Error)) => return Ok::<_, io::Error>(None),
+                    Ok(Some(Request::Ack(0))) if window == 0 => return Ok(Some(0)),
+                    Ok(Some(Request::Ack(ack))) => {
+                        let confirmed = packet::confirmed(base, ack, window);
+                        if confirmed > 0 {
+                            return Ok(Some(confirmed));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        });
+        if let Ok(answer) = heard.await {
+            return answer;
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "the machine does not answer any more",
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -153,7 +153,11 @@ impl Responder {
             // It has chosen another server, and there is one then.
             Some(DhcpOption::ServerIdentifier(server)) if *server != self.address => {
                 leases.release(client.mac, wanted);
-                return None;
+                return Some(Answer {
+                    message: None,
+                    to: None,
+                    event: Some(Event::rival(client, *server)),
+                });
             }
             _ => {}
         }

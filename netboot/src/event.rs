@@ -116,6 +116,13 @@ impl Event {
         }
     }
 
+    pub(crate) fn rival(client: &Client, server: Ipv4Addr) -> Self {
+        Self::Refused {
+            who: Who::of(client, None),
+            reason: format!("it chose another DHCP server that is on this network, {server}"),
+        }
+    }
+
     /// Which machine it is about.
     pub fn who(&self) -> &Who {
         match self {

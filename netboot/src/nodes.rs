@@ -34,7 +34,8 @@ impl Identity {
         let uuid = uuid.map(str::to_lowercase);
         let serial = serial.map(str::trim).filter(|serial| !serial.is_empty());
         Self {
-            uuid: uuid.filter(|uuid| is_uuid(uuid)),
+            // Firmware without one says nothing but zeros.
+            uuid: uuid.filter(|uuid| is_uuid(uuid) && uuid.contains(|c| !matches!(c, '0' | '-'))),
             serial: serial.map(|serial| serial.chars().map(safe).collect()),
             mac: mac.and_then(|mac| mac.parse().ok()),
         }

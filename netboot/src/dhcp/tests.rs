@@ -188,10 +188,16 @@ fn a_machine_that_chooses_another_server_is_let_go() {
         DhcpOption::RequestedIpAddress(FIRST),
         DhcpOption::ServerIdentifier(Ipv4Addr::new(10, 0, 0, 254)),
     ];
+    let answer = responder
+        .dhcp(&message(MessageType::Request, PXE, 0, &wish), now)
+        .unwrap();
+    assert_eq!(answer.bytes(), None);
     assert!(
-        responder
-            .dhcp(&message(MessageType::Request, PXE, 0, &wish), now)
-            .is_none()
+        answer
+            .event
+            .unwrap()
+            .to_string()
+            .ends_with("another DHCP server that is on this network, 10.0.0.254")
     );
     let mut other = message(MessageType::Discover, PXE, 0, &[]);
     other.set_chaddr(&[2, 0, 0, 0, 0, 9]);

@@ -28,7 +28,8 @@ fn values_that_could_break_out_are_none() {
     assert_eq!(machine.uuid, None);
     assert_eq!(machine.mac, None);
     assert_eq!(machine.names(), ["..-..-etc-passwd.toml", "default.toml"]);
-    assert_eq!(Identity::new(None, Some("  "), None), Identity::default());
+    let zeros = "00000000-0000-0000-0000-000000000000";
+    assert_eq!(Identity::new(Some(zeros), Some("  "), None), Identity::default());
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn memory(index: usize, node: &NodeMemory) -> Option<String> {
     let filled = node
         .prefault_ms
         .map(|ms| format!(", filled in {}", milliseconds(ms.saturating_mul(1000))));
-    let astray = (astray > 0).then(|| format!(", {astray} sampled pages elsewhere"));
+    let astray = (astray > 0).then(|| format!(", {astray} pages elsewhere"));
     Some(format!(
         "{place}{}{}",
         filled.unwrap_or_default(),

@@ -223,7 +223,7 @@ fn a_new_agent_knows_it(node: &Node) -> Result<()> {
 }
 
 fn a_shared_guest_is_with_the_host(node: &Node) -> Result<()> {
-    node.axctl(&["vm", "run", "plain", "--memory", "64M", "--cpu-limit", "80"])?;
+    node.axctl(&["vm", "run", "plain", "--cpu-weight", "200", "--cpu-limit", "100"])?;
     let mut plain = console(node, "plain")?;
     plain.log().wait_for(GUEST_READY, GUEST_BOOT)?;
     inside(&mut plain, "test $(cat /sys/devices/system/node/online) = 0")?;

@@ -88,7 +88,7 @@ Devices     threads on CPUs 0,8
 Guest sees  2 sockets x 2 cores x 1 threads, 2 cores share a cache
 In force    3 of 4 vCPUs on their CPU alone
 In force    memory 0 bound to node 0, filled in 120 ms
-In force    memory 1 bound to node 1, filled in 120 ms, 3 sampled pages elsewhere
+In force    memory 1 bound to node 1, filled in 120 ms, 3 pages elsewhere
 In force    no exits for HLT, PAUSE; this host keeps those for MWAIT
 Kernel      builtin
 Initrd      builtin

@@ -39,6 +39,8 @@ pub const CONFIG_FILE: &str = "config.json";
 pub const API_SOCKET: &str = "api.sock";
 /// Name of the console socket in a VM's run directory.
 pub const CONSOLE_SOCKET: &str = "console.sock";
+/// Name of the socket in a VM's run directory where clients connect to ports of the guest.
+pub const VSOCK_SOCKET: &str = "vsock.sock";
 
 /// What a VMM process runs (JSON file).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +74,22 @@ pub struct VmmConfig {
     /// Network interfaces, in the order in which the guest finds them.
     #[serde(default)]
     pub nets: Vec<NetConfig>,
+    /// Byte streams between the guest and Unix sockets in the run directory.
+    #[serde(default)]
+    pub vsock: Option<VsockConfig>,
+}
+
+/// The virtio-vsock device of a VMM process.
+///
+/// A client of the host connects to [`VSOCK_SOCKET`] and sends `CONNECT PORT` and a line feed; where the guest listens at
+/// the port, it gets `OK PORT`, with the port that it comes from, and is connected; otherwise the socket is closed. A
+/// guest that connects to a port of the host (CID 2) reaches the socket whose name is [`VSOCK_SOCKET`], `_` and the
+/// port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VsockConfig {
+    /// Context id of the guest, 3 to 4294967294. It need not be unique.
+    pub cid: u32,
 }
 
 /// A virtio-blk disk of a VMM process. Its file is locked while the process runs.
@@ -190,9 +208,31 @@ pub struct VmmStatus {
     /// Disks, as in the config.
     #[serde(default)]
     pub disks: Vec<DiskStatus>,
+    /// Its socket device, where it has one.
+    #[serde(default)]
+    pub vsock: Option<VsockStatus>,
     /// What is in force, once the machine has run.
     #[serde(default)]
     pub in_force: Option<InForce>,
+}
+
+/// What a socket device has done since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VsockStatus {
+    /// Context id of the guest.
+    pub cid: u32,
+    /// Connections that are there now.
+    pub connections: u64,
+    /// Connections that the guest opened.
+    pub from_guest: u64,
+    /// Connections that clients of the host asked for.
+    pub to_guest: u64,
+    /// Resets, by either side: of what was refused or has failed, and one at each ordinary end.
+    pub resets: u64,
+    /// Bytes that the guest sent.
+    pub sent_bytes: u64,
+    /// Bytes that the guest received.
+    pub received_bytes: u64,
 }
 
 /// Why a machine is paused.

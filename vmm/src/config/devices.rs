@@ -1,6 +1,7 @@
-//! Disks and network interfaces of a config.
+//! Disks, network interfaces and other devices of a config.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use axion_api::vmm::{DiskConfig, NetConfig, VmmConfig};
@@ -11,8 +12,10 @@ use crate::devices::virtio::net::backing::parse_mac;
 
 /// Most disks.
 const MOST_DISKS: usize = 24;
-/// Most network interfaces: with disks and the entropy device all that the PCI bus takes.
+/// Most network interfaces. What the PCI bus takes (31 functions) is checked where the machine is made.
 const MOST_NETS: usize = 6;
+/// Context ids that a guest may have: those below are of hypervisor, loopback and host, and the last one means any.
+const CIDS: RangeInclusive<u32> = 3..=u32::MAX - 1;
 /// Most queues of a disk, or pairs of an interface.
 const MOST_QUEUES: u16 = 32;
 /// Most queues of a disk whose config says nothing.
@@ -43,6 +46,10 @@ pub fn check(config: &VmmConfig) -> Result<(), ConfigError> {
     (0..)
         .zip(&config.nets)
         .try_for_each(|(number, net)| check_net(number, net))?;
+    if let Some(vsock) = config.vsock.filter(|vsock| !CIDS.contains(&vsock.cid)) {
+        let allowed = format!("{} to {}", CIDS.start(), CIDS.end());
+        return Err(value("vsock.cid", &vsock.cid, allowed));
+    }
     let mut taps = BTreeSet::new();
     match (0..).zip(&config.nets).find(|(_, net)| !taps.insert(&net.tap)) {
         Some((number, net)) => {

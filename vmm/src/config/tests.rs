@@ -22,6 +22,7 @@ pub(super) fn config() -> VmmConfig {
         },
         disks: Vec::new(),
         nets: Vec::new(),
+        vsock: None,
         topology: None,
         placement: Default::default(),
         dedicated: false,

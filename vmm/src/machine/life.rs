@@ -23,6 +23,7 @@ use crate::devices::virtio::blk::Block;
 use crate::devices::virtio::net::Net;
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::transport::{BAR_SIZE, VirtioPci};
+use crate::devices::virtio::vsock::Vsock;
 use crate::devices::virtio::worker::Restrict;
 use crate::kvm::Vm;
 use crate::memory::Ram;
@@ -45,6 +46,14 @@ pub enum Wish {
 /// Where the life sends its [`Wish`]es; called on vCPU and device threads.
 pub type WishSink = Arc<dyn Fn(Wish) + Send + Sync>;
 
+/// What devices reach of the world outside. Outlives resets.
+pub struct Outside {
+    /// The console.
+    pub console: Arc<Console>,
+    /// Sockets, with the thread that serves them.
+    pub vsock: Option<Vsock>,
+}
+
 /// A machine with its vCPUs at the closed gate.
 pub struct Life {
     // vCPUs end before the VM is dropped; see `Drop`.
@@ -64,7 +73,7 @@ impl Life {
     pub fn new(
         plan: &mut Plan,
         ram: &Ram,
-        console: &Arc<Console>,
+        outside: &Outside,
         wishes: &WishSink,
         sandbox: &Sandbox,
         exits: &[Arc<Exits>],
@@ -80,7 +89,7 @@ impl Life {
 
         let power = Arc::new(Power::new(ioapic.line(layout::GED_GSI), sink()));
         let mut ports = Bus::default();
-        let uart = Uart::new(ioapic.line(layout::COM1_GSI), console.clone());
+        let uart = Uart::new(ioapic.line(layout::COM1_GSI), outside.console.clone());
         ports.insert(layout::COM1.into(), layout::COM1_SIZE.into(), uart)?;
         ports.insert(layout::POWER.into(), layout::POWER_SIZE.into(), power.clone())?;
         ports.insert(
@@ -90,7 +99,7 @@ impl Life {
         )?;
         let mut memory = Bus::default();
         memory.insert(layout::IOAPIC, layout::IOAPIC_SIZE, ioapic.clone())?;
-        let functions = functions(plan, ram, &vm, wishes, sandbox)?;
+        let functions = functions(plan, ram, &vm, outside, wishes, sandbox)?;
         for function in &functions {
             memory.insert(function.address(), BAR_SIZE, function.clone())?;
         }
@@ -193,6 +202,7 @@ fn functions(
     plan: &Plan,
     ram: &Ram,
     vm: &Vm,
+    outside: &Outside,
     wishes: &WishSink,
     sandbox: &Sandbox,
 ) -> Result<Vec<Arc<VirtioPci>>, MachineError> {
@@ -210,6 +220,9 @@ fn functions(
         devices.push((format!("nets[{number}]"), Box::new(device)));
     }
     devices.push(("rng".to_owned(), Box::new(Rng)));
+    if let Some(vsock) = &outside.vsock {
+        devices.push(("vsock".to_owned(), Box::new(vsock.clone())));
+    }
     let mut windows = Windows::new(&plan.layout);
     devices
         .into_iter()

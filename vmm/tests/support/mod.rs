@@ -198,6 +198,11 @@ impl Vmm {
 
     /// Starts one whose config is changed first.
     pub fn start_as(kernel: &[u8], change: impl FnOnce(&mut VmmConfig)) -> Self {
+        Self::start_in(kernel, |config, _| change(config))
+    }
+
+    /// The same, with something to do in its run directory.
+    pub fn start_in(kernel: &[u8], change: impl FnOnce(&mut VmmConfig, &Path)) -> Self {
         let mut vmm = Self::start_with(|dir| {
             let path = dir.join("kernel");
             std::fs::write(&path, kernel).unwrap();
@@ -219,8 +224,9 @@ impl Vmm {
                 sandbox: Default::default(),
                 disks: Vec::new(),
                 nets: Vec::new(),
+                vsock: None,
             };
-            change(&mut config);
+            change(&mut config, dir);
             serde_json::to_string(&config).unwrap()
         });
         let path = vmm.path("console.sock");

@@ -21,6 +21,7 @@ impl Subject for Fake {
             exit: None,
             pause_reason: None,
             disks: Vec::new(),
+            vsock: None,
             in_force: None,
         }
     }

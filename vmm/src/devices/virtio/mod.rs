@@ -21,11 +21,13 @@
 //! The compiler asks for the rest. What is known only to a driver (queues, negotiated features) is nowhere else.
 
 pub mod blk;
+pub mod counter;
 pub mod net;
 pub mod notifier;
 pub mod queue;
 pub mod rng;
 pub mod transport;
+pub mod vsock;
 pub mod worker;
 
 use std::io;
@@ -57,6 +59,8 @@ pub enum Kind {
     Block,
     /// Entropy device (§5.4).
     Entropy,
+    /// Socket device (§5.10).
+    Socket,
 }
 
 impl Kind {
@@ -66,6 +70,7 @@ impl Kind {
             Self::Network => 1,
             Self::Block => 2,
             Self::Entropy => 4,
+            Self::Socket => 19,
         }
     }
 
@@ -75,6 +80,7 @@ impl Kind {
             Self::Network => 0x02_0000,
             Self::Block => 0x01_8000,
             Self::Entropy => 0xff_0000,
+            Self::Socket => 0x07_8000,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What a queue of a disk has done, since the process started. Each has one writer, so that counting costs nothing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use axion_api::vmm::DiskCounters;
+
+use super::super::counter::Counter;
 
 /// The counters of one queue.
 #[derive(Debug, Default)]
@@ -23,22 +23,6 @@ pub struct Counters {
     pub errors: Counter,
     /// Requests that waited for room.
     pub waits: Counter,
-}
-
-/// One counter.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds; from one thread at a time.
-    pub fn add(&self, count: u64) {
-        let value = self.0.load(Ordering::Relaxed);
-        self.0.store(value.wrapping_add(count), Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 impl Counters {

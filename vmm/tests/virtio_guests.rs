@@ -14,7 +14,7 @@ mod support;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use axion_api::vmm::{MachineState, NetConfig, PauseReason, VsockConfig};
+use axion_api::vmm::{ConsoleDevice, MachineState, NetConfig, PauseReason, VsockConfig};
 use support::program::{AVAILABLE, BAR, BUFFER, CONFIG, DESCRIPTORS, Program, USED};
 use support::{Vmm, disk, field, frames, have_kvm, have_tap, kernel, wait_for};
 
@@ -257,4 +257,32 @@ fn sockets_reach_service_and_guest_from_within_the_sandbox() {
     let status = vmm.end();
     assert_eq!(status.status, 0, "{}", status.stderr);
     assert_eq!(service.read(&mut [0]).unwrap(), 0, "the machine is gone");
+}
+
+#[test]
+fn virtio_console_takes_what_is_typed_and_prints() {
+    if !have_kvm() {
+        return;
+    }
+    const RECEIVE: u32 = 0x1_0000;
+    let mut program = Program::at(1);
+    program.take_interrupts();
+    program.dword(DESCRIPTORS + RECEIVE, BUFFER + RECEIVE);
+    program.dword(DESCRIPTORS + RECEIVE + 8, 64);
+    program.dword(DESCRIPTORS + RECEIVE + 12, 2);
+    program.word(AVAILABLE + RECEIVE + 2, 1);
+    program.start_device_with(2);
+    program.describe(0, BUFFER + RECEIVE, 3, 0, 0);
+    program.print(b'>');
+    program.poll(USED + RECEIVE + 2);
+    program.submit_to_and_wait(1);
+    program.power_off();
+    let mut vmm = Vmm::start_as(&kernel(&program.code()), |config| {
+        config.console = ConsoleDevice::Virtio;
+    });
+    vmm.expect(">");
+    vmm.type_in("abc");
+    vmm.expect("abcI");
+    let status = vmm.end();
+    assert_eq!(status.status, 0, "{}", status.stderr);
 }

@@ -23,6 +23,8 @@ pub(super) fn config() -> VmmConfig {
         disks: Vec::new(),
         nets: Vec::new(),
         vsock: None,
+        balloon: None,
+        console: Default::default(),
         topology: None,
         placement: Default::default(),
         dedicated: false,

@@ -33,7 +33,7 @@ use crate::Error;
 use crate::devices::serial::Console;
 use crate::devices::virtio::vsock::backing::Host as VsockHost;
 use crate::machine::lifecycle::{Refusal, Request};
-use crate::machine::{Exit, Handle};
+use crate::machine::{BalloonError, Exit, Handle};
 use peer::Peer;
 use routes::Subject;
 
@@ -128,6 +128,10 @@ impl Subject for Handle {
 
     fn request(&self, request: Request) -> Result<(), Refusal> {
         self.request(request)
+    }
+
+    fn set_balloon(&self, size: u64) -> Result<(), BalloonError> {
+        self.set_balloon(size)
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use axion_api::vmm::ConsoleDevice;
 use axion_api::vmm::in_force::{DisabledExit, VcpuThread};
 
 use super::MachineError;
@@ -19,7 +20,10 @@ use crate::devices::keyboard_reset::KeyboardReset;
 use crate::devices::power::{Power, PowerRequest};
 use crate::devices::serial::{Console, Uart};
 use crate::devices::virtio::VirtioDevice;
+use crate::devices::virtio::balloon::BalloonDevice;
+use crate::devices::virtio::balloon::backing::Balloon;
 use crate::devices::virtio::blk::Block;
+use crate::devices::virtio::console::VirtioConsole;
 use crate::devices::virtio::net::Net;
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::transport::{BAR_SIZE, VirtioPci};
@@ -50,6 +54,8 @@ pub type WishSink = Arc<dyn Fn(Wish) + Send + Sync>;
 pub struct Outside {
     /// The console.
     pub console: Arc<Console>,
+    /// The balloon.
+    pub balloon: Option<Arc<Balloon>>,
     /// Sockets, with the thread that serves them.
     pub vsock: Option<Vsock>,
 }
@@ -89,7 +95,11 @@ impl Life {
 
         let power = Arc::new(Power::new(ioapic.line(layout::GED_GSI), sink()));
         let mut ports = Bus::default();
-        let uart = Uart::new(ioapic.line(layout::COM1_GSI), outside.console.clone());
+        let uart = Uart::new(
+            ioapic.line(layout::COM1_GSI),
+            outside.console.clone(),
+            plan.console == ConsoleDevice::Serial,
+        );
         ports.insert(layout::COM1.into(), layout::COM1_SIZE.into(), uart)?;
         ports.insert(layout::POWER.into(), layout::POWER_SIZE.into(), power.clone())?;
         ports.insert(
@@ -220,8 +230,16 @@ fn functions(
         devices.push((format!("nets[{number}]"), Box::new(device)));
     }
     devices.push(("rng".to_owned(), Box::new(Rng)));
+    if plan.console == ConsoleDevice::Virtio {
+        let device = VirtioConsole::new(&outside.console);
+        devices.push(("console".to_owned(), Box::new(device)));
+    }
     if let Some(vsock) = &outside.vsock {
         devices.push(("vsock".to_owned(), Box::new(vsock.clone())));
+    }
+    if let Some(balloon) = &outside.balloon {
+        let device = BalloonDevice::new(balloon.clone(), &restrict)?;
+        devices.push(("balloon".to_owned(), Box::new(device)));
     }
     let mut windows = Windows::new(&plan.layout);
     devices

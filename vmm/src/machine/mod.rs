@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Instant;
 
 use axion_api::vmm::in_force::{NodeMemory, VmmMetrics};
-use axion_api::vmm::{InForce, MachineState, PauseReason, VmmStatus};
+use axion_api::vmm::{ConsoleDevice, ConsoleStatus, InForce, MachineState, PauseReason, VmmStatus};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::acpi;
@@ -28,6 +28,7 @@ use crate::config::Plan;
 use crate::devices::bus::Overlap;
 use crate::devices::power::PowerRequest;
 use crate::devices::serial::Console;
+use crate::devices::virtio::balloon::backing::{Balloon, PAGE};
 use crate::devices::virtio::blk::backing::Disk;
 use crate::devices::virtio::transport::FunctionError;
 use crate::devices::virtio::vsock::Vsock;
@@ -96,6 +97,22 @@ pub enum MachineError {
     Lost(String),
 }
 
+/// The balloon cannot be what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BalloonError {
+    /// There is none.
+    #[error("the machine has no balloon; its config has to have one")]
+    None,
+    /// A size that it cannot have.
+    #[error("size: {size} is not allowed; a multiple of {PAGE} bytes, at most the memory's {memory}")]
+    Size {
+        /// Bytes that were asked for.
+        size: u64,
+        /// Bytes of guest memory.
+        memory: u64,
+    },
+}
+
 /// How a machine ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -153,6 +170,10 @@ struct Board {
     /// Without the devices.
     status: Mutex<VmmStatus>,
     disks: Vec<Arc<Disk>>,
+    console: (Arc<Console>, ConsoleDevice),
+    balloon: Option<Arc<Balloon>>,
+    /// Bytes of guest memory.
+    memory: u64,
     vsock: Option<Arc<VsockHost>>,
     /// Of each vCPU.
     exits: Vec<Arc<Exits>>,
@@ -204,6 +225,8 @@ impl Handle {
             exit: None,
             pause_reason: None,
             disks: Vec::new(),
+            console: ConsoleStatus::default(),
+            balloon: None,
             vsock: None,
             in_force: None,
         };
@@ -212,6 +235,9 @@ impl Handle {
         let board = Arc::new(Board {
             status: Mutex::new(status),
             disks: plan.disks.clone(),
+            console: (sockets.console.clone(), plan.console),
+            balloon: plan.balloon.map(Balloon::new).transpose()?.map(Arc::new),
+            memory: plan.memory.size,
             vsock: sockets.vsock.clone(),
             exits,
             ended,
@@ -241,6 +267,9 @@ impl Handle {
     pub fn status(&self) -> VmmStatus {
         let mut status = self.board.status().clone();
         status.disks = self.board.disks.iter().map(|disk| disk.status()).collect();
+        let (console, device) = &self.board.console;
+        status.console = console.status(*device);
+        status.balloon = self.board.balloon.as_ref().map(|balloon| balloon.status());
         status.vsock = self.board.vsock.as_ref().map(|vsock| vsock.status());
         status
     }
@@ -249,6 +278,20 @@ impl Handle {
     pub fn metrics(&self) -> VmmMetrics {
         let vcpus = self.board.exits.iter().map(|exits| exits.read()).collect();
         VmmMetrics { vcpus }
+    }
+
+    /// Asks the guest for `size` bytes of its memory in all.
+    ///
+    /// # Errors
+    /// [`BalloonError`].
+    pub fn set_balloon(&self, size: u64) -> Result<(), BalloonError> {
+        let balloon = self.board.balloon.as_ref().ok_or(BalloonError::None)?;
+        let memory = self.board.memory;
+        if size > memory || !size.is_multiple_of(PAGE) {
+            return Err(BalloonError::Size { size, memory });
+        }
+        balloon.set_target(size);
+        Ok(())
     }
 
     /// Becomes readable when the machine has ended.
@@ -358,6 +401,7 @@ impl Machine {
         let vsock = self.sockets.vsock.clone();
         Ok(Outside {
             console: self.sockets.console.clone(),
+            balloon: self.board.balloon.clone(),
             vsock: vsock.map(|host| Vsock::new(host, &restrict)).transpose()?,
         })
     }

@@ -225,6 +225,8 @@ impl Vmm {
                 disks: Vec::new(),
                 nets: Vec::new(),
                 vsock: None,
+                balloon: None,
+                console: Default::default(),
             };
             change(&mut config, dir);
             serde_json::to_string(&config).unwrap()

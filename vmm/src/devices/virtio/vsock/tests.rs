@@ -178,7 +178,7 @@ impl Bench {
     }
 
     fn is_silent(&mut self) -> bool {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::park_timeout(Duration::from_millis(50));
         self.receive.used().is_none()
     }
 
@@ -379,13 +379,10 @@ fn a_guest_that_sends_more_than_there_is_room_for_is_cut_off() {
     let mut service = bench.connect();
     let piece = vec![9; 0x8000];
     let mut sent = 0;
-    while bench.receive.used().is_none() || sent < 0x1_0000 {
+    while bench.host.status().connections > 0 {
         bench.data(1000, 77, &piece);
         sent += piece.len();
         assert!(sent < 4 << 20, "it is bounded");
-        if bench.host.status().connections == 0 {
-            break;
-        }
     }
     let mut got = Vec::new();
     let _ = service.read_to_end(&mut got);
@@ -400,7 +397,7 @@ fn what_waits_for_a_slow_client_arrives_in_order() {
         .map(|number| (number / 7).to_le_bytes()[0])
         .collect();
     let reader = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::park_timeout(Duration::from_millis(100));
         let mut got = Vec::new();
         service.read_to_end(&mut got).unwrap();
         got
@@ -492,7 +489,7 @@ fn answers_to_nonsense_are_bounded() {
             bench.send.submit(head, &[(OUT, 44, false)]);
         }
         bench.rig.notify(1);
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::park_timeout(Duration::from_millis(100));
         taken += std::iter::from_fn(|| bench.send.used()).count();
     }
     assert_eq!(taken, MOST_RESETS, "then it waits for the guest to take them");

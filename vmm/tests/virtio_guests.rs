@@ -14,7 +14,7 @@ mod support;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use axion_api::vmm::{ConsoleDevice, MachineState, NetConfig, PauseReason, VsockConfig};
+use axion_api::vmm::{BalloonConfig, ConsoleDevice, MachineState, NetConfig, PauseReason, VsockConfig};
 use support::program::{AVAILABLE, BAR, BUFFER, CONFIG, DESCRIPTORS, Program, USED};
 use support::{Vmm, disk, field, frames, have_kvm, have_tap, kernel, wait_for};
 
@@ -285,4 +285,40 @@ fn virtio_console_takes_what_is_typed_and_prints() {
     vmm.expect("abcI");
     let status = vmm.end();
     assert_eq!(status.status, 0, "{}", status.stderr);
+}
+
+#[test]
+fn balloon_takes_pages_and_asks_for_more() {
+    if !have_kvm() {
+        return;
+    }
+    const INFLATE: u32 = 0x1_0000;
+    const PAGE: u32 = 0x30_0000;
+    let mut program = Program::at(1);
+    program.byte(PAGE, b'z');
+    program.dword(BUFFER + INFLATE, PAGE >> 12);
+    program.dword(DESCRIPTORS + INFLATE, BUFFER + INFLATE);
+    program.dword(DESCRIPTORS + INFLATE + 8, 4);
+    program.word(AVAILABLE + INFLATE + 2, 1);
+    program.start_device_with(2);
+    program.poll(USED + INFLATE + 2);
+    program.raw(&[0x80, 0x05]); // add byte [address], '0'
+    program.raw(&PAGE.to_le_bytes());
+    program.raw(b"0");
+    program.show(PAGE);
+    // Until it is asked for something.
+    program.poll(program.bar() + 0x2000);
+    program.print(b'.');
+    program.power_off();
+    let mut vmm = Vmm::start_as(&kernel(&program.code()), |config| {
+        config.balloon = Some(BalloonConfig::default());
+    });
+    vmm.expect("0");
+    let balloon = vmm.status().balloon.unwrap();
+    assert_eq!((balloon.inflated_bytes, balloon.errors, balloon.target), (4096, 0, 0));
+    let put = |body: &str| vmm.api_with("PUT", "/v1/vm/balloon", body).0;
+    assert_eq!((put(r#"{"size":1}"#), put(r#"{"size":33558528}"#)), (422, 422));
+    assert_eq!(put(r#"{"size":1048576}"#), 204);
+    vmm.expect(".");
+    assert_eq!(vmm.end().status, 0);
 }

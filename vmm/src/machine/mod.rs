@@ -274,10 +274,11 @@ impl Handle {
         status
     }
 
-    /// What its vCPUs have counted.
+    /// What its vCPUs and disks have counted.
     pub fn metrics(&self) -> VmmMetrics {
         let vcpus = self.board.exits.iter().map(|exits| exits.read()).collect();
-        VmmMetrics { vcpus }
+        let disks = self.board.disks.iter().map(|disk| disk.latencies()).collect();
+        VmmMetrics { vcpus, disks }
     }
 
     /// Asks the guest for `size` bytes of its memory in all.

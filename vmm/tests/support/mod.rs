@@ -300,11 +300,17 @@ impl Vmm {
 
     /// Sends a request; returns status and body.
     pub fn api(&self, method: &str, path: &str) -> (u16, String) {
+        self.api_with(method, path, "")
+    }
+
+    /// The same, with a body.
+    pub fn api_with(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let mut stream = UnixStream::connect(self.path("api.sock")).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nhost: vm\r\nconnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: vm\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
         )
         .unwrap();
         let mut text = String::new();

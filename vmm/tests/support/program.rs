@@ -43,7 +43,8 @@ impl Program {
         CONFIG + self.place * 0x8000
     }
 
-    fn bar(&self) -> u32 {
+    /// BAR 0 of the driven device.
+    pub fn bar(&self) -> u32 {
         BAR + self.place * 0x8000
     }
 

@@ -33,7 +33,10 @@ impl Subject for Fake {
             port_writes: 7,
             ..Default::default()
         };
-        VmmMetrics { vcpus: vec![vcpu] }
+        VmmMetrics {
+            vcpus: vec![vcpu],
+            disks: Vec::new(),
+        }
     }
 
     fn request(&self, request: lifecycle::Request) -> Result<(), Refusal> {

@@ -24,6 +24,7 @@ pub mod balloon;
 pub mod blk;
 pub mod console;
 pub mod counter;
+pub mod histogram;
 pub mod net;
 pub mod notifier;
 pub mod queue;

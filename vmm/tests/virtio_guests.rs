@@ -315,7 +315,10 @@ fn balloon_takes_pages_and_asks_for_more() {
     });
     vmm.expect("0");
     let balloon = vmm.status().balloon.unwrap();
-    assert_eq!((balloon.inflated_bytes, balloon.errors, balloon.target), (4096, 0, 0));
+    assert_eq!(
+        (balloon.inflated_bytes, balloon.errors, balloon.target),
+        (4096, 0, 0)
+    );
     let put = |body: &str| vmm.api_with("PUT", "/v1/vm/balloon", body).0;
     assert_eq!((put(r#"{"size":1}"#), put(r#"{"size":33558528}"#)), (422, 422));
     assert_eq!(put(r#"{"size":1048576}"#), 204);

@@ -131,6 +131,9 @@ pub async fn run(run: Run, client: &Client, output: &Output) -> Result<(), Error
         },
         disks: run.devices.disks(client, output).await?,
         nets: run.devices.nets(),
+        console: run.devices.console(),
+        vsock: run.devices.vsock(),
+        balloon: run.devices.balloon(),
         cloud_init: run.devices.cloud_init()?,
     };
     let created = match client.put_vm(&run.name, &spec, Precondition::Absent).await {

@@ -1,4 +1,4 @@
-use axion_api::vm::{HugepageSize, VmSpec};
+use axion_api::vm::{HugepageSize, VmBalloon, VmSpec, VmVsock};
 use axion_core::quantity::ByteSize;
 
 use crate::vm::validate::{Limits, capacity, name, spec};
@@ -56,6 +56,44 @@ fn cpus_and_memory_stay_within_the_host() {
             "{cpus} {memory} {hugepages:?}"
         );
     }
+}
+
+#[test]
+fn other_devices_stay_within_what_they_can() {
+    let check = |change: &dyn Fn(&mut VmSpec)| {
+        let mut wanted = VmSpec::default();
+        change(&mut wanted);
+        spec(&wanted, &limits()).err().and_then(|problem| problem.pointer)
+    };
+    let vsock = |cid: u32| check(&|spec| spec.vsock = Some(VmVsock { cid }));
+    assert_eq!((vsock(3), vsock(u32::MAX - 1)), (None, None));
+    for cid in [0, 2, u32::MAX] {
+        assert_eq!(vsock(cid).as_deref(), Some("/vsock/cid"), "{cid}");
+    }
+    let balloon = |size: u64, hugepages: HugepageSize| {
+        check(&|spec| {
+            spec.hugepages = hugepages;
+            spec.balloon = Some(VmBalloon {
+                size: ByteSize(size),
+                ..VmBalloon::default()
+            });
+        })
+    };
+    assert_eq!(
+        (
+            balloon(0, HugepageSize::None),
+            balloon(128 << 20, HugepageSize::None)
+        ),
+        (None, None)
+    );
+    for size in [1, (128 << 20) + 4096] {
+        assert_eq!(
+            balloon(size, HugepageSize::None).as_deref(),
+            Some("/balloon/size"),
+            "{size}"
+        );
+    }
+    assert_eq!(balloon(0, HugepageSize::TwoMiB).as_deref(), Some("/balloon"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::backing::parse_line;
@@ -573,4 +574,50 @@ fn credit_counts_modulo_2_32() {
         ..Header::default()
     });
     assert_eq!(credit.available(), u32::MAX - 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever comes in whichever order: the device lives, and what it keeps is bounded.
+    #[test]
+    fn any_packets_are_survived(packets in proptest::collection::vec(packet(), 1..60)) {
+        let mut bench = Bench::new();
+        let service = bench.service(77);
+        service.set_nonblocking(true).unwrap();
+        let mut clients = Vec::new();
+        for (op, guest, host, len, flags, room, taken) in packets {
+            if op == 0 {
+                let mut client = bench.client();
+                client.write_all(format!("CONNECT {guest}\n").as_bytes()).unwrap();
+                clients.push(client);
+            }
+            let header = Header {
+                op,
+                len,
+                flags,
+                buf_alloc: room,
+                fwd_cnt: taken,
+                ..bench.header(Op::Data, guest, host)
+            };
+            bench.send(header, &vec![1; usize::try_from(len % 0x4000).unwrap()]);
+            while let Some((head, written)) = bench.receive.used() {
+                prop_assert!((44..=IN_SIZE).contains(&written));
+                bench.offer(u16::try_from(head).unwrap());
+            }
+            bench.rig.notify(0);
+            clients.extend(service.accept().map(|(stream, _)| stream));
+        }
+        prop_assert_eq!(bench.rig.status() & 64, 0);
+        prop_assert!(bench.host.status().connections <= MOST_PEERS as u64);
+    }
+}
+
+/// A packet that is not all nonsense: operation, ports, length, flags, room, bytes taken.
+fn packet() -> impl Strategy<Value = (u16, u32, u32, u32, u32, u32, u32)> {
+    let host = prop_oneof![Just(77u32), Just(78), (1u32 << 30)..(1 << 30) + 3, any::<u32>()];
+    let len = prop_oneof![Just(0u32), 0u32..0x4000, any::<u32>()];
+    let number = || prop_oneof![Just(0u32), 0u32..0x2_0000, any::<u32>()];
+    let op = prop_oneof![0u16..9, Just(1), Just(2), Just(5), any::<u16>()];
+    (op, 1u32..4, host, len, 0u32..5, number(), number())
 }

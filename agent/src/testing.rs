@@ -458,7 +458,7 @@ impl FakeInit {
 }
 
 /// A VMM's sockets in its run directory: a control socket that notes the first line of each command, does as it is told and
-/// says so, and a console that says hello and echoes.
+/// says so, and a console that says hello and echoes, and a guest that does so at port 22.
 #[derive(Clone)]
 pub struct FakeVmm(Arc<Mutex<Machine>>);
 
@@ -472,6 +472,7 @@ impl FakeVmm {
         std::fs::create_dir_all(directory).unwrap();
         let control = UnixListener::bind(directory.join("api.sock")).unwrap();
         let console = UnixListener::bind(directory.join("console.sock")).unwrap();
+        let vsock = UnixListener::bind(directory.join("vsock.sock")).unwrap();
         let status = VmmStatus {
             name: "a".to_owned(),
             version: "0".to_owned(),
@@ -481,6 +482,9 @@ impl FakeVmm {
             exit: None,
             pause_reason: None,
             disks: Vec::new(),
+            console: Default::default(),
+            vsock: None,
+            balloon: None,
             in_force: None,
         };
         let vmm = Self(Arc::new(Mutex::new(Machine {
@@ -504,6 +508,20 @@ impl FakeVmm {
                 stream.write_all(b"hello").await.unwrap();
                 let (mut from, mut to) = stream.split();
                 let _ = tokio::io::copy(&mut from, &mut to).await;
+            }
+        });
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = vsock.accept().await.unwrap();
+                let mut line = [0; 11];
+                stream.read_exact(&mut line).await.unwrap();
+                if &line == b"CONNECT 22\n" {
+                    stream.write_all(b"OK 1073741824\nssh:").await.unwrap();
+                    tokio::spawn(async move {
+                        let (mut from, mut to) = stream.split();
+                        let _ = tokio::io::copy(&mut from, &mut to).await;
+                    });
+                }
             }
         });
         vmm

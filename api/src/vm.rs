@@ -51,6 +51,15 @@ pub struct VmSpec {
     /// Network interfaces, in the order in which the guest finds them; 8 at most.
     #[serde(default)]
     pub nets: Vec<VmNet>,
+    /// Which device is the guest's console.
+    #[serde(default)]
+    pub console: ConsoleKind,
+    /// Byte streams between programs of the guest and of the node, without a network.
+    #[serde(default)]
+    pub vsock: Option<VmVsock>,
+    /// A balloon, by which the guest can be asked for memory. Needs ordinary pages (`hugepages`).
+    #[serde(default)]
+    pub balloon: Option<VmBalloon>,
     /// What a guest with cloud-init is told, on a read-only disk behind `disks` that is labelled `CIDATA` (NoCloud).
     #[serde(default)]
     pub cloud_init: Option<CloudInit>,
@@ -80,6 +89,9 @@ impl Default for VmSpec {
             restart: RestartPolicy::default(),
             disks: Vec::new(),
             nets: Vec::new(),
+            console: ConsoleKind::default(),
+            vsock: None,
+            balloon: None,
             cloud_init: None,
         }
     }
@@ -113,6 +125,60 @@ pub struct VmNet {
     pub mtu: Option<u16>,
     /// Queue pairs, 1 to the number of vCPUs, 16 at most. Without it one for each vCPU, 4 at most.
     pub queues: Option<u16>,
+}
+
+/// A guest's console.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum ConsoleKind {
+    /// A serial line: `console=ttyS0`. Every guest has a driver for it.
+    #[default]
+    Serial,
+    /// virtio-console: `console=hvc0`. Faster where much is printed.
+    Virtio,
+}
+
+/// The socket device of a VM (AF_VSOCK in the guest).
+///
+/// Its sockets on the node are in `/run/axion/vms/{name}`: a client connects to `vsock.sock`, sends `CONNECT PORT` and a
+/// line feed, gets `OK` and a port, and is connected; the guest reaches what listens at `vsock.sock_PORT` by connecting to
+/// that port of the host (CID 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct VmVsock {
+    /// Context id of the guest, 3 to 4294967294. It need not be unique.
+    pub cid: u32,
+}
+
+impl Default for VmVsock {
+    fn default() -> Self {
+        Self { cid: 3 }
+    }
+}
+
+/// The balloon of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct VmBalloon {
+    /// What the guest is asked for at its start; at most its memory.
+    pub size: ByteSize,
+    /// The guest may take back what it has given when it is out of memory.
+    pub deflate_on_oom: bool,
+    /// Pages that the guest has not used for a while go back to the node until it uses them again.
+    pub free_page_reporting: bool,
+}
+
+impl Default for VmBalloon {
+    fn default() -> Self {
+        Self {
+            size: ByteSize(0),
+            deflate_on_oom: true,
+            free_page_reporting: true,
+        }
+    }
 }
 
 /// What cloud-init in a guest is told (its NoCloud data source).
@@ -336,6 +402,57 @@ pub struct VmStats {
     pub disks: Vec<VmDiskStats>,
     /// Network interfaces, as in the spec.
     pub nets: Vec<VmNetStats>,
+    /// Its socket device, where it has one.
+    #[serde(default)]
+    pub vsock: Option<VmVsockStats>,
+    /// Its balloon, where it has one.
+    #[serde(default)]
+    pub balloon: Option<VmBalloonStats>,
+}
+
+/// What a socket device has done since the VM's start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmVsockStats {
+    /// Connections that are there now.
+    pub connections: u64,
+    /// Connections that the guest opened.
+    pub from_guest: u64,
+    /// Connections that were asked of the guest.
+    pub to_guest: u64,
+    /// Resets: of what was refused or has failed, and one at each ordinary end.
+    pub resets: u64,
+    /// Bytes that the guest sent.
+    pub send_bytes: u64,
+    /// Bytes that the guest received.
+    pub receive_bytes: u64,
+}
+
+/// State of a balloon.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmBalloonStats {
+    /// Bytes that are asked of the guest.
+    pub target: u64,
+    /// Bytes that it has given.
+    pub actual: u64,
+    /// Bytes of free pages that went back to the node since the start.
+    pub reported_bytes: u64,
+    /// Bytes that the guest has, by its own account.
+    pub guest_total: Option<u64>,
+    /// Bytes that it does not use.
+    pub guest_free: Option<u64>,
+    /// Bytes that it could use without swapping.
+    pub guest_available: Option<u64>,
+}
+
+/// Body of `PUT /v1/vms/{name}/balloon`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BalloonRequest {
+    /// What the guest is to give in all, a multiple of 4 KiB, at most its memory. Until the VM's next start.
+    pub size: ByteSize,
 }
 
 /// What a disk has done since the VM's start.
@@ -360,6 +477,32 @@ pub struct VmDiskStats {
     pub errors: u64,
     /// Requests that had to wait for room on the node.
     pub waits: u64,
+    /// How long reads took.
+    #[serde(default)]
+    pub read_times: VmLatency,
+    /// How long writes took.
+    #[serde(default)]
+    pub write_times: VmLatency,
+    /// How long flushes took.
+    #[serde(default)]
+    pub flush_times: VmLatency,
+}
+
+/// How long requests of a disk took, from when its VMM found them to when the guest could see their end; nanoseconds, each
+/// known to a sixteenth of itself. By queue, as histograms, in `/metrics`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmLatency {
+    /// How many there were.
+    pub count: u64,
+    /// Half of them took no longer.
+    pub median_ns: u64,
+    /// 99 of 100 took no longer.
+    pub p99_ns: u64,
+    /// 999 of 1000 took no longer.
+    pub p999_ns: u64,
+    /// The longest.
+    pub longest_ns: u64,
 }
 
 /// What a network interface has done since the VM's start, as the guest sees it.

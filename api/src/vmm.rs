@@ -11,6 +11,7 @@
 //! | `PUT /v1/vm/pause`       | 204; vCPUs stop                                          |
 //! | `PUT /v1/vm/resume`      | 204                                                      |
 //! | `PUT /v1/vm/stop`        | 204; the power is cut, the process ends                  |
+//! | `PUT /v1/vm/balloon`     | 204; [`BalloonSize`] is asked of the guest               |
 //!
 //! A machine is also paused by itself when a disk's file has no room left on the host ([`PauseReason::DiskFull`]): what
 //! the guest wrote is kept, and tried again by a resume, once there is room.
@@ -39,6 +40,8 @@ pub const CONFIG_FILE: &str = "config.json";
 pub const API_SOCKET: &str = "api.sock";
 /// Name of the console socket in a VM's run directory.
 pub const CONSOLE_SOCKET: &str = "console.sock";
+/// Name of the socket in a VM's run directory where clients connect to ports of the guest.
+pub const VSOCK_SOCKET: &str = "vsock.sock";
 
 /// What a VMM process runs (JSON file).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +75,60 @@ pub struct VmmConfig {
     /// Network interfaces, in the order in which the guest finds them.
     #[serde(default)]
     pub nets: Vec<NetConfig>,
+    /// Which device is the console.
+    #[serde(default)]
+    pub console: ConsoleDevice,
+    /// A balloon. Needs ordinary pages (`memory.hugepages`).
+    #[serde(default)]
+    pub balloon: Option<BalloonConfig>,
+    /// Byte streams between the guest and Unix sockets in the run directory.
+    #[serde(default)]
+    pub vsock: Option<VsockConfig>,
+}
+
+/// The virtio-balloon device of a VMM process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BalloonConfig {
+    /// Bytes that the guest is asked for at the start: a multiple of 4096, at most `memory.size`.
+    pub size: u64,
+    /// The guest may take back what it has given when it is out of memory.
+    pub deflate_on_oom: bool,
+    /// The guest tells of pages that it has not used for a while, which go back to the host until it uses them again.
+    pub free_page_reporting: bool,
+}
+
+/// Body of `PUT /v1/vm/balloon`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BalloonSize {
+    /// Bytes that the guest is to give in all: a multiple of 4096, at most its memory.
+    pub size: u64,
+}
+
+/// The device of a VMM process that is the guest's console: what is typed goes there. The serial device is always there,
+/// and what it prints is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConsoleDevice {
+    /// The 16550 at COM1: `console=ttyS0`.
+    #[default]
+    Serial,
+    /// virtio-console: `console=hvc0`. It takes a line where the serial device takes a byte.
+    Virtio,
+}
+
+/// The virtio-vsock device of a VMM process.
+///
+/// A client of the host connects to [`VSOCK_SOCKET`] and sends `CONNECT PORT` and a line feed; where the guest listens at
+/// the port, it gets `OK PORT`, with the port that it comes from, and is connected; otherwise the socket is closed. A
+/// guest that connects to a port of the host (CID 2) reaches the socket whose name is [`VSOCK_SOCKET`], `_` and the
+/// port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VsockConfig {
+    /// Context id of the guest, 3 to 4294967294. It need not be unique.
+    pub cid: u32,
 }
 
 /// A virtio-blk disk of a VMM process. Its file is locked while the process runs.
@@ -190,9 +247,88 @@ pub struct VmmStatus {
     /// Disks, as in the config.
     #[serde(default)]
     pub disks: Vec<DiskStatus>,
+    /// Its console.
+    #[serde(default)]
+    pub console: ConsoleStatus,
+    /// Its balloon, where it has one.
+    #[serde(default)]
+    pub balloon: Option<BalloonStatus>,
+    /// Its socket device, where it has one.
+    #[serde(default)]
+    pub vsock: Option<VsockStatus>,
     /// What is in force, once the machine has run.
     #[serde(default)]
     pub in_force: Option<InForce>,
+}
+
+/// State of a balloon. Counters begin with the process; the rest is what the present driver says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalloonStatus {
+    /// Bytes that are asked of the guest.
+    pub target: u64,
+    /// Bytes that it has given.
+    pub actual: u64,
+    /// Bytes that it has given so far, and in [`Self::deflated_bytes`] those that it has taken back.
+    pub inflated_bytes: u64,
+    /// Bytes that it has taken back so far.
+    pub deflated_bytes: u64,
+    /// Bytes of free pages that went back to the host so far.
+    pub reported_bytes: u64,
+    /// Ranges that were no guest memory, or that the kernel did not take.
+    pub errors: u64,
+    /// How the guest's memory was used when the status was last asked for.
+    pub guest: Option<BalloonStatistics>,
+}
+
+/// What a guest says of its memory, bytes; `None` is what it does not know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalloonStatistics {
+    /// Read from its swap.
+    pub swapped_in: Option<u64>,
+    /// Written to its swap.
+    pub swapped_out: Option<u64>,
+    /// Major page faults; a number.
+    pub major_faults: Option<u64>,
+    /// Minor page faults; a number.
+    pub minor_faults: Option<u64>,
+    /// Unused.
+    pub free: Option<u64>,
+    /// All that it has.
+    pub total: Option<u64>,
+    /// What it could use without swapping.
+    pub available: Option<u64>,
+    /// What it could get back from its disk caches.
+    pub disk_caches: Option<u64>,
+}
+
+/// What a console has done since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleStatus {
+    /// The device.
+    pub device: ConsoleDevice,
+    /// Bytes that the guest printed.
+    pub printed_bytes: u64,
+    /// Bytes that were typed.
+    pub typed_bytes: u64,
+}
+
+/// What a socket device has done since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VsockStatus {
+    /// Context id of the guest.
+    pub cid: u32,
+    /// Connections that are there now.
+    pub connections: u64,
+    /// Connections that the guest opened.
+    pub from_guest: u64,
+    /// Connections that clients of the host asked for.
+    pub to_guest: u64,
+    /// Resets, by either side: of what was refused or has failed, and one at each ordinary end.
+    pub resets: u64,
+    /// Bytes that the guest sent.
+    pub sent_bytes: u64,
+    /// Bytes that the guest received.
+    pub received_bytes: u64,
 }
 
 /// Why a machine is paused.

@@ -9,7 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axion_api::vmm::{CONFIG_FILE, MemoryConfig, SandboxMode, VmmConfig};
+use axion_api::vmm::{
+    BalloonConfig, CONFIG_FILE, ConsoleDevice, MemoryConfig, SandboxMode, VmmConfig, VsockConfig,
+};
 
 use crate::arch::layout::{self, Layout, TooMuchMemory};
 use crate::arch::topology::Topology;
@@ -97,6 +99,12 @@ pub struct Plan {
     pub disks: Vec<Arc<Disk>>,
     /// Its network interfaces.
     pub nets: Vec<Arc<Interface>>,
+    /// Which device is its console.
+    pub console: ConsoleDevice,
+    /// Its balloon.
+    pub balloon: Option<BalloonConfig>,
+    /// Its socket device.
+    pub vsock: Option<VsockConfig>,
     /// Where it runs.
     pub host: Host,
 }
@@ -149,6 +157,9 @@ pub fn load(run_dir: &Path) -> Result<Plan, ConfigError> {
         placement: Placement::new(config.placement)?,
         dedicated: config.dedicated,
         sandbox: config.sandbox,
+        console: config.console,
+        balloon: config.balloon,
+        vsock: config.vsock,
         boot,
         host,
     })

@@ -22,7 +22,7 @@
 //! | [`pci`]     | PCI Express: configuration space, BARs, MSI-X                              |
 //!
 //! Threads: `axion-vmm` (control, the main thread), `machine`, `vcpu0`, `vcpu1` …, `disk0.0` … (one a queue),
-//! `net0.0` … (one a queue pair). The guest's
+//! `net0.0` … (one a queue pair), `vsock`, `balloon`. The guest's
 //! memory and every value that a device register sees are hostile; the control and console sockets belong to the node's
 //! own services.
 //!
@@ -48,12 +48,13 @@ pub mod vcpu;
 
 use std::error::Error as StdError;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use config::ConfigError;
 use control::{Control, ControlError};
 use devices::serial::Console;
-use machine::{Exit, Handle, MachineError};
+use machine::{Exit, Handle, MachineError, Sockets};
 use placement::PlacementError;
 use sandbox::{Needs, Role, Sandbox, SandboxError};
 
@@ -91,7 +92,12 @@ pub fn run(run_dir: &Path, started: Instant) -> Result<Exit, Error> {
     let run_dir = &run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned());
     let plan = config::load(run_dir)?;
     let console = Console::new().map_err(ControlError::Resources)?;
-    let control = Control::new(run_dir, console.clone())?;
+    let mut control = Control::new(run_dir, console.clone())?;
+    let vsock = plan.vsock.map(|config| control.add_vsock(run_dir, config));
+    let sockets = Sockets {
+        console,
+        vsock: vsock.transpose()?.map(Arc::new),
+    };
     vcpu::install_handler().map_err(|errno| ControlError::Resources(errno.into()))?;
     plan.placement.keep_house()?;
     let needs = Needs {
@@ -99,7 +105,7 @@ pub fn run(run_dir: &Path, started: Instant) -> Result<Exit, Error> {
         fifo_priority: plan.placement.fifo_priority(),
     };
     let sandbox = Sandbox::enter(plan.sandbox, run_dir, needs)?;
-    let machine = Handle::spawn(plan, console, sandbox.clone(), started).map_err(ControlError::Resources)?;
+    let machine = Handle::spawn(plan, sockets, sandbox.clone(), started).map_err(ControlError::Resources)?;
     sandbox.restrict(Role::Control)?;
     control.serve(machine)
 }

@@ -11,8 +11,11 @@
 )]
 mod support;
 
-use axion_api::vmm::{MachineState, NetConfig, PauseReason};
-use support::program::{BAR, BUFFER, CONFIG, Program, USED};
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use axion_api::vmm::{BalloonConfig, ConsoleDevice, MachineState, NetConfig, PauseReason, VsockConfig};
+use support::program::{AVAILABLE, BAR, BUFFER, CONFIG, DESCRIPTORS, Program, USED};
 use support::{Vmm, disk, field, frames, have_kvm, have_tap, kernel, wait_for};
 
 #[test]
@@ -197,4 +200,128 @@ fn network_device_sends_from_within_the_sandbox() {
     if let Err(panic) = std::thread::spawn(send_in_two_lives).join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+#[test]
+fn sockets_reach_service_and_guest_from_within_the_sandbox() {
+    if !have_kvm() {
+        return;
+    }
+    /// Where the receive ring is, behind the send ring; two buffers of it.
+    const RECEIVE: u32 = 0x1_0000;
+    let buffers = [BUFFER + RECEIVE, BUFFER + RECEIVE + 0x400];
+    let mut program = Program::at(1);
+    program.take_interrupts();
+    for (index, buffer) in (0..).zip(buffers) {
+        let at = DESCRIPTORS + RECEIVE + index * 16;
+        program.dword(at, buffer);
+        program.dword(at + 8, 0x400);
+        program.dword(at + 12, 2);
+    }
+    program.dword(AVAILABLE + RECEIVE + 4, 1 << 16);
+    program.word(AVAILABLE + RECEIVE + 2, 2);
+    program.start_device_with(2);
+    // Asks for port 77 of the host.
+    for (index, word) in [9, 0, 2, 0, 1000, 77, 0, 1 << 16 | 1, 0, 4096, 0]
+        .into_iter()
+        .enumerate()
+    {
+        program.dword(BUFFER + u32::try_from(index * 4).unwrap(), word);
+    }
+    program.describe(0, BUFFER, 44, 0, 0);
+    program.submit_to_and_wait(1);
+    program.print(b'.');
+    let operation = |program: &mut Program, index: u32| {
+        // Waits for its length in the used ring, where it is not zero.
+        program.poll(USED + RECEIVE + 4 + index * 8 + 4);
+        let at = BUFFER + RECEIVE + index * 0x400 + 30;
+        program.raw(&[0x80, 0x05]); // add byte [address], '0'
+        program.raw(&at.to_le_bytes());
+        program.raw(b"0");
+        program.show(at);
+    };
+    operation(&mut program, 0);
+    operation(&mut program, 1);
+    program.power_off();
+    let services = std::cell::OnceCell::new();
+    let mut vmm = Vmm::start_in(&kernel(&program.code()), |config, dir| {
+        config.vsock = Some(VsockConfig { cid: 9 });
+        let service = UnixListener::bind(dir.join("vsock.sock_77")).unwrap();
+        services.set(service).unwrap();
+    });
+    let (mut service, _) = services.get().unwrap().accept().unwrap();
+    vmm.expect("I.2");
+    let mut client = UnixStream::connect(vmm.path("vsock.sock")).unwrap();
+    client.write_all(b"CONNECT 5\n").unwrap();
+    vmm.expect("1");
+    let status = vmm.end();
+    assert_eq!(status.status, 0, "{}", status.stderr);
+    assert_eq!(service.read(&mut [0]).unwrap(), 0, "the machine is gone");
+}
+
+#[test]
+fn virtio_console_takes_what_is_typed_and_prints() {
+    if !have_kvm() {
+        return;
+    }
+    const RECEIVE: u32 = 0x1_0000;
+    let mut program = Program::at(1);
+    program.take_interrupts();
+    program.dword(DESCRIPTORS + RECEIVE, BUFFER + RECEIVE);
+    program.dword(DESCRIPTORS + RECEIVE + 8, 64);
+    program.dword(DESCRIPTORS + RECEIVE + 12, 2);
+    program.word(AVAILABLE + RECEIVE + 2, 1);
+    program.start_device_with(2);
+    program.describe(0, BUFFER + RECEIVE, 3, 0, 0);
+    program.print(b'>');
+    program.poll(USED + RECEIVE + 2);
+    program.submit_to_and_wait(1);
+    program.power_off();
+    let mut vmm = Vmm::start_as(&kernel(&program.code()), |config| {
+        config.console = ConsoleDevice::Virtio;
+    });
+    vmm.expect(">");
+    vmm.type_in("abc");
+    vmm.expect("abcI");
+    let status = vmm.end();
+    assert_eq!(status.status, 0, "{}", status.stderr);
+}
+
+#[test]
+fn balloon_takes_pages_and_asks_for_more() {
+    if !have_kvm() {
+        return;
+    }
+    const INFLATE: u32 = 0x1_0000;
+    const PAGE: u32 = 0x30_0000;
+    let mut program = Program::at(1);
+    program.byte(PAGE, b'z');
+    program.dword(BUFFER + INFLATE, PAGE >> 12);
+    program.dword(DESCRIPTORS + INFLATE, BUFFER + INFLATE);
+    program.dword(DESCRIPTORS + INFLATE + 8, 4);
+    program.word(AVAILABLE + INFLATE + 2, 1);
+    program.start_device_with(2);
+    program.poll(USED + INFLATE + 2);
+    program.raw(&[0x80, 0x05]); // add byte [address], '0'
+    program.raw(&PAGE.to_le_bytes());
+    program.raw(b"0");
+    program.show(PAGE);
+    // Until it is asked for something.
+    program.poll(program.bar() + 0x2000);
+    program.print(b'.');
+    program.power_off();
+    let mut vmm = Vmm::start_as(&kernel(&program.code()), |config| {
+        config.balloon = Some(BalloonConfig::default());
+    });
+    vmm.expect("0");
+    let balloon = vmm.status().balloon.unwrap();
+    assert_eq!(
+        (balloon.inflated_bytes, balloon.errors, balloon.target),
+        (4096, 0, 0)
+    );
+    let put = |body: &str| vmm.api_with("PUT", "/v1/vm/balloon", body).0;
+    assert_eq!((put(r#"{"size":1}"#), put(r#"{"size":33558528}"#)), (422, 422));
+    assert_eq!(put(r#"{"size":1048576}"#), 204);
+    vmm.expect(".");
+    assert_eq!(vmm.end().status, 0);
 }

@@ -1,11 +1,15 @@
 //! Counters of the node and its VMs in the text format of Prometheus (exposition format 0.0.4). Pure.
 
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 
 use axion_api::capacity::{Capacity, NodeCapacity};
 use axion_api::host::Memory;
 use axion_api::vm::{Vm, VmDiskStats, VmNetStats, VmState, VmStats};
+use axion_api::vmm::in_force::{Latency, QueueLatencies};
 use axion_core::topology::Topology;
+
+use crate::vm::stats::Measured;
 
 /// Media type of the text.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -45,7 +49,34 @@ impl Text {
             };
         }
     }
+
+    /// Histograms of times; each sample has labels.
+    fn histogram<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (String, &'a Latency)>,
+    ) {
+        let _ = writeln!(
+            self.0,
+            "# HELP axion_{name} {help}\n# TYPE axion_{name} histogram"
+        );
+        for (labels, latency) in samples {
+            for power in ENDS {
+                let end = 1 << power;
+                let (seconds, below) = (float(end) / 1e9, latency.below(end));
+                let _ = writeln!(self.0, "axion_{name}_bucket{{{labels},le=\"{seconds}\"}} {below}");
+            }
+            let (count, sum) = (latency.count(), float(latency.total_ns) / 1e9);
+            let _ = writeln!(self.0, "axion_{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+            let _ = writeln!(self.0, "axion_{name}_sum{{{labels}}} {sum}");
+            let _ = writeln!(self.0, "axion_{name}_count{{{labels}}} {count}");
+        }
+    }
 }
+
+/// Ends of the buckets of times, nanoseconds, as powers of two: 4 µs to 17 s.
+const ENDS: RangeInclusive<u32> = 12..=34;
 
 /// `name="value"`, escaped.
 fn label(name: &str, value: &str) -> String {
@@ -76,7 +107,7 @@ const STATES: [VmState; 6] = [
 ];
 
 /// The text.
-pub fn render(node: &Node<'_>, vms: &[(Vm, Option<VmStats>)]) -> String {
+pub fn render(node: &Node<'_>, vms: &[(Vm, Option<Measured>)]) -> String {
     let mut text = Text(String::new());
     let version = label("version", node.version);
     text.metric("build_info", "gauge", "Version of Axion.", [(version, 1.0)]);
@@ -133,6 +164,8 @@ pub fn render(node: &Node<'_>, vms: &[(Vm, Option<VmStats>)]) -> String {
     );
     vm_counters(&mut text, vms);
     disk_counters(&mut text, vms);
+    disk_times(&mut text, vms);
+    device_counters(&mut text, vms);
     net_counters(&mut text, vms);
     text.0
 }
@@ -174,10 +207,10 @@ fn capacity(text: &mut Text, capacity: &Capacity) {
     text.metric("hugepages_of_vms", "gauge", "Hugepages that VMs have.", pools);
 }
 
-fn vm_counters(text: &mut Text, vms: &[(Vm, Option<VmStats>)]) {
+fn vm_counters(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
     let each = |of: fn(&VmStats) -> f64| {
         vms.iter()
-            .filter_map(move |(vm, stats)| Some((label("vm", &vm.name), of(stats.as_ref()?))))
+            .filter_map(move |(vm, measured)| Some((label("vm", &vm.name), of(&measured.as_ref()?.stats))))
     };
     text.metric(
         "vm_vcpus",
@@ -213,7 +246,7 @@ fn vm_counters(text: &mut Text, vms: &[(Vm, Option<VmStats>)]) {
     );
 }
 
-fn disk_counters(text: &mut Text, vms: &[(Vm, Option<VmStats>)]) {
+fn disk_counters(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
     type Of = fn(&VmDiskStats) -> u64;
     let counters: [(&str, &str, Of); 7] = [
         ("reads", "Reads.", |disk| disk.reads),
@@ -229,8 +262,10 @@ fn disk_counters(text: &mut Text, vms: &[(Vm, Option<VmStats>)]) {
         ),
     ];
     for (name, help, of) in counters {
-        let samples = vms.iter().flat_map(|(vm, stats)| {
-            let disks = stats.iter().flat_map(|stats| stats.disks.iter().enumerate());
+        let samples = vms.iter().flat_map(|(vm, measured)| {
+            let disks = measured
+                .iter()
+                .flat_map(|measured| measured.stats.disks.iter().enumerate());
             disks.map(move |(index, disk)| {
                 let labels = [
                     label("vm", &vm.name),
@@ -244,7 +279,85 @@ fn disk_counters(text: &mut Text, vms: &[(Vm, Option<VmStats>)]) {
     }
 }
 
-fn net_counters(text: &mut Text, vms: &[(Vm, Option<VmStats>)]) {
+/// How long requests of each queue of each disk took.
+fn disk_times(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
+    type Of = fn(&QueueLatencies) -> &Latency;
+    let times: [(&str, &str, Of); 3] = [
+        ("read", "How long reads took.", |queue| &queue.reads),
+        ("write", "How long writes took.", |queue| &queue.writes),
+        ("flush", "How long flushes took.", |queue| &queue.flushes),
+    ];
+    for (name, help, of) in times {
+        let samples = vms.iter().flat_map(|(vm, measured)| {
+            let disks = measured
+                .iter()
+                .flat_map(|measured| measured.disks.iter().enumerate());
+            disks.flat_map(move |(disk, queues)| {
+                queues.iter().enumerate().map(move |(queue, times)| {
+                    let labels = [
+                        label("vm", &vm.name),
+                        label("disk", &disk.to_string()),
+                        label("queue", &queue.to_string()),
+                    ];
+                    (labels.join(","), of(times))
+                })
+            })
+        });
+        text.histogram(&format!("vm_disk_{name}_seconds"), help, samples);
+    }
+}
+
+/// Socket devices and balloons, where VMs have them.
+fn device_counters(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
+    type Of = fn(&VmStats) -> Option<u64>;
+    let counters: [(&str, &str, &str, Of); 6] = [
+        (
+            "vsock_connections",
+            "gauge",
+            "Connections of the socket device.",
+            |stats| stats.vsock.as_ref().map(|vsock| vsock.connections),
+        ),
+        (
+            "vsock_send_bytes_total",
+            "counter",
+            "Bytes that the guest sent by its socket device.",
+            |stats| stats.vsock.as_ref().map(|vsock| vsock.send_bytes),
+        ),
+        (
+            "vsock_receive_bytes_total",
+            "counter",
+            "Bytes that the guest received by its socket device.",
+            |stats| stats.vsock.as_ref().map(|vsock| vsock.receive_bytes),
+        ),
+        (
+            "balloon_target_bytes",
+            "gauge",
+            "Memory that is asked of the guest.",
+            |stats| stats.balloon.as_ref().map(|balloon| balloon.target),
+        ),
+        (
+            "balloon_actual_bytes",
+            "gauge",
+            "Memory that the guest has given.",
+            |stats| stats.balloon.as_ref().map(|balloon| balloon.actual),
+        ),
+        (
+            "balloon_reported_bytes_total",
+            "counter",
+            "Free pages of the guest that went back to the node.",
+            |stats| stats.balloon.as_ref().map(|balloon| balloon.reported_bytes),
+        ),
+    ];
+    for (name, kind, help, of) in counters {
+        let samples = vms.iter().filter_map(|(vm, measured)| {
+            let value = of(&measured.as_ref()?.stats)?;
+            Some((label("vm", &vm.name), float(value)))
+        });
+        text.metric(&format!("vm_{name}"), kind, help, samples);
+    }
+}
+
+fn net_counters(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
     type Of = fn(&VmNetStats) -> u64;
     let counters: [(&str, &str, Of); 5] = [
         ("receive_bytes", "Bytes that the guest received.", |net| {
@@ -264,8 +377,10 @@ fn net_counters(text: &mut Text, vms: &[(Vm, Option<VmStats>)]) {
         }),
     ];
     for (name, help, of) in counters {
-        let samples = vms.iter().flat_map(|(vm, stats)| {
-            let nets = stats.iter().flat_map(|stats| stats.nets.iter().enumerate());
+        let samples = vms.iter().flat_map(|(vm, measured)| {
+            let nets = measured
+                .iter()
+                .flat_map(|measured| measured.stats.nets.iter().enumerate());
             nets.map(move |(index, net)| {
                 let labels = [
                     label("vm", &vm.name),

@@ -1,4 +1,4 @@
-use axion_api::vm::{DesiredState, VmSpec, VmStatus};
+use axion_api::vm::{DesiredState, VmBalloonStats, VmSpec, VmStatus};
 
 use super::*;
 
@@ -20,6 +20,15 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
             in_force: None,
         },
     };
+    // Ends of buckets, as the VMM has them.
+    let times = QueueLatencies {
+        reads: Latency {
+            total_ns: 2_000_000,
+            longest_ns: 1_900_000,
+            buckets: vec![(100_352, 1), (1 << 21, 1)],
+        },
+        ..QueueLatencies::default()
+    };
     let stats = VmStats {
         cpu_us: 1_500_000,
         disks: vec![VmDiskStats {
@@ -27,7 +36,15 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
             waits: 3,
             ..VmDiskStats::default()
         }],
+        balloon: Some(VmBalloonStats {
+            actual: 4096,
+            ..VmBalloonStats::default()
+        }),
         ..VmStats::default()
+    };
+    let measured = Measured {
+        stats,
+        disks: vec![vec![times]],
     };
     let node = Node {
         version: "1",
@@ -56,7 +73,7 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         name: "off".to_owned(),
         ..vm.clone()
     };
-    let text = render(&node, &[(vm, Some(stats)), (off, None)]);
+    let text = render(&node, &[(vm, Some(measured)), (off, None)]);
     for line in [
         "axion_build_info{version=\"1\"} 1",
         "axion_uptime_seconds 60",
@@ -68,6 +85,13 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         "axion_vm_state{vm=\"web\",state=\"running\"} 0",
         "axion_vm_cpu_seconds_total{vm=\"web\"} 1.5",
         "axion_vm_disk_waits_total{vm=\"web\",disk=\"0\",source=\"data\"} 3",
+        "axion_vm_balloon_actual_bytes{vm=\"web\"} 4096",
+        "# TYPE axion_vm_disk_read_seconds histogram",
+        "axion_vm_disk_read_seconds_bucket{vm=\"web\",disk=\"0\",queue=\"0\",le=\"0.000065536\"} 0",
+        "axion_vm_disk_read_seconds_bucket{vm=\"web\",disk=\"0\",queue=\"0\",le=\"0.000131072\"} 1",
+        "axion_vm_disk_read_seconds_bucket{vm=\"web\",disk=\"0\",queue=\"0\",le=\"+Inf\"} 2",
+        "axion_vm_disk_read_seconds_sum{vm=\"web\",disk=\"0\",queue=\"0\"} 0.002",
+        "axion_vm_disk_write_seconds_count{vm=\"web\",disk=\"0\",queue=\"0\"} 0",
     ] {
         assert!(text.lines().any(|there| there == line), "{line}\n{text}");
     }

@@ -1,4 +1,4 @@
-//! `/v1/vms/{name}/console`: a guest's serial line over a WebSocket.
+//! `/v1/vms/{name}/console` and `/v1/vms/{name}/vsock/{port}`: a guest's console, and its ports, over a WebSocket.
 //!
 //! Binary frames both ways. Each direction is a loop of its own that reads nothing new before the last piece was taken, so
 //! a slow side slows the other and nothing piles up; neither can block the other direction.
@@ -22,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Answer;
 use crate::app::App;
+use crate::log::chain;
 use crate::vm::control;
 
 /// Between two pings.
@@ -45,12 +46,36 @@ pub async fn attach(
     let socket = app.vms.console(&name).await?;
     let upgrade = upgrade.map_err(|error| Problem::new(Kind::Malformed, error.to_string()))?;
     let guest = connect(&socket, &name).await?;
+    Ok(open(app, upgrade, guest))
+}
+
+/// Connects to a port of a guest (AF_VSOCK): a WebSocket, binary frames.
+#[utoipa::path(get, path = "/v1/vms/{name}/vsock/{port}", tag = "vms",
+    params(
+        ("name" = String, Path, description = "Name of the VM"),
+        ("port" = u32, Path, description = "Port at which the guest listens"),
+    ),
+    responses((status = 101, description = "WebSocket; both ways")))]
+pub async fn vsock(
+    State(app): State<Arc<App>>,
+    Path((name, port)): Path<(String, u32)>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Answer<Response> {
+    let socket = app.vms.vsock(&name).await?;
+    let upgrade = upgrade.map_err(|error| Problem::new(Kind::Malformed, error.to_string()))?;
+    let guest = control::connect_port(&socket, port)
+        .await
+        .map_err(|error| Problem::new(Kind::Unavailable, format!("VM `{name}`: {}", chain(&error))))?;
+    Ok(open(app, upgrade, guest))
+}
+
+fn open(app: Arc<App>, upgrade: WebSocketUpgrade, guest: UnixStream) -> Response {
     let alive = app.tasks.token();
     let upgrade = upgrade.max_message_size(LARGEST).max_frame_size(LARGEST);
-    Ok(upgrade.on_upgrade(async move |client| {
+    upgrade.on_upgrade(async move |client| {
         let _alive = alive;
         bridge(&app, client, guest).await;
-    }))
+    })
 }
 
 async fn connect(socket: &FilePath, name: &str) -> Result<UnixStream, Problem> {
@@ -77,6 +102,8 @@ async fn bridge(app: &App, client: WebSocket, guest: UnixStream) {
 }
 
 type End = (u16, &'static str);
+/// The VM has, or the program at the port.
+const ENDED: End = (close_code::NORMAL, "the other end has ended");
 const GONE: End = (close_code::NORMAL, "the client left");
 
 async fn print(mut guest: OwnedReadHalf, client: &mut SplitSink<WebSocket, Message>) -> End {
@@ -87,7 +114,7 @@ async fn print(mut guest: OwnedReadHalf, client: &mut SplitSink<WebSocket, Messa
         buffer.reserve(PIECE);
         let message = tokio::select! {
             read = guest.read_buf(&mut buffer) => match read {
-                Ok(0) | Err(_) => return (close_code::NORMAL, "the VM ended"),
+                Ok(0) | Err(_) => return ENDED,
                 Ok(_) => Message::Binary(buffer.split().freeze()),
             },
             _ = ping.tick() => Message::Ping(bytes::Bytes::new()),
@@ -108,7 +135,7 @@ async fn type_in(mut client: SplitStream<WebSocket>, mut guest: OwnedWriteHalf) 
             Err(_) => return (close_code::POLICY, "the client was silent for too long"),
         };
         if guest.write_all(&typed).await.is_err() {
-            return (close_code::NORMAL, "the VM ended");
+            return ENDED;
         }
     }
 }

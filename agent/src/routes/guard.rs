@@ -62,8 +62,11 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
         .path_and_query()
         .map(ToString::to_string)
         .unwrap_or_default();
-    // A console is typed into.
-    let changes = !matches!(method, Method::GET | Method::HEAD) || request.uri().path().ends_with("/console");
+    // A console is typed into, and a guest's port is written to.
+    let path = request.uri().path();
+    let changes = !matches!(method, Method::GET | Method::HEAD)
+        || path.ends_with("/console")
+        || path.contains("/vsock/");
     let (who, response) = match authenticate(&app, peer, request.headers()).await {
         Ok(identity) => (Some(identity.to_string()), next.run(request).await),
         Err(denied) => (None, denied.into_response()),

@@ -22,7 +22,7 @@ const CHECKED_IN: &str = include_str!("../../../docs/openapi.json");
         super::capacity::get,
         super::vms::list, super::vms::get, super::vms::put, super::vms::delete, super::vms::start,
         super::vms::stop, super::vms::reset, super::vms::pause, super::vms::resume, super::vms::stats,
-        super::console::attach,
+        super::vms::set_balloon, super::console::attach, super::console::vsock,
         super::images::list, super::images::put, super::images::delete,
         super::volumes::list, super::volumes::get, super::volumes::put, super::volumes::delete,
         super::networks::list, super::networks::get, super::networks::put, super::networks::delete,

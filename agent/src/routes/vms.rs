@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axion_api::vm::{StopRequest, Vm, VmSpec, VmStats};
+use axion_api::vm::{BalloonRequest, StopRequest, Vm, VmSpec, VmStats};
 use axum::extract::{Path, Query, State};
 use axum::http::header::ETAG;
 use axum::http::{HeaderName, StatusCode};
@@ -124,6 +124,19 @@ pub async fn pause(State(app): State<Arc<App>>, Path(name): Path<String>) -> Ans
     responses((status = 202, body = Vm, description = "Its vCPUs go on")))]
 pub async fn resume(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answer<(StatusCode, Tagged)> {
     Ok((StatusCode::ACCEPTED, tagged(app.vms.resume(&name).await?)))
+}
+
+/// Asks the guest of a VM that runs for a part of its memory.
+#[utoipa::path(put, path = "/v1/vms/{name}/balloon", tag = "vms", request_body = BalloonRequest,
+    params(("name" = String, Path, description = "Name of the VM")),
+    responses((status = 202, body = Vm, description = "The guest is asked; `stats` tells what it has given")))]
+pub async fn set_balloon(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    Json(request): Json<BalloonRequest>,
+) -> Answer<(StatusCode, Tagged)> {
+    let vm = app.vms.set_balloon(&name, request.size).await?;
+    Ok((StatusCode::ACCEPTED, tagged(vm)))
 }
 
 /// What a VM that runs has used and done.

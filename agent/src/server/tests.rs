@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axion_api::client::{Client, Endpoint, Error, ImageFile, Precondition, Trust};
 use axion_api::event::What;
-use axion_api::vm::{VmSpec, VmState};
+use axion_api::vm::{VmSpec, VmState, VmVsock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -56,10 +56,11 @@ async fn a_client_with_pin_and_token_runs_a_vm_and_talks_to_it() {
     client.delete_image(&image.digest).await.unwrap();
 
     let mut events = client.events(None).await.unwrap();
-    let vm = client
-        .put_vm("hello", &VmSpec::default(), Precondition::Absent)
-        .await
-        .unwrap();
+    let spec = VmSpec {
+        vsock: Some(VmVsock::default()),
+        ..VmSpec::default()
+    };
+    let vm = client.put_vm("hello", &spec, Precondition::Absent).await.unwrap();
     let stale = client
         .put_vm(
             "hello",
@@ -90,6 +91,20 @@ async fn a_client_with_pin_and_token_runs_a_vm_and_talks_to_it() {
     let (sent, echo) = tokio::join!(to.write_all(&typed), echo);
     sent.unwrap();
     assert!(echo == typed, "all comes back, in order");
+
+    let mut port = client.vsock("hello", 22).await.unwrap();
+    let mut text = [0; 4];
+    port.read_exact(&mut text).await.unwrap();
+    assert_eq!(&text, b"ssh:");
+    port.write_all(b"echo").await.unwrap();
+    port.flush().await.unwrap();
+    port.read_exact(&mut text).await.unwrap();
+    assert_eq!(&text, b"echo");
+    let nobody = client.vsock("hello", 23).await;
+    assert!(
+        matches!(&nobody, Err(Error::Problem(problem)) if problem.status == 503 && problem.detail.contains("port 23")),
+        "{nobody:?}"
+    );
 
     agent.app.closing.cancel();
     assert_eq!(

@@ -5,12 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axion_api::vmm::VmmStatus;
+use axion_api::vmm::{BalloonSize, VmmMetrics, VmmStatus};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
@@ -21,9 +22,26 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How long a VMM may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
 /// Longest body that is read, bytes.
-const LONGEST: usize = 256 << 10;
+const LONGEST: usize = 1 << 20;
 /// Most of an error's body that is told on, characters.
 const LONGEST_ERROR: usize = 4096;
+
+/// Longest line by which a connection to a port is granted: `OK 4294967295`, and its end.
+const LONGEST_GRANT: usize = 14;
+
+/// Why a port of a guest cannot be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Its VMM's socket.
+    #[error("cannot connect to the VMM's socket")]
+    Socket(#[source] io::Error),
+    /// Nobody listens.
+    #[error("nobody listens at port {0} of the guest")]
+    Refused(u32),
+    /// The guest does not answer.
+    #[error("the guest did not answer within {seconds} s at port {0}", seconds = ANSWER.as_secs())]
+    Timeout(u32),
+}
 
 /// What a VMM can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,19 +94,62 @@ pub async fn send(path: PathBuf, command: Command) -> Result<(), ControlError> {
         Command::Pause => "/v1/vm/pause",
         Command::Resume => "/v1/vm/resume",
     };
-    call(path, Method::PUT, target).await.map(drop)
+    call(path, Method::PUT, target, Bytes::new()).await.map(drop)
 }
 
 /// What the VMM whose control socket is at `path` says of itself.
 pub async fn status(path: PathBuf) -> Result<VmmStatus, ControlError> {
-    let body = call(path, Method::GET, "/v1/vm").await?;
+    let body = call(path, Method::GET, "/v1/vm", Bytes::new()).await?;
     serde_json::from_slice(&body).map_err(|error| ControlError::Answer(error.to_string()))
 }
 
-async fn call(path: PathBuf, method: Method, target: &'static str) -> Result<Bytes, ControlError> {
+/// What the VMM whose control socket is at `path` has counted.
+pub async fn metrics(path: PathBuf) -> Result<VmmMetrics, ControlError> {
+    let body = call(path, Method::GET, "/v1/vm/metrics", Bytes::new()).await?;
+    serde_json::from_slice(&body).map_err(|error| ControlError::Answer(error.to_string()))
+}
+
+/// Has the VMM whose control socket is at `path` ask its guest for `size` bytes.
+pub async fn set_balloon(path: PathBuf, size: u64) -> Result<(), ControlError> {
+    let body = serde_json::to_vec(&BalloonSize { size });
+    let body = body.map_err(|error| ControlError::Answer(error.to_string()))?;
+    call(path, Method::PUT, "/v1/vm/balloon", body.into())
+        .await
+        .map(drop)
+}
+
+/// Connects to a port of the guest whose clients come to the socket at `path`.
+///
+/// # Errors
+/// [`PortError`].
+pub async fn connect_port(path: &Path, port: u32) -> Result<UnixStream, PortError> {
+    let mut stream = connect(path).await.map_err(PortError::Socket)?;
+    let granted = async {
+        stream.write_all(format!("CONNECT {port}\n").as_bytes()).await?;
+        // What comes behind the line is the guest's.
+        for _ in 0..LONGEST_GRANT {
+            if stream.read_u8().await? == b'\n' {
+                return Ok(());
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::InvalidData))
+    };
+    match tokio::time::timeout(ANSWER, granted).await {
+        Ok(Ok(())) => Ok(stream),
+        Ok(Err(_)) => Err(PortError::Refused(port)),
+        Err(_) => Err(PortError::Timeout(port)),
+    }
+}
+
+async fn call(
+    path: PathBuf,
+    method: Method,
+    target: &'static str,
+    body: Bytes,
+) -> Result<Bytes, ControlError> {
     let stream = connect(&path).await;
     let stream = stream.map_err(|source| ControlError::Connect { path, source })?;
-    tokio::time::timeout(ANSWER, exchange(stream, method, target))
+    tokio::time::timeout(ANSWER, exchange(stream, method, target, body))
         .await
         .map_err(|_| ControlError::Timeout)?
 }
@@ -113,9 +174,14 @@ pub async fn connect(path: &Path) -> io::Result<UnixStream> {
     }
 }
 
-async fn exchange(stream: UnixStream, method: Method, target: &'static str) -> Result<Bytes, ControlError> {
+async fn exchange(
+    stream: UnixStream,
+    method: Method,
+    target: &'static str,
+    body: Bytes,
+) -> Result<Bytes, ControlError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let mut request = Request::new(Empty::<Bytes>::new());
+    let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = hyper::Uri::from_static(target);
     request

@@ -34,7 +34,7 @@ use std::time::Duration;
 use axion_api::init::UnitState;
 use axion_api::problem::{Kind, Problem};
 use axion_api::vm::{Vm, VmSpec, VmState};
-use axion_api::vmm::{API_SOCKET, CONSOLE_SOCKET};
+use axion_api::vmm::{API_SOCKET, CONSOLE_SOCKET, VSOCK_SOCKET};
 use axion_core::placement::Refused;
 use axion_core::quantity::ByteSize;
 
@@ -421,6 +421,31 @@ impl Vms {
         let vm = self.get(name).await?;
         self.must_run(&vm)?;
         Ok(self.run_directory(name).join(CONSOLE_SOCKET))
+    }
+
+    /// Asks a guest for `size` of its memory, until its next start.
+    pub async fn set_balloon(&self, name: &str, size: ByteSize) -> Result<Vm, Problem> {
+        let vm = self.get(name).await?;
+        self.must_run(&vm)?;
+        if vm.spec.balloon.is_none() {
+            let detail = format!("VM `{name}` has no balloon; its spec has to have one");
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
+        validate::devices::balloon_size(&vm.spec, size)
+            .map_err(|detail| Problem::new(Kind::Invalid, detail).at("/size"))?;
+        control::set_balloon(self.run_directory(name).join(API_SOCKET), size.0).await?;
+        Ok(vm)
+    }
+
+    /// Where clients of the guest's ports connect, for a VM that runs and has them.
+    pub async fn vsock(&self, name: &str) -> Result<PathBuf, Problem> {
+        let vm = self.get(name).await?;
+        self.must_run(&vm)?;
+        if vm.spec.vsock.is_none() {
+            let detail = format!("VM `{name}` has no socket device; its spec has to have a `vsock`");
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
+        Ok(self.run_directory(name).join(VSOCK_SOCKET))
     }
 
     fn must_run(&self, vm: &Vm) -> Result<(), Problem> {

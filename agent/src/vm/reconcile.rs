@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use axion_api::event::What;
 use axion_api::init::{TransientUnit, UnitCpus, UnitState};
-use axion_api::vm::{RestartPolicy, Vm};
-use axion_api::vmm::{API_SOCKET, BootConfig, CONFIG_FILE, MemoryConfig, VmmConfig};
+use axion_api::vm::{ConsoleKind, RestartPolicy, Vm};
+use axion_api::vmm::{
+    API_SOCKET, BalloonConfig, BootConfig, CONFIG_FILE, ConsoleDevice, MemoryConfig, VmmConfig, VsockConfig,
+};
 use axion_core::paths;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -36,8 +38,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What init waits between SIGTERM (the power button) and SIGKILL when the node goes down.
 const STOP_TIMEOUT_MS: u32 = 30_000;
-/// Kernel arguments of every guest: its console; and a guest that is reset or that panics ends or restarts at once.
-const CMDLINE: &str = "console=ttyS0 reboot=t panic=-1";
+/// Kernel arguments of every guest, behind its console: one that is reset or that panics ends or restarts at once.
+const CMDLINE: &str = "reboot=t panic=-1";
 
 /// The task's own memory.
 #[derive(Default)]
@@ -347,6 +349,10 @@ fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
         Ok(digest) => vms.images.path(digest).to_string_lossy().into_owned(),
         Err(_) => builtin.to_owned(),
     };
+    let (console, terminal) = match spec.console {
+        ConsoleKind::Serial => (ConsoleDevice::Serial, "ttyS0"),
+        ConsoleKind::Virtio => (ConsoleDevice::Virtio, "hvc0"),
+    };
     VmmConfig {
         name: name.to_owned(),
         cpus: spec.cpus,
@@ -358,10 +364,19 @@ fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
         boot: BootConfig {
             kernel: image(&spec.boot.kernel, paths::GUEST_KERNEL),
             initrd: (spec.boot.initrd.0 != "none").then(|| image(&spec.boot.initrd, paths::GUEST_INITRD)),
-            cmdline: format!("{CMDLINE} {}", spec.boot.cmdline).trim_end().to_owned(),
+            cmdline: format!("console={terminal} {CMDLINE} {}", spec.boot.cmdline)
+                .trim_end()
+                .to_owned(),
         },
         disks: Vec::new(),
         nets: Vec::new(),
+        console,
+        vsock: spec.vsock.map(|vsock| VsockConfig { cid: vsock.cid }),
+        balloon: spec.balloon.map(|balloon| BalloonConfig {
+            size: balloon.size.0,
+            deflate_on_oom: balloon.deflate_on_oom,
+            free_page_reporting: balloon.free_page_reporting,
+        }),
         topology: None,
         placement: Default::default(),
         dedicated: false,

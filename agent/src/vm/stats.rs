@@ -3,17 +3,27 @@
 use std::path::Path;
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::vm::{Vm, VmDiskStats, VmNetStats, VmStats};
-use axion_api::vmm::{DiskStatus, VmmStatus};
+use axion_api::vm::{Vm, VmBalloonStats, VmDiskStats, VmLatency, VmNetStats, VmStats, VmVsockStats};
+use axion_api::vmm::in_force::{Latency, QueueLatencies};
+use axion_api::vmm::{API_SOCKET, BalloonStatus, DiskStatus, VmmMetrics, VmmStatus, VsockStatus};
 use futures_util::future::join_all;
 
-use super::Vms;
 use super::devices::source;
+use super::{Vms, control};
 
 /// Cgroups of VMs (`init/src/units/cgroup.rs`).
 const CGROUPS: &str = "/sys/fs/cgroup/vms.slice";
 /// Interfaces of the host.
 const INTERFACES: &str = "/sys/class/net";
+
+/// What a VM has used and done, for people and for programs that draw it.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// In numbers.
+    pub stats: VmStats,
+    /// How long requests of each queue of each disk took.
+    pub disks: Vec<Vec<QueueLatencies>>,
+}
 
 impl Vms {
     /// What a VM that runs has used and done.
@@ -26,25 +36,40 @@ impl Vms {
                 format!("the VMM of VM `{name}` does not answer"),
             )
         })?;
-        Ok(stats(&vm, &status))
+        Ok(stats(&vm, &status, &self.count(name).await))
+    }
+
+    /// What a VMM has counted; nothing where it does not say.
+    async fn count(&self, name: &str) -> VmmMetrics {
+        let socket = self.run_directory(name).join(API_SOCKET);
+        control::metrics(socket).await.unwrap_or_default()
     }
 
     /// Every VM, with what it has used and done where its VMM answers.
-    pub async fn all_stats(&self) -> Result<Vec<(Vm, Option<VmStats>)>, Problem> {
+    pub async fn all_stats(&self) -> Result<Vec<(Vm, Option<Measured>)>, Problem> {
         let vms = self.list().await?;
         let asked = vms.into_iter().map(async |vm| {
             let status = match vm.status.pid {
                 Some(_) => self.look_at(&vm.name).await,
                 None => None,
             };
-            let stats = status.map(|status| stats(&vm, &status));
-            (vm, stats)
+            let measured = match status {
+                Some(status) => {
+                    let counted = self.count(&vm.name).await;
+                    Some(Measured {
+                        stats: stats(&vm, &status, &counted),
+                        disks: counted.disks,
+                    })
+                }
+                None => None,
+            };
+            (vm, measured)
         });
         Ok(join_all(asked).await)
     }
 }
 
-fn stats(vm: &Vm, status: &VmmStatus) -> VmStats {
+fn stats(vm: &Vm, status: &VmmStatus, counted: &VmmMetrics) -> VmStats {
     let cgroup = Path::new(CGROUPS).join(format!("vm-{}", vm.name));
     let read = |file: &str| std::fs::read_to_string(cgroup.join(file)).unwrap_or_default();
     let mut sources: Vec<&str> = vm.spec.disks.iter().map(source).collect();
@@ -52,6 +77,7 @@ fn stats(vm: &Vm, status: &VmmStatus) -> VmStats {
         sources.push("cloud-init");
     }
     let interfaces = vm.status.nets.iter();
+    let latencies = |index: usize| counted.disks.get(index).map_or(&[][..], Vec::as_slice);
     VmStats {
         cpu_us: usage_us(&read("cpu.stat")),
         memory: number(&read("memory.current")),
@@ -61,11 +87,14 @@ fn stats(vm: &Vm, status: &VmmStatus) -> VmStats {
             .disks
             .iter()
             .zip(sources)
-            .map(|(disk, source)| disk_stats(source, disk))
+            .enumerate()
+            .map(|(index, (disk, source))| disk_stats(source, disk, latencies(index)))
             .collect(),
         nets: interfaces
             .map(|net| net_stats(&net.network, &Path::new(INTERFACES).join(&net.tap)))
             .collect(),
+        vsock: status.vsock.as_ref().map(vsock_stats),
+        balloon: status.balloon.as_ref().map(balloon_stats),
     }
 }
 
@@ -79,7 +108,45 @@ fn usage_us(text: &str) -> u64 {
     line.map_or(0, number)
 }
 
-fn disk_stats(source: &str, disk: &DiskStatus) -> VmDiskStats {
+fn vsock_stats(vsock: &VsockStatus) -> VmVsockStats {
+    VmVsockStats {
+        connections: vsock.connections,
+        from_guest: vsock.from_guest,
+        to_guest: vsock.to_guest,
+        resets: vsock.resets,
+        send_bytes: vsock.sent_bytes,
+        receive_bytes: vsock.received_bytes,
+    }
+}
+
+fn balloon_stats(balloon: &BalloonStatus) -> VmBalloonStats {
+    let guest = balloon.guest.unwrap_or_default();
+    VmBalloonStats {
+        target: balloon.target,
+        actual: balloon.actual,
+        reported_bytes: balloon.reported_bytes,
+        guest_total: guest.total,
+        guest_free: guest.free,
+        guest_available: guest.available,
+    }
+}
+
+/// The times of a disk, all its queues in one.
+fn latency(queues: &[QueueLatencies], of: fn(&QueueLatencies) -> &Latency) -> VmLatency {
+    let mut all = Latency::default();
+    queues.iter().for_each(|queue| all.merge(of(queue)));
+    // What is known to a sixteenth may seem longer than the longest, which is known.
+    let quantile = |share: f64| all.quantile_ns(share).min(all.longest_ns);
+    VmLatency {
+        count: all.count(),
+        median_ns: quantile(0.5),
+        p99_ns: quantile(0.99),
+        p999_ns: quantile(0.999),
+        longest_ns: all.longest_ns,
+    }
+}
+
+fn disk_stats(source: &str, disk: &DiskStatus, queues: &[QueueLatencies]) -> VmDiskStats {
     let sum = |of: fn(&axion_api::vmm::DiskCounters) -> u64| {
         disk.queues.iter().map(of).fold(0, u64::saturating_add)
     };
@@ -93,6 +160,9 @@ fn disk_stats(source: &str, disk: &DiskStatus) -> VmDiskStats {
         flushes: sum(|queue| queue.flushes),
         errors: sum(|queue| queue.errors),
         waits: sum(|queue| queue.waits),
+        read_times: latency(queues, |queue| &queue.reads),
+        write_times: latency(queues, |queue| &queue.writes),
+        flush_times: latency(queues, |queue| &queue.flushes),
     }
 }
 
@@ -131,7 +201,18 @@ mod tests {
             direct: true,
             queues: vec![queue, queue],
         };
-        let sum = disk_stats("data", &disk);
+        let times = |ns: u64| QueueLatencies {
+            reads: Latency {
+                total_ns: ns,
+                longest_ns: ns - 1,
+                buckets: vec![(ns, 1)],
+            },
+            ..QueueLatencies::default()
+        };
+        let sum = disk_stats("data", &disk, &[times(2048), times(1024)]);
+        let reads = sum.read_times;
+        assert_eq!((reads.count, reads.median_ns, reads.p99_ns), (2, 1024, 2047));
+        assert_eq!(sum.write_times, VmLatency::default());
         assert_eq!((sum.reads, sum.write_bytes, sum.capacity), (4, u64::MAX, 512));
 
         let tap = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ mod validate;
 use std::time::Duration;
 
 use axion_api::vm::{DesiredState, Vm, VmState};
-use axion_api::vmm::VmmConfig;
+use axion_api::vmm::{BalloonConfig, ConsoleDevice, VmmConfig, VsockConfig};
 use axion_core::paths;
 use axum::http::StatusCode;
 
@@ -131,6 +131,35 @@ async fn a_vm_runs_as_a_unit_of_its_own_user() {
         StatusCode::ACCEPTED
     );
     assert_eq!(agent.init.started().len(), 1, "started once");
+}
+
+#[tokio::test]
+async fn devices_of_the_spec_are_those_of_the_vmm() {
+    let agent = Agent::new().await;
+    let spec = r#"{"console":"virtio","vsock":{},"balloon":{"size":"32MiB","free_page_reporting":false}}"#;
+    started(&agent, "a", spec).await;
+    let units = agent.init.started();
+    let config: VmmConfig = serde_json::from_slice(&units[0].files[0].1).unwrap();
+    assert_eq!(config.boot.cmdline, "console=hvc0 reboot=t panic=-1");
+    assert_eq!(config.console, ConsoleDevice::Virtio);
+    assert_eq!(config.vsock, Some(VsockConfig { cid: 3 }));
+    let balloon = BalloonConfig {
+        size: 32 << 20,
+        deflate_on_oom: true,
+        free_page_reporting: false,
+    };
+    assert_eq!(config.balloon, Some(balloon));
+    let vmm = FakeVmm::new(&agent.vm_directory("a"));
+    let put = |body: &'static str| agent.call("PUT", "/v1/vms/a/balloon", body);
+    assert_eq!(put(r#"{"size":"64MiB"}"#).await.status, StatusCode::ACCEPTED);
+    assert_eq!(vmm.requests(), ["PUT /v1/vm/balloon HTTP/1.1"]);
+    assert_eq!(
+        put(r#"{"size":"1GiB"}"#).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    started(&agent, "b", "{}").await;
+    let none = agent.call("PUT", "/v1/vms/b/balloon", r#"{"size":"0B"}"#).await;
+    assert_eq!(none.status, StatusCode::CONFLICT);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What a VM's name and spec may be, whatever the host has. Pure.
 
-mod devices;
+pub mod devices;
 
 use axion_api::problem::{Kind, Problem};
 use axion_api::vm::{ImageRef, VmSpec};

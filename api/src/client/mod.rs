@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axion_core::quantity::ByteSize;
 use http::{HeaderName, HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
 
@@ -35,7 +36,7 @@ use crate::capacity::Capacity;
 use crate::host::{BootReport, Host, HostConfig, LogEntry, PowerAction, PowerRequest, Process, UnitStatus};
 use crate::network::{Network, NetworkSpec};
 use crate::profile::{CONFIG_MEDIA_TYPE, HostProfile, ProfilePreview};
-use crate::vm::{Image, StopRequest, Vm, VmSpec, VmStats};
+use crate::vm::{BalloonRequest, Image, StopRequest, Vm, VmSpec, VmStats};
 use crate::volume::{Volume, VolumeSpec};
 
 pub use connection::Address;
@@ -313,6 +314,23 @@ impl Client {
     /// See [`Error`].
     pub async fn vm_stats(&self, name: &str) -> Result<VmStats, Error> {
         self.get(vm_path(name, "/stats")).await
+    }
+
+    /// `PUT /v1/vms/{name}/balloon`: what the guest is to give of its memory, bytes.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn set_balloon(&self, name: &str, size: ByteSize) -> Result<Vm, Error> {
+        self.json(Call::new(Method::PUT, vm_path(name, "/balloon")).json(&BalloonRequest { size }))
+            .await
+    }
+
+    /// `GET /v1/vms/{name}/vsock/{port}`: a port of the guest, both ways.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn vsock(&self, name: &str, port: u32) -> Result<ConsoleStream, Error> {
+        console::open(self, vm_path(name, &format!("/vsock/{port}"))).await
     }
 
     /// `GET /v1/vms/{name}/console`: the VM's serial console, both ways.

@@ -114,6 +114,80 @@ pub enum Coverage {
 pub struct VmmMetrics {
     /// Exits of each vCPU, in order.
     pub vcpus: Vec<VcpuExits>,
+    /// How long requests took, of each queue of each disk, in order.
+    #[serde(default)]
+    pub disks: Vec<Vec<QueueLatencies>>,
+}
+
+/// How long requests of a queue took, from when they were found in the ring to when the guest could see their end. Those
+/// that failed are not among them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueLatencies {
+    /// Reads.
+    pub reads: Latency,
+    /// Writes.
+    pub writes: Latency,
+    /// Flushes.
+    pub flushes: Latency,
+}
+
+/// A histogram of times, nanoseconds, each known to a sixteenth of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Sum of all.
+    pub total_ns: u64,
+    /// The longest.
+    pub longest_ns: u64,
+    /// Upper end of a bucket, exclusive, and how many are in it; in order, without those that are empty. Each power of two
+    /// from 2^6 to 2^40 is an end.
+    pub buckets: Vec<(u64, u64)>,
+}
+
+impl Latency {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        let counts = self.buckets.iter().map(|(_, count)| count);
+        counts.fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// How many took less than `ns`, which is an end of a bucket.
+    pub fn below(&self, ns: u64) -> u64 {
+        let below = self.buckets.iter().take_while(|(end, _)| *end <= ns);
+        below.fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
+    /// What the share `quantile` (0 to 1) of them took at most; 0 where there are none.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )]
+    pub fn quantile_ns(&self, quantile: f64) -> u64 {
+        // Counts are far below 2^53, and the share is cut to its range.
+        let wanted = (self.count() as f64 * quantile.clamp(0.0, 1.0)).ceil().max(1.0) as u64;
+        let mut seen = 0u64;
+        let found = self.buckets.iter().find(|(_, count)| {
+            seen = seen.saturating_add(*count);
+            seen >= wanted
+        });
+        found.map_or(0, |(end, _)| *end)
+    }
+
+    /// Adds what `other` has.
+    pub fn merge(&mut self, other: &Self) {
+        self.total_ns = self.total_ns.saturating_add(other.total_ns);
+        self.longest_ns = self.longest_ns.max(other.longest_ns);
+        for (end, count) in &other.buckets {
+            match self.buckets.binary_search_by_key(end, |(end, _)| *end) {
+                Ok(place) => {
+                    if let Some((_, mine)) = self.buckets.get_mut(place) {
+                        *mine = mine.saturating_add(*count);
+                    }
+                }
+                Err(place) => self.buckets.insert(place, (*end, *count)),
+            }
+        }
+    }
 }
 
 /// How often a vCPU has left the guest for the VMM, by reason. Exits that KVM handles itself are not among them.

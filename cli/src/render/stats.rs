@@ -42,6 +42,41 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
         text.push('\n');
         text.push_str(&table.render(style));
     }
+    let times = stats.disks.iter().flat_map(|disk| {
+        let kinds = [
+            ("reads", disk.read_times),
+            ("writes", disk.write_times),
+            ("flushes", disk.flush_times),
+        ];
+        kinds.map(|(kind, times)| (&disk.source, kind, times))
+    });
+    let times: Vec<_> = times.filter(|(_, _, times)| times.count > 0).collect();
+    if !times.is_empty() {
+        let mut table = Table::new([
+            shrinking("DISK"),
+            left("TIME OF"),
+            right("MEDIAN"),
+            right("99 %"),
+            right("99.9 %"),
+            right("LONGEST"),
+        ]);
+        let time = |ns: u64| match ns.div_ceil(1000) {
+            us if us < 10_000 => format!("{us} us"),
+            us => milliseconds(us),
+        };
+        for (source, kind, times) in times {
+            table.row([
+                source.into(),
+                kind.into(),
+                time(times.median_ns).into(),
+                time(times.p99_ns).into(),
+                time(times.p999_ns).into(),
+                time(times.longest_ns).into(),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&table.render(style));
+    }
     if !stats.nets.is_empty() {
         let mut table = Table::new([
             left("NETWORK"),
@@ -63,6 +98,31 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
         }
         text.push('\n');
         text.push_str(&table.render(style));
+    }
+    let mut rows = Vec::new();
+    if let Some(vsock) = &stats.vsock {
+        let text = format!(
+            "{} open; {} by the guest, {} to it; {} sent, {} received",
+            vsock.connections,
+            vsock.from_guest,
+            vsock.to_guest,
+            bytes(vsock.send_bytes),
+            bytes(vsock.receive_bytes)
+        );
+        rows.push(("Vsock", text));
+    }
+    if let Some(balloon) = &stats.balloon {
+        let text = format!(
+            "{} of {} given, {} of free pages went back",
+            bytes(balloon.actual),
+            bytes(balloon.target),
+            bytes(balloon.reported_bytes)
+        );
+        rows.push(("Balloon", text));
+    }
+    if !rows.is_empty() {
+        text.push('\n');
+        text.push_str(&fields(&rows, style));
     }
     text
 }

@@ -10,8 +10,8 @@ use axion_api::init::{Outcome, Task};
 use axion_api::network::{Network, NetworkSpec};
 use axion_api::profile::{HostProfile, ProfilePreview};
 use axion_api::vm::{
-    CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmDisk, VmDiskStats, VmNetStats, VmNetStatus,
-    VmSpec, VmState, VmStats, VmStatus,
+    CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmBalloonStats, VmDisk, VmDiskStats, VmLatency,
+    VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus, VmVsockStats,
 };
 use axion_api::volume::{Volume, VolumeSpec};
 use axion_core::config::check;
@@ -258,15 +258,42 @@ fn stats_of_a_vm() {
         disks: vec![VmDiskStats {
             source: "data".to_owned(),
             reads: 7,
+            read_times: VmLatency {
+                count: 7,
+                median_ns: 45_056,
+                p99_ns: 1_500_000,
+                p999_ns: 12_345_678,
+                longest_ns: 12_345_678,
+            },
             ..VmDiskStats::default()
         }],
         nets: vec![VmNetStats {
             network: "lan".to_owned(),
             ..VmNetStats::default()
         }],
+        vsock: Some(VmVsockStats {
+            connections: 12,
+            send_bytes: 1 << 30,
+            receive_bytes: 1 << 40,
+            ..VmVsockStats::default()
+        }),
+        balloon: Some(VmBalloonStats {
+            target: 64 << 20,
+            actual: 32 << 20,
+            ..VmBalloonStats::default()
+        }),
         ..VmStats::default()
     };
     let text = stats::show(&stats, &SCREEN);
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = text.lines().map(words).collect();
+    for line in [
+        "data reads 46 us 1500 us 12 ms 12 ms",
+        "Balloon 32.00 MiB of 64.00 MiB given, 0 B of free pages went back",
+        "Vsock 12 open; 0 by the guest, 0 to it; 1.00 GiB sent, 1.00 TiB received",
+    ] {
+        assert!(lines.iter().any(|there| there == line), "{line}\n{text}");
+    }
     assert!(text.contains("CPU time    2500 ms"), "{text}");
     assert!(text.lines().all(|line| measure_text_width(line) <= 80), "{text}");
 }

@@ -1,6 +1,8 @@
 //! Virtual machines.
 
-use axion_api::vm::{DesiredState, HugepageSize, RestartPolicy, Vm, VmDisk, VmSpec, VmState};
+use axion_api::vm::{ConsoleKind, DesiredState, HugepageSize, RestartPolicy, Vm, VmDisk, VmSpec, VmState};
+use axion_api::vmm::VSOCK_SOCKET;
+use axion_core::paths::VMS_RUN;
 use axion_core::placement::{NumaPolicy, VmThreads};
 
 use super::table::{Cell, Table, left, right, shrinking};
@@ -141,6 +143,21 @@ pub fn show(vm: &Vm, style: &Style) -> String {
         let text = format!("{index}: {}, {}, tap {}", net.network, net.mac, net.tap);
         ("Net", text)
     }));
+    if vm.spec.console == ConsoleKind::Virtio {
+        rows.push(("Console", "virtio (hvc0)".to_owned()));
+    }
+    if let Some(vsock) = &vm.spec.vsock {
+        let text = format!("CID {}, {VMS_RUN}/{}/{VSOCK_SOCKET}", vsock.cid, vm.name);
+        rows.push(("Vsock", text));
+    }
+    if let Some(balloon) = &vm.spec.balloon {
+        let reporting = if balloon.free_page_reporting {
+            ", free pages go back"
+        } else {
+            ""
+        };
+        rows.push(("Balloon", format!("{} at the start{reporting}", balloon.size)));
+    }
     if let Some(told) = &vm.spec.cloud_init {
         rows.push((
             "Cloud-init",

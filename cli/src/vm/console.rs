@@ -1,4 +1,4 @@
-//! `axctl vm console`: a VM's serial console at the operator's terminal.
+//! `axctl vm console`: a VM's console at the operator's terminal; `axctl vm vsock`: a port of its guest.
 //!
 //! ```text
 //! keys ── Escape (Ctrl-] q leaves) ──► ConsoleStream ──► guest
@@ -26,7 +26,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 
 const HELP: &str = "\r\n  Ctrl-] q  leave; the VM goes on running\r\n  Ctrl-] ]  send Ctrl-] itself\r\n  Ctrl-] ?  this help\r\n";
 
-/// Attach to a VM's serial console; Ctrl-] then q leaves
+/// Attach to a VM's console; Ctrl-] then q leaves
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  axctl vm console hello\n  echo uptime | axctl vm console hello\n  axctl vm console hello --no-input > hello.log"
@@ -68,6 +68,15 @@ pub async fn run(arguments: &Console, client: &Client, output: &Output) -> Resul
         Input::of_this_terminal()
     };
     attach(client, &arguments.name, input, output).await
+}
+
+/// Connects standard input and output with a port of the guest until the guest ends it.
+pub async fn connect(client: &Client, name: &str, port: u32, output: &Output) -> Result<(), Error> {
+    let (reader, writer) = split(client.vsock(name, port).await?);
+    tokio::select! {
+        result = show(reader, output) => result,
+        result = copy(writer, Input::Copy) => result,
+    }
 }
 
 /// Connects this terminal with the VM's console until one side ends it.

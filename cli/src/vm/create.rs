@@ -132,6 +132,9 @@ pub async fn run(run: Run, client: &Client, output: &Output) -> Result<(), Error
         },
         disks: run.devices.disks(client, output).await?,
         nets: run.devices.nets(),
+        console: run.devices.console(),
+        vsock: run.devices.vsock(),
+        balloon: run.devices.balloon(),
         cloud_init: run.devices.cloud_init()?,
         ..run.place.spec()
     };

@@ -1,17 +1,17 @@
-//! `--disk`, `--net` and what cloud-init is told: as they are written on the command line, and as the API has them.
+//! `--disk`, `--net`, other devices, and what cloud-init is told: as they are written on the command line, and as the API has them.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use axion_api::client::Client;
-use axion_api::vm::{CloudInit, VmDisk, VmNet};
+use axion_api::vm::{CloudInit, ConsoleKind, VmBalloon, VmDisk, VmNet, VmVsock};
 use clap::Args;
 
 use crate::error::Error;
 use crate::image::{self, Source};
 use crate::output::Output;
 
-/// Disks, networks and cloud-init of a VM to be made.
+/// Disks, networks, other devices and cloud-init of a VM to be made.
 #[derive(Debug, Args)]
 pub struct Devices {
     /// A disk: `volume=NAME`, or `image=` a raw disk image here or the `sha256:` of an uploaded one, which the guest only
@@ -21,6 +21,15 @@ pub struct Devices {
     /// A network interface: NETWORK, then `,mac=ADDRESS`, `,mtu=BYTES`, `,queues=NUMBER`
     #[arg(long = "net", value_name = "NET")]
     nets: Vec<Net>,
+    /// Socket device: `axctl vm vsock` connects to ports of the guest. The guest's context id may be given
+    #[arg(long, value_name = "CID", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
+    vsock: Option<u32>,
+    /// Balloon: `axctl vm balloon` asks the guest for memory, and what it does not use goes back to the node
+    #[arg(long)]
+    balloon: bool,
+    /// Console on virtio (hvc0) instead of a serial line (ttyS0): faster where much is printed
+    #[arg(long)]
+    virtio_console: bool,
     /// File with what cloud-init in the guest is to do: `#cloud-config` and YAML, or a script
     #[arg(long, value_name = "FILE")]
     user_data: Option<PathBuf>,
@@ -142,6 +151,25 @@ impl Devices {
     /// The interfaces as the API has them.
     pub fn nets(&self) -> Vec<VmNet> {
         self.nets.iter().map(|Net(net)| net.clone()).collect()
+    }
+
+    /// The socket device as the API has it.
+    pub fn vsock(&self) -> Option<VmVsock> {
+        self.vsock.map(|cid| VmVsock { cid })
+    }
+
+    /// The balloon as the API has it.
+    pub fn balloon(&self) -> Option<VmBalloon> {
+        self.balloon.then(VmBalloon::default)
+    }
+
+    /// The console as the API has it.
+    pub fn console(&self) -> ConsoleKind {
+        if self.virtio_console {
+            ConsoleKind::Virtio
+        } else {
+            ConsoleKind::Serial
+        }
     }
 
     /// What cloud-init is told.

@@ -10,7 +10,7 @@ mod wait;
 
 use std::time::Duration;
 
-use axion_core::quantity::Span;
+use axion_core::quantity::{ByteSize, Span};
 use clap::{Args, Subcommand};
 
 use crate::error::Error;
@@ -79,8 +79,25 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Attach to a VM's serial console; Ctrl-] then q leaves
+    /// Attach to a VM's console; Ctrl-] then q leaves
     Console(console::Console),
+    /// Connect to a port of a VM's guest (AF_VSOCK): standard input goes there, and what comes back to standard output
+    #[command(after_help = "Example:\n  ssh -o ProxyCommand='axctl vm vsock hello 22' root@hello")]
+    Vsock {
+        /// Name of the VM
+        name: String,
+        /// Port at which the guest listens
+        port: u32,
+    },
+    /// Ask a guest for a part of its memory, until its next start
+    ///
+    /// `axctl vm stats` tells what it has given.
+    Balloon {
+        /// Name of the VM
+        name: String,
+        /// What it is to give in all; 0B gives all back
+        size: ByteSize,
+    },
 }
 
 /// How long to wait for a VM.
@@ -144,5 +161,10 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
             Ok(())
         }
         Command::Console(arguments) => console::run(&arguments, &client, output).await,
+        Command::Vsock { name, port } => console::connect(&client, &name, port, output).await,
+        Command::Balloon { name, size } => {
+            let vm = client.set_balloon(&name, size).await?;
+            output.show(&vm, |_| format!("{name} is asked for {size}.\n"))
+        }
     }
 }

@@ -1,18 +1,24 @@
-//! Disks and network interfaces of a config.
+//! Disks, network interfaces and other devices of a config.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
-use axion_api::vmm::{DiskConfig, NetConfig, VmmConfig};
+use axion_api::vm::HugepageSize;
+use axion_api::vmm::{BalloonConfig, ConsoleDevice, DiskConfig, NetConfig, VmmConfig};
 
 use super::{ConfigError, value};
+use crate::devices::virtio::balloon::backing::PAGE;
 use crate::devices::virtio::blk::request;
 use crate::devices::virtio::net::backing::parse_mac;
+use crate::pci::MAX_FUNCTIONS;
 
 /// Most disks.
 const MOST_DISKS: usize = 24;
-/// Most network interfaces: with disks and the entropy device all that the PCI bus takes.
+/// Most network interfaces.
 const MOST_NETS: usize = 6;
+/// Context ids that a guest may have: those below are of hypervisor, loopback and host, and the last one means any.
+const CIDS: RangeInclusive<u32> = 3..=u32::MAX - 1;
 /// Most queues of a disk, or pairs of an interface.
 const MOST_QUEUES: u16 = 32;
 /// Most queues of a disk whose config says nothing.
@@ -43,6 +49,25 @@ pub fn check(config: &VmmConfig) -> Result<(), ConfigError> {
     (0..)
         .zip(&config.nets)
         .try_for_each(|(number, net)| check_net(number, net))?;
+    if let Some(vsock) = config.vsock.filter(|vsock| !CIDS.contains(&vsock.cid)) {
+        let allowed = format!("{} to {}", CIDS.start(), CIDS.end());
+        return Err(value("vsock.cid", &vsock.cid, allowed));
+    }
+    if let Some(balloon) = &config.balloon {
+        check_balloon(config, balloon)?;
+    }
+    let others = [
+        true, // entropy
+        config.console == ConsoleDevice::Virtio,
+        config.vsock.is_some(),
+        config.balloon.is_some(),
+    ];
+    let functions = config.disks.len() + config.nets.len() + others.iter().filter(|there| **there).count();
+    if functions > MAX_FUNCTIONS {
+        let allowed =
+            format!("with networks and other devices at most {MAX_FUNCTIONS} PCI functions, not {functions}");
+        return Err(value("disks", &config.disks.len(), allowed));
+    }
     let mut taps = BTreeSet::new();
     match (0..).zip(&config.nets).find(|(_, net)| !taps.insert(&net.tap)) {
         Some((number, net)) => {
@@ -52,6 +77,22 @@ pub fn check(config: &VmmConfig) -> Result<(), ConfigError> {
         }
         None => Ok(()),
     }
+}
+
+fn check_balloon(config: &VmmConfig, balloon: &BalloonConfig) -> Result<(), ConfigError> {
+    if config.memory.hugepages != HugepageSize::None {
+        let allowed =
+            "only with ordinary pages: a hugepage that is given back may be lost to another process";
+        return Err(value("balloon", &"a balloon", allowed));
+    }
+    if balloon.size > config.memory.size || !balloon.size.is_multiple_of(PAGE) {
+        let allowed = format!(
+            "a multiple of {PAGE} bytes, at most the memory's {}",
+            config.memory.size
+        );
+        return Err(value("balloon.size", &balloon.size, allowed));
+    }
+    Ok(())
 }
 
 fn check_disk(number: usize, disk: &DiskConfig) -> Result<(), ConfigError> {

@@ -22,6 +22,9 @@ pub(super) fn config() -> VmmConfig {
         },
         disks: Vec::new(),
         nets: Vec::new(),
+        vsock: None,
+        balloon: None,
+        console: Default::default(),
         topology: None,
         placement: Default::default(),
         dedicated: false,
@@ -196,4 +199,53 @@ fn network_interfaces_are_checked() {
     ] {
         assert_eq!(nets(change), Err(told.to_owned()));
     }
+}
+
+#[test]
+fn other_devices_are_checked() {
+    let vsock = |cid| refused(|c| c.vsock = Some(VsockConfig { cid }));
+    for cid in [0, 2, u32::MAX] {
+        let expected = format!("vsock.cid: {cid} is not allowed; 3 to 4294967294");
+        assert_eq!(vsock(cid), expected);
+    }
+    let balloon = |size| {
+        refused(|c| {
+            c.balloon = Some(BalloonConfig {
+                size,
+                ..Default::default()
+            });
+        })
+    };
+    let allowed = "a multiple of 4096 bytes, at most the memory's 134217728";
+    assert_eq!(balloon(1), format!("balloon.size: 1 is not allowed; {allowed}"));
+    assert!(balloon((128 << 20) + 4096).ends_with(allowed));
+    let huge = refused(|c| {
+        c.memory.hugepages = HugepageSize::TwoMiB;
+        c.balloon = Some(BalloonConfig::default());
+    });
+    assert!(
+        huge.starts_with("balloon: ") && huge.contains("ordinary pages"),
+        "{huge}"
+    );
+    // 24 disks, 6 networks and the entropy device are all that there is room for.
+    let full = |c: &mut VmmConfig| {
+        let disk: DiskConfig = serde_json::from_str(r#"{"path":"/d"}"#).unwrap();
+        c.disks = vec![disk; 24];
+        c.nets = (0..6)
+            .map(|number| NetConfig {
+                tap: format!("t{number}"),
+                mac: "02:00:00:00:00:01".to_owned(),
+                mtu: None,
+                queues: None,
+            })
+            .collect();
+    };
+    let mut most = config();
+    full(&mut most);
+    check(&most).unwrap();
+    let more = refused(|c| {
+        full(c);
+        c.console = ConsoleDevice::Virtio;
+    });
+    assert!(more.ends_with("at most 31 PCI functions, not 32"), "{more}");
 }

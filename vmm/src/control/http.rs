@@ -1,4 +1,4 @@
-//! Just enough HTTP/1.1 for the control socket (RFC 9112): requests without a use for their body, answers in one piece.
+//! Just enough HTTP/1.1 for the control socket (RFC 9112): requests and answers in one piece.
 //!
 //! The parser is `httparse`; a runtime and a full server would cost each VM a megabyte and milliseconds of its start.
 
@@ -19,6 +19,8 @@ pub struct Request {
     pub method: String,
     /// Path, without the query.
     pub path: String,
+    /// Body.
+    pub body: Vec<u8>,
     /// The connection ends with the answer.
     pub close: bool,
 }
@@ -76,11 +78,13 @@ pub fn parse(buffer: &[u8]) -> Parsed {
     let asks =
         |what: &str| header("connection").is_some_and(|value| value.to_ascii_lowercase().contains(what));
     let close = asks("close") || (version == 0 && !asks("keep-alive"));
+    let body = buffer.get(head..total).unwrap_or_default().to_vec();
     let path = target.split('?').next().unwrap_or(target).to_owned();
     Parsed::Request(
         Request {
             method: method.to_owned(),
             path,
+            body,
             close,
         },
         total,
@@ -175,6 +179,7 @@ fn reason(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         409 => "Conflict",
+        422 => "Unprocessable Content",
         413 => "Content Too Large",
         _ => "Error",
     }

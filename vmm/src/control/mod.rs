@@ -3,6 +3,7 @@
 //! ```text
 //! api.sock      HTTP/1.1 (`http`), routes (`routes`) --request--> machine
 //! console.sock  watchers: output from the console's ring, input to its queue
+//! vsock.sock    is only made and removed here; the socket device serves its clients
 //! SIGTERM       power button, pressed after a paused guest goes on; a second one, or one while the machine starts: stop
 //! ```
 //!
@@ -21,7 +22,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axion_api::vmm::{API_SOCKET, CONSOLE_SOCKET, VmmMetrics, VmmStatus};
+use axion_api::vmm::{API_SOCKET, CONSOLE_SOCKET, VSOCK_SOCKET, VmmMetrics, VmmStatus, VsockConfig};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{SigSet, Signal};
@@ -30,8 +31,9 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::Error;
 use crate::devices::serial::Console;
+use crate::devices::virtio::vsock::backing::Host as VsockHost;
 use crate::machine::lifecycle::{Refusal, Request};
-use crate::machine::{Exit, Handle};
+use crate::machine::{BalloonError, Exit, Handle};
 use peer::Peer;
 use routes::Subject;
 
@@ -78,6 +80,8 @@ pub struct Control {
     epoll: Epoll,
     api: Socket,
     console_socket: Socket,
+    /// Its clients come to the device's thread.
+    vsock_socket: Option<Socket>,
     console: Arc<Console>,
     signals: SignalFd,
     peers: BTreeMap<u64, Peer>,
@@ -125,6 +129,10 @@ impl Subject for Handle {
     fn request(&self, request: Request) -> Result<(), Refusal> {
         self.request(request)
     }
+
+    fn set_balloon(&self, size: u64) -> Result<(), BalloonError> {
+        self.set_balloon(size)
+    }
 }
 
 fn resources(errno: nix::Error) -> ControlError {
@@ -165,6 +173,7 @@ impl Control {
             epoll,
             api,
             console_socket,
+            vsock_socket: None,
             console,
             signals,
             peers: BTreeMap::new(),
@@ -172,6 +181,19 @@ impl Control {
             terminated: false,
             _lock: lock,
         })
+    }
+
+    /// Makes the socket of a socket device in `run_dir`.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn add_vsock(&mut self, run_dir: &Path, config: VsockConfig) -> Result<VsockHost, ControlError> {
+        let path = run_dir.join(VSOCK_SOCKET);
+        let socket = Socket::bind(path.clone())?;
+        let listener = socket.listener.try_clone();
+        self.vsock_socket = Some(socket);
+        let listener = listener.map_err(ControlError::Resources)?;
+        Ok(VsockHost::new(listener, path, config.cid))
     }
 
     /// Serves until the machine has ended; says how.

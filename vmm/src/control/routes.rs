@@ -1,9 +1,10 @@
 //! The routes of the control socket; see `axion_api::vmm` for the contract.
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::vmm::{VmmMetrics, VmmStatus};
+use axion_api::vmm::{BalloonSize, VmmMetrics, VmmStatus};
 
 use super::http::{Answer, Request};
+use crate::machine::BalloonError;
 use crate::machine::lifecycle::{self, Refusal};
 
 /// What the routes need of the machine.
@@ -17,6 +18,11 @@ pub trait Subject {
     /// # Errors
     /// [`Refusal`] where its state does not allow it.
     fn request(&self, request: lifecycle::Request) -> Result<(), Refusal>;
+    /// Asks the guest for so many bytes of its memory.
+    ///
+    /// # Errors
+    /// [`BalloonError`].
+    fn set_balloon(&self, size: u64) -> Result<(), BalloonError>;
 }
 
 const VM: &str = "/v1/vm";
@@ -30,11 +36,13 @@ pub fn answer(subject: &impl Subject, request: &Request) -> Answer {
         "" if request.method == "GET" => return Answer::json(&subject.status()),
         "/metrics" if request.method == "GET" => return Answer::json(&subject.metrics()),
         "" | "/metrics" => return Answer::not_allowed(&request.path, "GET"),
+        "/balloon" if request.method == "PUT" => return balloon(subject, &request.body),
         "/power-button" => lifecycle::Request::PowerButton,
         "/reset" => lifecycle::Request::Reset,
         "/pause" => lifecycle::Request::Pause,
         "/resume" => lifecycle::Request::Resume,
         "/stop" => lifecycle::Request::Stop,
+        "/balloon" => return Answer::not_allowed(&request.path, "PUT"),
         _ => return unknown(&request.path),
     };
     if request.method != "PUT" {
@@ -46,9 +54,22 @@ pub fn answer(subject: &impl Subject, request: &Request) -> Answer {
     }
 }
 
+fn balloon(subject: &impl Subject, body: &[u8]) -> Answer {
+    let size = match serde_json::from_slice::<BalloonSize>(body) {
+        Ok(BalloonSize { size }) => size,
+        Err(error) => return Answer::problem(&Problem::new(Kind::Malformed, error.to_string())),
+    };
+    match subject.set_balloon(size) {
+        Ok(()) => Answer::done(),
+        Err(error @ BalloonError::None) => Answer::problem(&Problem::new(Kind::Conflict, error.to_string())),
+        Err(error) => Answer::problem(&Problem::new(Kind::Invalid, error.to_string()).at("/size")),
+    }
+}
+
 fn unknown(path: &str) -> Answer {
-    let detail =
-        format!("no {path}; there are {VM} and {VM}/metrics, power-button, reset, pause, resume, stop");
+    let detail = format!(
+        "no {path}; there are {VM} and {VM}/metrics, power-button, reset, pause, resume, stop, balloon"
+    );
     Answer::problem(&Problem::new(Kind::NotFound, detail))
 }
 

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use axion_api::vmm::ConsoleDevice;
 use axion_api::vmm::in_force::{DisabledExit, VcpuThread};
 
 use super::MachineError;
@@ -19,10 +20,14 @@ use crate::devices::keyboard_reset::KeyboardReset;
 use crate::devices::power::{Power, PowerRequest};
 use crate::devices::serial::{Console, Uart};
 use crate::devices::virtio::VirtioDevice;
+use crate::devices::virtio::balloon::BalloonDevice;
+use crate::devices::virtio::balloon::backing::Balloon;
 use crate::devices::virtio::blk::Block;
+use crate::devices::virtio::console::VirtioConsole;
 use crate::devices::virtio::net::Net;
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::transport::{BAR_SIZE, VirtioPci};
+use crate::devices::virtio::vsock::Vsock;
 use crate::devices::virtio::worker::Restrict;
 use crate::kvm::Vm;
 use crate::memory::Ram;
@@ -45,6 +50,16 @@ pub enum Wish {
 /// Where the life sends its [`Wish`]es; called on vCPU and device threads.
 pub type WishSink = Arc<dyn Fn(Wish) + Send + Sync>;
 
+/// What devices reach of the world outside. Outlives resets.
+pub struct Outside {
+    /// The console.
+    pub console: Arc<Console>,
+    /// The balloon.
+    pub balloon: Option<Arc<Balloon>>,
+    /// Sockets, with the thread that serves them.
+    pub vsock: Option<Vsock>,
+}
+
 /// A machine with its vCPUs at the closed gate.
 pub struct Life {
     // vCPUs end before the VM is dropped; see `Drop`.
@@ -64,7 +79,7 @@ impl Life {
     pub fn new(
         plan: &mut Plan,
         ram: &Ram,
-        console: &Arc<Console>,
+        outside: &Outside,
         wishes: &WishSink,
         sandbox: &Sandbox,
         exits: &[Arc<Exits>],
@@ -80,7 +95,11 @@ impl Life {
 
         let power = Arc::new(Power::new(ioapic.line(layout::GED_GSI), sink()));
         let mut ports = Bus::default();
-        let uart = Uart::new(ioapic.line(layout::COM1_GSI), console.clone());
+        let uart = Uart::new(
+            ioapic.line(layout::COM1_GSI),
+            outside.console.clone(),
+            plan.console == ConsoleDevice::Serial,
+        );
         ports.insert(layout::COM1.into(), layout::COM1_SIZE.into(), uart)?;
         ports.insert(layout::POWER.into(), layout::POWER_SIZE.into(), power.clone())?;
         ports.insert(
@@ -90,7 +109,7 @@ impl Life {
         )?;
         let mut memory = Bus::default();
         memory.insert(layout::IOAPIC, layout::IOAPIC_SIZE, ioapic.clone())?;
-        let functions = functions(plan, ram, &vm, wishes, sandbox)?;
+        let functions = functions(plan, ram, &vm, outside, wishes, sandbox)?;
         for function in &functions {
             memory.insert(function.address(), BAR_SIZE, function.clone())?;
         }
@@ -193,6 +212,7 @@ fn functions(
     plan: &Plan,
     ram: &Ram,
     vm: &Vm,
+    outside: &Outside,
     wishes: &WishSink,
     sandbox: &Sandbox,
 ) -> Result<Vec<Arc<VirtioPci>>, MachineError> {
@@ -210,6 +230,17 @@ fn functions(
         devices.push((format!("nets[{number}]"), Box::new(device)));
     }
     devices.push(("rng".to_owned(), Box::new(Rng)));
+    if plan.console == ConsoleDevice::Virtio {
+        let device = VirtioConsole::new(&outside.console);
+        devices.push(("console".to_owned(), Box::new(device)));
+    }
+    if let Some(vsock) = &outside.vsock {
+        devices.push(("vsock".to_owned(), Box::new(vsock.clone())));
+    }
+    if let Some(balloon) = &outside.balloon {
+        let device = BalloonDevice::new(balloon.clone(), &restrict)?;
+        devices.push(("balloon".to_owned(), Box::new(device)));
+    }
     let mut windows = Windows::new(&plan.layout);
     devices
         .into_iter()

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Instant;
 
 use axion_api::vmm::in_force::{NodeMemory, VmmMetrics};
-use axion_api::vmm::{InForce, MachineState, PauseReason, VmmStatus};
+use axion_api::vmm::{ConsoleDevice, ConsoleStatus, InForce, MachineState, PauseReason, VmmStatus};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::acpi;
@@ -28,16 +28,19 @@ use crate::config::Plan;
 use crate::devices::bus::Overlap;
 use crate::devices::power::PowerRequest;
 use crate::devices::serial::Console;
+use crate::devices::virtio::balloon::backing::{Balloon, PAGE};
 use crate::devices::virtio::blk::backing::Disk;
 use crate::devices::virtio::transport::FunctionError;
-use crate::devices::virtio::worker::WorkerError;
+use crate::devices::virtio::vsock::Vsock;
+use crate::devices::virtio::vsock::backing::Host as VsockHost;
+use crate::devices::virtio::worker::{Restrict, WorkerError};
 use crate::kvm::{self, KvmError};
 use crate::log;
 use crate::memory::{MemoryError, Ram};
 use crate::pci::TooManyFunctions;
 use crate::sandbox::{Role, Sandbox, SandboxError};
 use crate::vcpu::{Exits, SetupError, Stop, VcpuError};
-use life::{Life, Wish, WishSink};
+use life::{Life, Outside, Wish, WishSink};
 use lifecycle::{Action, Refusal, Request};
 
 /// The machine ended by an error.
@@ -94,6 +97,22 @@ pub enum MachineError {
     Lost(String),
 }
 
+/// The balloon cannot be what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BalloonError {
+    /// There is none.
+    #[error("the machine has no balloon; its config has to have one")]
+    None,
+    /// A size that it cannot have.
+    #[error("size: {size} is not allowed; a multiple of {PAGE} bytes, at most the memory's {memory}")]
+    Size {
+        /// Bytes that were asked for.
+        size: u64,
+        /// Bytes of guest memory.
+        memory: u64,
+    },
+}
+
 /// How a machine ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -148,9 +167,14 @@ impl fmt::Display for Cause {
 
 /// Status that others read.
 struct Board {
-    /// Without the disks.
+    /// Without the devices.
     status: Mutex<VmmStatus>,
     disks: Vec<Arc<Disk>>,
+    console: (Arc<Console>, ConsoleDevice),
+    balloon: Option<Arc<Balloon>>,
+    /// Bytes of guest memory.
+    memory: u64,
+    vsock: Option<Arc<VsockHost>>,
     /// Of each vCPU.
     exits: Vec<Arc<Exits>>,
     ended: EventFd,
@@ -191,7 +215,7 @@ impl Handle {
     ///
     /// # Errors
     /// Where the kernel has no thread or no event descriptor left.
-    pub fn spawn(plan: Plan, console: Arc<Console>, sandbox: Sandbox, started: Instant) -> io::Result<Self> {
+    pub fn spawn(plan: Plan, sockets: Sockets, sandbox: Sandbox, started: Instant) -> io::Result<Self> {
         let status = VmmStatus {
             name: plan.name.clone(),
             version: crate::VERSION.to_owned(),
@@ -201,6 +225,9 @@ impl Handle {
             exit: None,
             pause_reason: None,
             disks: Vec::new(),
+            console: ConsoleStatus::default(),
+            balloon: None,
+            vsock: None,
             in_force: None,
         };
         let exits = (0..plan.topology.cpus()).map(|_| Arc::default()).collect();
@@ -208,13 +235,17 @@ impl Handle {
         let board = Arc::new(Board {
             status: Mutex::new(status),
             disks: plan.disks.clone(),
+            console: (sockets.console.clone(), plan.console),
+            balloon: plan.balloon.map(Balloon::new).transpose()?.map(Arc::new),
+            memory: plan.memory.size,
+            vsock: sockets.vsock.clone(),
             exits,
             ended,
         });
         let (events, receiver) = mpsc::channel();
         let machine = Machine {
             plan,
-            console,
+            sockets,
             sandbox,
             started,
             board: board.clone(),
@@ -236,13 +267,32 @@ impl Handle {
     pub fn status(&self) -> VmmStatus {
         let mut status = self.board.status().clone();
         status.disks = self.board.disks.iter().map(|disk| disk.status()).collect();
+        let (console, device) = &self.board.console;
+        status.console = console.status(*device);
+        status.balloon = self.board.balloon.as_ref().map(|balloon| balloon.status());
+        status.vsock = self.board.vsock.as_ref().map(|vsock| vsock.status());
         status
     }
 
-    /// What its vCPUs have counted.
+    /// What its vCPUs and disks have counted.
     pub fn metrics(&self) -> VmmMetrics {
         let vcpus = self.board.exits.iter().map(|exits| exits.read()).collect();
-        VmmMetrics { vcpus }
+        let disks = self.board.disks.iter().map(|disk| disk.latencies()).collect();
+        VmmMetrics { vcpus, disks }
+    }
+
+    /// Asks the guest for `size` bytes of its memory in all.
+    ///
+    /// # Errors
+    /// [`BalloonError`].
+    pub fn set_balloon(&self, size: u64) -> Result<(), BalloonError> {
+        let balloon = self.board.balloon.as_ref().ok_or(BalloonError::None)?;
+        let memory = self.board.memory;
+        if size > memory || !size.is_multiple_of(PAGE) {
+            return Err(BalloonError::Size { size, memory });
+        }
+        balloon.set_target(size);
+        Ok(())
     }
 
     /// Becomes readable when the machine has ended.
@@ -291,10 +341,18 @@ impl Handle {
     }
 }
 
+/// What the control thread has made for a machine in its run directory.
+pub struct Sockets {
+    /// Its console.
+    pub console: Arc<Console>,
+    /// Where clients ask for the guest's ports.
+    pub vsock: Option<Arc<VsockHost>>,
+}
+
 /// What the machine thread owns.
 struct Machine {
     plan: Plan,
-    console: Arc<Console>,
+    sockets: Sockets,
     sandbox: Sandbox,
     started: Instant,
     board: Arc<Board>,
@@ -320,9 +378,10 @@ impl Machine {
             &self.plan.placement.for_setup(),
         )?;
         let backing = ram.populate()?;
+        let outside = self.outside()?;
         self.sandbox.restrict(Role::Machine)?;
         for number in 0.. {
-            match self.live(&ram, &backing, number)? {
+            match self.live(&ram, &backing, &outside, number)? {
                 End::Exit(exit) => return Ok(exit),
                 End::Reset(cause) => {
                     log::line(cause);
@@ -335,8 +394,27 @@ impl Machine {
         Ok(Exit::Stopped)
     }
 
+    /// What lives of the machine share. Its threads may do what the machine thread may not once it is restricted, whose
+    /// filter would also be theirs.
+    fn outside(&self) -> Result<Outside, MachineError> {
+        let sandbox = self.sandbox.clone();
+        let restrict: Restrict = Arc::new(move || sandbox.restrict(Role::Sockets));
+        let vsock = self.sockets.vsock.clone();
+        Ok(Outside {
+            console: self.sockets.console.clone(),
+            balloon: self.board.balloon.clone(),
+            vsock: vsock.map(|host| Vsock::new(host, &restrict)).transpose()?,
+        })
+    }
+
     /// One life, from its making to its end. Its vCPUs have ended on return.
-    fn live(&mut self, ram: &Ram, backing: &[NodeMemory], number: u64) -> Result<End, MachineError> {
+    fn live(
+        &mut self,
+        ram: &Ram,
+        backing: &[NodeMemory],
+        outside: &Outside,
+        number: u64,
+    ) -> Result<End, MachineError> {
         let events = Mutex::new(self.events.clone());
         let wishes: WishSink = Arc::new(move |wish| {
             let events = events.lock().unwrap_or_else(PoisonError::into_inner);
@@ -346,7 +424,7 @@ impl Machine {
         let life = Life::new(
             &mut self.plan,
             ram,
-            &self.console,
+            outside,
             &wishes,
             &self.sandbox,
             &self.board.exits,

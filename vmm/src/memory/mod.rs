@@ -28,7 +28,10 @@ use axion_api::vmm::MemoryConfig;
 use axion_api::vmm::in_force::{NodeMemory, NodeSample};
 use axion_core::quantity::ByteSize;
 use axion_core::topology::CpuSet;
-use vm_memory::{GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress};
+use vm_memory::{
+    GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+    MemoryRegionAddress,
+};
 
 use crate::log;
 use crate::numa::{Node, Numa};
@@ -102,6 +105,32 @@ pub const fn page_size(hugepages: HugepageSize) -> u64 {
         HugepageSize::TwoMiB => 2 << 20,
         HugepageSize::OneGiB => 1 << 30,
     }
+}
+
+/// Gives the whole pages in `len` bytes at the guest address `start` back to the host; they read as zeros from then on.
+/// Returns their bytes. For ordinary pages: others may be lost to another process.
+///
+/// # Errors
+/// Where they are not guest memory, or the kernel does not take them.
+pub fn give_back(memory: &GuestMemory, start: u64, len: u64) -> Result<u64, nix::Error> {
+    let page = page_size(HugepageSize::None);
+    let end = start.checked_add(len).ok_or(nix::Error::EFAULT)? / page * page;
+    let mut at = start.checked_next_multiple_of(page).ok_or(nix::Error::EFAULT)?;
+    let mut given = 0;
+    while at < end {
+        let region = memory.find_region(GuestAddress(at)).ok_or(nix::Error::EFAULT)?;
+        let inside = at - region.start_addr().0;
+        let here = (region.len() - inside).min(end - at);
+        let host = region.get_host_address(MemoryRegionAddress(inside));
+        let host = host.map_err(|_| nix::Error::EFAULT)?;
+        mapping::release(Piece {
+            guest: at,
+            host: host.expose_provenance(),
+            size: usize::try_from(here).map_err(|_| nix::Error::EFAULT)?,
+        })?;
+        (at, given) = (at + here, given + here);
+    }
+    Ok(given)
 }
 
 /// The RAM of a machine.

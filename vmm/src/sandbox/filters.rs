@@ -29,6 +29,8 @@ pub enum Role {
     Vcpu,
     /// Work of a device.
     Device,
+    /// The socket device's work.
+    Sockets,
 }
 
 impl Role {
@@ -39,6 +41,7 @@ impl Role {
             Self::Machine => "machine",
             Self::Vcpu => "vCPU",
             Self::Device => "device",
+            Self::Sockets => "sockets",
         }
     }
 
@@ -48,6 +51,7 @@ impl Role {
             Self::Machine => vec![COMMON, VCPU, THREADS, DEVICE, MACHINE],
             Self::Vcpu => vec![COMMON, VCPU],
             Self::Device => vec![COMMON, DEVICE],
+            Self::Sockets => vec![COMMON, SOCKETS],
         }
     }
 }
@@ -90,6 +94,8 @@ const SET_NO_NEW_PRIVS: u32 = 38;
 const SET_FILTER: u32 = 1;
 /// `FIONBIO`.
 const SET_NONBLOCKING: u32 = 0x5421;
+/// `AF_UNIX`.
+const AF_UNIX: u32 = 1;
 /// `F_GETFD`: std looks whether a descriptor is open before it closes it, where debug assertions are on.
 const GET_FD_FLAGS: u32 = 1;
 /// Signals that the VMM sends: SIGUSR1 kicks vCPUs, SIGABRT and SIGSYS end the process.
@@ -192,6 +198,22 @@ const DEVICE: &[Rule] = &[
     Any(libc::SYS_readv),
     Any(libc::SYS_sched_getaffinity),
     Any(libc::SYS_writev),
+];
+
+/// Unix sockets, of which the empty root leaves those in the run directory: taking clients, connecting to services.
+const SOCKETS: &[Rule] = &[
+    Any(libc::SYS_accept4),
+    Any(libc::SYS_connect),
+    Any(libc::SYS_epoll_create1),
+    Any(libc::SYS_epoll_ctl),
+    Any(libc::SYS_epoll_pwait),
+    Any(libc::SYS_epoll_wait),
+    If(libc::SYS_ioctl, 1, EXACT, SET_NONBLOCKING),
+    Any(libc::SYS_recvfrom),
+    Any(libc::SYS_sched_getaffinity),
+    Any(libc::SYS_sendto),
+    Any(libc::SYS_shutdown),
+    If(libc::SYS_socket, 0, EXACT, AF_UNIX),
 ];
 
 /// A new life: virtual machine, placed and restricted threads; kernel and initrd, read again.

@@ -14,13 +14,15 @@
 //! ```text
 //! config read, files, /dev/kvm, sockets open
 //!   --> Sandbox::enter   process-wide, while it has one thread: limits, namespaces, Landlock, capabilities
-//!   --> machine thread   memory mapped and filled in --> restrict(Machine) --> device threads: restrict(Device)
+//!   --> machine thread   memory mapped and filled in --> socket device's thread: restrict(Sockets)
+//!                                                    --> restrict(Machine) --> device threads: restrict(Device)
 //!                                                                          --> vCPU threads: placed --> restrict(Vcpu)
 //!   --> control thread   restrict(Control)
 //! ```
 //!
 //! Filters add up: a thread has those of the thread that started it too. The machine thread starts those of vCPUs and
-//! devices, so its filter allows what theirs do. What a device opens, it opens before, and its threads are there before its
+//! devices, so its filter allows what theirs do; that of the socket device, which alone may make and connect sockets, it
+//! starts before it has a filter. What a device opens, it opens before, and its threads are there before its
 //! driver is; what it calls on the thread of a vCPU belongs in the list of vCPUs, and what its own threads call in that of
 //! devices.
 //!
@@ -99,6 +101,7 @@ struct Programs {
     machine: BpfProgram,
     vcpu: BpfProgram,
     device: BpfProgram,
+    sockets: BpfProgram,
     /// For the one that starts threads.
     threads: BpfProgram,
 }
@@ -116,6 +119,7 @@ impl Sandbox {
             machine: compile(Role::Machine)?,
             vcpu: compile(Role::Vcpu)?,
             device: compile(Role::Device)?,
+            sockets: compile(Role::Sockets)?,
             threads: filters::threads_only()?,
         };
         let call = |what| move |source| SandboxError::Call { what, source };
@@ -152,6 +156,7 @@ impl Sandbox {
             Role::Machine => [Some(&self.programs.threads), Some(&self.programs.machine)],
             Role::Vcpu => [None, Some(&self.programs.vcpu)],
             Role::Device => [None, Some(&self.programs.device)],
+            Role::Sockets => [None, Some(&self.programs.sockets)],
         };
         for program in programs.into_iter().flatten() {
             seccompiler::apply_filter(program).map_err(|source| SandboxError::Apply {

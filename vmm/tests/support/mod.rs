@@ -198,6 +198,11 @@ impl Vmm {
 
     /// Starts one whose config is changed first.
     pub fn start_as(kernel: &[u8], change: impl FnOnce(&mut VmmConfig)) -> Self {
+        Self::start_in(kernel, |config, _| change(config))
+    }
+
+    /// The same, with something to do in its run directory.
+    pub fn start_in(kernel: &[u8], change: impl FnOnce(&mut VmmConfig, &Path)) -> Self {
         let mut vmm = Self::start_with(|dir| {
             let path = dir.join("kernel");
             std::fs::write(&path, kernel).unwrap();
@@ -219,8 +224,11 @@ impl Vmm {
                 sandbox: Default::default(),
                 disks: Vec::new(),
                 nets: Vec::new(),
+                vsock: None,
+                balloon: None,
+                console: Default::default(),
             };
-            change(&mut config);
+            change(&mut config, dir);
             serde_json::to_string(&config).unwrap()
         });
         let path = vmm.path("console.sock");
@@ -292,11 +300,17 @@ impl Vmm {
 
     /// Sends a request; returns status and body.
     pub fn api(&self, method: &str, path: &str) -> (u16, String) {
+        self.api_with(method, path, "")
+    }
+
+    /// The same, with a body.
+    pub fn api_with(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let mut stream = UnixStream::connect(self.path("api.sock")).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nhost: vm\r\nconnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: vm\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
         )
         .unwrap();
         let mut text = String::new();

@@ -20,15 +20,36 @@ const LAPIC: u32 = 0xfee0_0000;
 
 /// Machine code under construction.
 #[derive(Default)]
-pub struct Program(Vec<u8>);
+pub struct Program {
+    code: Vec<u8>,
+    /// Places of the driven device behind device 1.
+    place: u32,
+}
 
 impl Program {
+    /// A program that drives the device that is `place` places behind device 1.
+    pub fn at(place: u32) -> Self {
+        Self {
+            code: Vec::new(),
+            place,
+        }
+    }
+
     pub fn code(self) -> Vec<u8> {
-        self.0
+        self.code
+    }
+
+    fn config(&self) -> u32 {
+        CONFIG + self.place * 0x8000
+    }
+
+    /// BAR 0 of the driven device.
+    pub fn bar(&self) -> u32 {
+        BAR + self.place * 0x8000
     }
 
     pub fn raw(&mut self, bytes: &[u8]) {
-        self.0.extend(bytes);
+        self.code.extend(bytes);
     }
 
     /// `mov byte [address], value`
@@ -90,9 +111,9 @@ impl Program {
         handler.dword(LAPIC + 0xb0, 0);
         // Back without iret, which not every KVM emulates, and with interrupts off.
         handler.raw(&[0x61, 0xc2, 8, 0]); // popa, ret 8
-        self.raw(&[0xeb, u8::try_from(handler.0.len()).unwrap()]);
-        let address = START + u32::try_from(self.0.len()).unwrap();
-        self.raw(&handler.0);
+        self.raw(&[0xeb, u8::try_from(handler.code.len()).unwrap()]);
+        let address = START + u32::try_from(self.code.len()).unwrap();
+        self.raw(&handler.code);
         self.dword(IDT + VECTOR * 8, 0x10 << 16 | (address & 0xffff));
         self.dword(IDT + VECTOR * 8 + 4, (address & 0xffff_0000) | 0x8e00);
         self.word(POINTER, 0x7ff);
@@ -109,31 +130,31 @@ impl Program {
 
     /// The same with `queues`, of which the last is the one that is used; the others are empty.
     pub fn start_device_with(&mut self, queues: u16) {
-        self.word(CONFIG + 4, 6);
-        self.word(CONFIG + 0x42, 0xc000);
-        self.dword(BAR + 0x3010, LAPIC);
-        self.dword(BAR + 0x3014, 0);
-        self.dword(BAR + 0x3018, VECTOR);
-        self.dword(BAR + 0x301c, 0);
-        self.word(CONFIG + 0x42, 0x8000);
+        self.word(self.config() + 4, 6);
+        self.word(self.config() + 0x42, 0xc000);
+        self.dword(self.bar() + 0x3010, LAPIC);
+        self.dword(self.bar() + 0x3014, 0);
+        self.dword(self.bar() + 0x3018, VECTOR);
+        self.dword(self.bar() + 0x301c, 0);
+        self.word(self.config() + 0x42, 0x8000);
         for status in [0, 1, 3] {
-            self.byte(BAR + 20, status);
+            self.byte(self.bar() + 20, status);
         }
-        self.dword(BAR + 8, 1);
-        self.dword(BAR + 12, 1);
-        self.byte(BAR + 20, 11);
+        self.dword(self.bar() + 8, 1);
+        self.dword(self.bar() + 12, 1);
+        self.byte(self.bar() + 20, 11);
         for queue in 0..queues {
             let elsewhere = u32::from(queues - 1 - queue) * 0x1_0000;
-            self.word(BAR + 22, queue);
-            self.word(BAR + 24, 64);
-            self.word(BAR + 26, 1);
+            self.word(self.bar() + 22, queue);
+            self.word(self.bar() + 24, 64);
+            self.word(self.bar() + 26, 1);
             for (offset, address) in [(32, DESCRIPTORS), (40, AVAILABLE), (48, USED)] {
-                self.dword(BAR + offset, address + elsewhere);
-                self.dword(BAR + offset + 4, 0);
+                self.dword(self.bar() + offset, address + elsewhere);
+                self.dword(self.bar() + offset + 4, 0);
             }
-            self.word(BAR + 28, 1);
+            self.word(self.bar() + 28, 1);
         }
-        self.byte(BAR + 20, 15);
+        self.byte(self.bar() + 20, 15);
     }
 
     /// Descriptor `index`.
@@ -145,6 +166,13 @@ impl Program {
         self.dword(at + 12, u32::from(flags) | u32::from(next) << 16);
     }
 
+    /// Waits until the word at `address` is not zero.
+    pub fn poll(&mut self, address: u32) {
+        self.raw(&[0x66, 0x83, 0x3d]); // cmp word [address], 0
+        self.raw(&address.to_le_bytes());
+        self.raw(&[0, 0x74, 0xf6]); // je
+    }
+
     /// Offers the chain at descriptor 0, and waits for the interrupt of its end.
     pub fn submit_and_wait(&mut self) {
         self.submit_to_and_wait(0);
@@ -154,7 +182,7 @@ impl Program {
     pub fn submit_to_and_wait(&mut self, queue: u16) {
         self.word(AVAILABLE + 4, 0);
         self.word(AVAILABLE + 2, 1);
-        self.word(BAR + 0x5000 + u32::from(queue) * 4, queue);
+        self.word(self.bar() + 0x5000 + u32::from(queue) * 4, queue);
         // An interrupt before the halt would be missed but for the one instruction of delay that sti has.
         self.raw(&[0xfb, 0xf4, 0xfa]); // sti, hlt, cli
     }

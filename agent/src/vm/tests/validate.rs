@@ -1,5 +1,6 @@
-use axion_api::vm::VmSpec;
+use axion_api::vm::{HugepageSize, VmBalloon, VmSpec, VmVsock};
 use axion_core::placement::{VmClass, VmThreads};
+use axion_core::quantity::ByteSize;
 
 use crate::vm::validate::{name, spec};
 
@@ -11,6 +12,44 @@ fn names() {
     for bad in ["", "1a", "-a", "A", "a_b", "a/b", "..", "ä", &"a".repeat(41)] {
         assert!(name(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn other_devices_stay_within_what_they_can() {
+    let check = |change: &dyn Fn(&mut VmSpec)| {
+        let mut wanted = VmSpec::default();
+        change(&mut wanted);
+        spec(&wanted).err().and_then(|problem| problem.pointer)
+    };
+    let vsock = |cid: u32| check(&|spec| spec.vsock = Some(VmVsock { cid }));
+    assert_eq!((vsock(3), vsock(u32::MAX - 1)), (None, None));
+    for cid in [0, 2, u32::MAX] {
+        assert_eq!(vsock(cid).as_deref(), Some("/vsock/cid"), "{cid}");
+    }
+    let balloon = |size: u64, hugepages: HugepageSize| {
+        check(&|spec| {
+            spec.hugepages = hugepages;
+            spec.balloon = Some(VmBalloon {
+                size: ByteSize(size),
+                ..VmBalloon::default()
+            });
+        })
+    };
+    assert_eq!(
+        (
+            balloon(0, HugepageSize::None),
+            balloon(128 << 20, HugepageSize::None)
+        ),
+        (None, None)
+    );
+    for size in [1, (128 << 20) + 4096] {
+        assert_eq!(
+            balloon(size, HugepageSize::None).as_deref(),
+            Some("/balloon/size"),
+            "{size}"
+        );
+    }
+    assert_eq!(balloon(0, HugepageSize::TwoMiB).as_deref(), Some("/balloon"));
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use axion_api::problem::Problem;
-use axion_api::vm::{CloudInit, VmDisk, VmNet, VmSpec};
+use axion_api::vm::{CloudInit, HugepageSize, VmBalloon, VmDisk, VmNet, VmSpec};
 use axion_core::mac::Mac;
+use axion_core::quantity::ByteSize;
 
 use super::invalid;
 use crate::images::Digest;
@@ -20,6 +21,11 @@ const NETS: usize = 8;
 const MTUS: std::ops::RangeInclusive<u16> = 576..=9216;
 /// Most queue pairs of an interface.
 const QUEUES: u16 = 16;
+
+/// Context ids of guests (virtio 1.3 §5.10.4).
+const CIDS: std::ops::RangeInclusive<u32> = 3..=u32::MAX - 1;
+/// Bytes of a balloon's page (virtio 1.3 §5.5.6).
+const BALLOON_PAGE: u64 = 4096;
 
 /// Checks the devices of a spec.
 pub fn check(spec: &VmSpec) -> Result<(), Problem> {
@@ -49,7 +55,36 @@ pub fn check(spec: &VmSpec) -> Result<(), Problem> {
             ));
         }
     }
-    spec.cloud_init.as_ref().map_or(Ok(()), cloud_init)
+    spec.cloud_init.as_ref().map_or(Ok(()), cloud_init)?;
+    if let Some(vsock) = spec.vsock.filter(|vsock| !CIDS.contains(&vsock.cid)) {
+        let detail = format!("{}; allowed are {} to {}", vsock.cid, CIDS.start(), CIDS.end());
+        return Err(invalid("/vsock/cid", detail));
+    }
+    if let Some(balloon) = &spec.balloon {
+        check_balloon(spec, balloon)?;
+    }
+    Ok(())
+}
+
+fn check_balloon(spec: &VmSpec, balloon: &VmBalloon) -> Result<(), Problem> {
+    if spec.hugepages != HugepageSize::None {
+        let detail =
+            "a VM on hugepages has no balloon: what the guest gave back might not be there when it wants it";
+        return Err(invalid("/balloon", detail));
+    }
+    balloon_size(spec, balloon.size).map_err(|detail| invalid("/balloon/size", detail))
+}
+
+/// Checks what a guest is to give of its memory.
+pub fn balloon_size(spec: &VmSpec, size: ByteSize) -> Result<(), String> {
+    if size.0 <= spec.memory.0 && size.0.is_multiple_of(BALLOON_PAGE) {
+        return Ok(());
+    }
+    let page = ByteSize(BALLOON_PAGE);
+    Err(format!(
+        "{size}; allowed is a multiple of {page}, at most the memory's {}",
+        spec.memory
+    ))
 }
 
 fn disk(pointer: &str, disk: &VmDisk) -> Result<(), Problem> {

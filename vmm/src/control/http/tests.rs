@@ -18,6 +18,7 @@ fn requests_are_taken_apart() {
         Request {
             method: "PUT".into(),
             path: "/v1/vm/pause".into(),
+            body: b"{}".to_vec(),
             close: false
         }
     );

@@ -21,6 +21,9 @@ impl Subject for Fake {
             exit: None,
             pause_reason: None,
             disks: Vec::new(),
+            vsock: None,
+            balloon: None,
+            console: Default::default(),
             in_force: None,
         }
     }
@@ -30,7 +33,10 @@ impl Subject for Fake {
             port_writes: 7,
             ..Default::default()
         };
-        VmmMetrics { vcpus: vec![vcpu] }
+        VmmMetrics {
+            vcpus: vec![vcpu],
+            disks: Vec::new(),
+        }
     }
 
     fn request(&self, request: lifecycle::Request) -> Result<(), Refusal> {
@@ -38,9 +44,21 @@ impl Subject for Fake {
         self.requests.borrow_mut().push(request);
         Ok(())
     }
+
+    fn set_balloon(&self, size: u64) -> Result<(), BalloonError> {
+        match size {
+            0 => Err(BalloonError::None),
+            1 => Err(BalloonError::Size { size, memory: 2 }),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn ask(state: MachineState, method: &str, path: &str) -> (String, Vec<lifecycle::Request>) {
+    send(state, method, path, "")
+}
+
+fn send(state: MachineState, method: &str, path: &str, body: &str) -> (String, Vec<lifecycle::Request>) {
     let fake = Fake {
         state,
         requests: RefCell::default(),
@@ -48,6 +66,7 @@ fn ask(state: MachineState, method: &str, path: &str) -> (String, Vec<lifecycle:
     let request = Request {
         method: method.into(),
         path: path.into(),
+        body: body.into(),
         close: false,
     };
     let text = String::from_utf8(answer(&fake, &request).bytes(false)).unwrap();
@@ -83,6 +102,26 @@ fn every_verb_reaches_the_machine() {
         assert!(text.starts_with("HTTP/1.1 204"), "{text}");
         assert_eq!(requests, [request]);
     }
+}
+
+#[test]
+fn the_balloon_is_given_a_size() {
+    let put = |body: &str| send(MachineState::Running, "PUT", "/v1/vm/balloon", body).0;
+    assert!(put(r#"{"size":4096}"#).starts_with("HTTP/1.1 204"));
+    assert!(put(r#"{"size":0}"#).starts_with("HTTP/1.1 409"));
+    let invalid = put(r#"{"size":1}"#);
+    assert!(
+        invalid.starts_with("HTTP/1.1 422") && invalid.contains("/size"),
+        "{invalid}"
+    );
+    for body in ["", "{}", r#"{"size":-1}"#, r#"{"size":1,"more":2}"#] {
+        assert!(put(body).starts_with("HTTP/1.1 400"), "{body}");
+    }
+    assert!(
+        ask(MachineState::Running, "GET", "/v1/vm/balloon")
+            .0
+            .starts_with("HTTP/1.1 405")
+    );
 }
 
 #[test]

@@ -1,23 +1,37 @@
 //! What the guest printed last, and what waits to be typed. Outlives resets of the machine.
+//!
+//! Any number of devices print; one takes the input, the one that was attached last.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use axion_api::vmm::{ConsoleDevice, ConsoleStatus};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-
-use super::Uart;
 
 /// Bytes of output that are kept.
 const RING: usize = 64 << 10;
 /// Bytes of input that wait for the guest.
 const INPUT: usize = 4 << 10;
 
+/// A device that gives the guest what is typed.
+pub trait TakesInput: Send + Sync {
+    /// Something has been typed: takes what the guest can have now.
+    fn take_input(&self);
+}
+
+/// The device before one is attached.
+struct Nobody;
+
+impl TakesInput for Nobody {
+    fn take_input(&self) {}
+}
+
 /// The console of a machine.
 pub struct Console {
     state: Mutex<State>,
-    uart: Mutex<Weak<Uart>>,
+    taker: Mutex<Weak<dyn TakesInput>>,
     /// Input waits; spares vCPUs the lock.
     has_input: AtomicBool,
     /// Becomes readable when there is output to send or room for input.
@@ -30,6 +44,8 @@ struct State {
     /// Position in the whole stream of output of the ring's end.
     end: u64,
     input: VecDeque<u8>,
+    /// Bytes that were typed in all.
+    typed: u64,
     /// `wake` was written and not yet read.
     woken: bool,
 }
@@ -41,10 +57,10 @@ impl Console {
     /// Where the kernel has no event descriptor left.
     pub fn new() -> io::Result<Arc<Self>> {
         let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let (state, uart) = (Mutex::new(State::default()), Mutex::new(Weak::new()));
+        let taker: Weak<dyn TakesInput> = Weak::<Nobody>::new();
         Ok(Arc::new(Self {
-            state,
-            uart,
+            state: Mutex::default(),
+            taker: Mutex::new(taker),
             has_input: AtomicBool::new(false),
             wake,
         }))
@@ -101,23 +117,28 @@ impl Console {
             let room = INPUT.saturating_sub(state.input.len());
             let taken = bytes.get(..room.min(bytes.len())).unwrap_or_default();
             state.input.extend(taken);
+            state.typed += taken.len() as u64;
             self.has_input.store(!state.input.is_empty(), Ordering::Release);
             taken.len()
         };
-        let uart = self.uart.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        if let Some(uart) = uart {
-            uart.take_input();
+        let taker = self
+            .taker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade();
+        if let Some(taker) = taker {
+            taker.take_input();
         }
         taken
     }
 
     /// Input waits for the guest.
-    pub(super) fn has_input(&self) -> bool {
+    pub fn has_input(&self) -> bool {
         self.has_input.load(Ordering::Acquire)
     }
 
     /// Moves waiting input to `buffer`; returns the number of bytes.
-    pub(super) fn take_input(&self, buffer: &mut [u8]) -> usize {
+    pub fn take_input(&self, buffer: &mut [u8]) -> usize {
         let mut state = self.state();
         let count = state.input.len().min(buffer.len());
         for (to, byte) in buffer.iter_mut().zip(state.input.drain(..count)) {
@@ -130,9 +151,19 @@ impl Console {
         count
     }
 
-    /// From now on, input goes to `uart`.
-    pub(super) fn attach(&self, uart: Weak<Uart>) {
-        *self.uart.lock().unwrap_or_else(PoisonError::into_inner) = uart;
+    /// From now on, input goes to `taker`.
+    pub fn attach(&self, taker: Weak<dyn TakesInput>) {
+        *self.taker.lock().unwrap_or_else(PoisonError::into_inner) = taker;
+    }
+
+    /// What was printed and typed by now.
+    pub fn status(&self, device: ConsoleDevice) -> ConsoleStatus {
+        let state = self.state();
+        ConsoleStatus {
+            device,
+            printed_bytes: state.end,
+            typed_bytes: state.typed,
+        }
     }
 
     fn notify(&self, state: &mut State) {

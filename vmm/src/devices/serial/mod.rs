@@ -5,6 +5,8 @@
 //! client -> [`Console`] input queue -> receive FIFO (64 bytes) -> guest
 //! ```
 //!
+//! It prints in any case; where another device is the console, input goes there.
+//!
 //! The guest never waits for a client: one that falls behind misses what left the ring. A client does wait for the guest:
 //! nothing is read from it while the input queue is full. What is typed before the guest's driver listens (receive
 //! interrupt enabled) waits in the queue, for drivers throw away what they find in the FIFO when they start.
@@ -20,7 +22,7 @@ use vm_superio::{Serial, Trigger};
 
 use super::BusDevice;
 use super::ioapic::InterruptLine;
-pub use console::Console;
+pub use console::{Console, TakesInput};
 
 /// Receive FIFO of the device model, bytes.
 const FIFO: usize = 64;
@@ -36,6 +38,8 @@ const RECEIVE_INTERRUPT: u8 = 1;
 pub struct Uart {
     registers: Mutex<Serial<Interrupt, NoEvents, Output>>,
     console: Arc<Console>,
+    /// Input is for this device.
+    takes_input: bool,
 }
 
 struct Interrupt(InterruptLine);
@@ -63,17 +67,19 @@ impl Write for Output {
 }
 
 impl Uart {
-    /// A device that prints to `console` and takes its input from there.
-    pub fn new(line: InterruptLine, console: Arc<Console>) -> Arc<Self> {
+    /// A device that prints to `console` and, with `takes_input`, takes its input from there.
+    pub fn new(line: InterruptLine, console: Arc<Console>, takes_input: bool) -> Arc<Self> {
         let registers = Mutex::new(Serial::new(Interrupt(line), Output(console.clone())));
-        let uart = Arc::new(Self { registers, console });
-        uart.console.attach(Arc::downgrade(&uart));
+        let uart = Arc::new(Self {
+            registers,
+            console,
+            takes_input,
+        });
+        if takes_input {
+            let weak = Arc::downgrade(&uart);
+            uart.console.attach(weak);
+        }
         uart
-    }
-
-    /// Gives the guest what was typed, as far as it listens and has room.
-    pub fn take_input(&self) {
-        self.refill(&mut self.registers());
     }
 
     fn registers(&self) -> MutexGuard<'_, Serial<Interrupt, NoEvents, Output>> {
@@ -82,7 +88,7 @@ impl Uart {
 
     fn refill(&self, registers: &mut Serial<Interrupt, NoEvents, Output>) {
         // Only an empty FIFO: each refill interrupts the guest.
-        if registers.fifo_capacity() < FIFO || !self.console.has_input() {
+        if !self.takes_input || registers.fifo_capacity() < FIFO || !self.console.has_input() {
             return;
         }
         let latch = registers.read(LINE_CONTROL) & DIVISOR_LATCH != 0;
@@ -93,6 +99,13 @@ impl Uart {
         let count = self.console.take_input(&mut input);
         // The FIFO is empty, so all of it fits; in loopback mode the line is cut and what comes in is lost.
         let _ = registers.enqueue_raw_bytes(input.get(..count).unwrap_or_default());
+    }
+}
+
+impl TakesInput for Uart {
+    /// Gives the guest what was typed, as far as it listens and has room.
+    fn take_input(&self) {
+        self.refill(&mut self.registers());
     }
 }
 

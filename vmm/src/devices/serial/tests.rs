@@ -5,7 +5,7 @@ fn device() -> (Arc<Uart>, Arc<Console>, testing::Sent) {
     let console = Console::new().unwrap();
     let (ioapic, sent) = testing::ioapic();
     testing::unmask_edge(&ioapic, 4, 0x34);
-    (Uart::new(ioapic.line(4), console.clone()), console, sent)
+    (Uart::new(ioapic.line(4), console.clone(), true), console, sent)
 }
 
 fn text(console: &Console, from: u64) -> (u64, String) {
@@ -76,8 +76,20 @@ fn reset_attaches_a_new_device() {
     let (old, console, _) = device();
     drop(old);
     let (ioapic, _) = testing::ioapic();
-    let new = Uart::new(ioapic.line(4), console.clone());
+    let new = Uart::new(ioapic.line(4), console.clone(), true);
     BusDevice::write(&*new, 1, &[1]);
     console.type_in(b"z");
     assert_eq!(receive(&new), Some(b'z'));
+}
+
+#[test]
+fn input_for_another_device_is_left_to_it() {
+    let (_, console, _) = device();
+    let (ioapic, _) = testing::ioapic();
+    let silent = Uart::new(ioapic.line(4), console.clone(), false);
+    BusDevice::write(&*silent, 1, &[1]);
+    console.type_in(b"x");
+    assert_eq!(receive(&silent), None);
+    BusDevice::write(&*silent, 0, b"o");
+    assert_eq!(text(&console, 0), (0, "o".to_owned()));
 }

@@ -20,12 +20,17 @@
 //! So no device can forget its reset: it is the drop of `Running`, after which nothing touches guest memory any more.
 //! The compiler asks for the rest. What is known only to a driver (queues, negotiated features) is nowhere else.
 
+pub mod balloon;
 pub mod blk;
+pub mod console;
+pub mod counter;
+pub mod histogram;
 pub mod net;
 pub mod notifier;
 pub mod queue;
 pub mod rng;
 pub mod transport;
+pub mod vsock;
 pub mod worker;
 
 use std::io;
@@ -55,8 +60,14 @@ pub enum Kind {
     Network,
     /// Block device (§5.2).
     Block,
+    /// Console device (§5.3).
+    Console,
     /// Entropy device (§5.4).
     Entropy,
+    /// Memory balloon device (§5.5).
+    Balloon,
+    /// Socket device (§5.10).
+    Socket,
 }
 
 impl Kind {
@@ -65,7 +76,10 @@ impl Kind {
         match self {
             Self::Network => 1,
             Self::Block => 2,
+            Self::Console => 3,
             Self::Entropy => 4,
+            Self::Balloon => 5,
+            Self::Socket => 19,
         }
     }
 
@@ -74,7 +88,8 @@ impl Kind {
         match self {
             Self::Network => 0x02_0000,
             Self::Block => 0x01_8000,
-            Self::Entropy => 0xff_0000,
+            Self::Entropy | Self::Balloon => 0xff_0000,
+            Self::Console | Self::Socket => 0x07_8000,
         }
     }
 }
@@ -98,8 +113,18 @@ pub trait VirtioDevice: Send {
     fn queues(&self) -> Vec<u16>;
     /// How it hears of new buffers.
     fn doorbells(&self) -> Doorbells;
-    /// Its configuration space, which does not change and has no field for the driver to write.
+    /// Its configuration space. Where it changes, or has fields for the driver to write, only its length counts; see
+    /// [`VirtioDevice::read_config`].
     fn config(&self) -> &[u8];
+    /// The driver reads its configuration space from `offset` on. A device whose configuration changes says so by
+    /// [`Notifier::config_changed`].
+    fn read_config(&self, offset: usize, data: &mut [u8]) {
+        for (byte, at) in data.iter_mut().zip(offset..) {
+            *byte = self.config().get(at).copied().unwrap_or(0);
+        }
+    }
+    /// The driver writes to its configuration space.
+    fn write_config(&self, _offset: usize, _data: &[u8]) {}
     /// Begins to work. `features` are those that the driver took.
     ///
     /// # Errors

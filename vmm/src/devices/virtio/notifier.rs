@@ -29,6 +29,8 @@ pub struct Notifier {
     msix: Arc<Msix>,
     status: AtomicU8,
     isr: AtomicU8,
+    /// Of the configuration; see [`Notifier::config_changed`].
+    generation: AtomicU8,
     config_vector: AtomicU16,
     queue_vectors: Vec<AtomicU16>,
 }
@@ -40,6 +42,7 @@ impl Notifier {
             msix,
             status: AtomicU8::new(0),
             isr: AtomicU8::new(0),
+            generation: AtomicU8::new(0),
             config_vector: AtomicU16::new(NO_VECTOR),
             queue_vectors: (0..queues).map(|_| AtomicU16::new(NO_VECTOR)).collect(),
         })
@@ -62,11 +65,28 @@ impl Notifier {
     pub fn needs_reset(&self) {
         let before = self.status.fetch_or(status::NEEDS_RESET, Ordering::SeqCst);
         if before & status::NEEDS_RESET == 0 && before & status::DRIVER_OK != 0 {
-            let vector = self.config_vector.load(Ordering::Relaxed);
-            if !self.msix.raise(vector) {
-                self.isr.fetch_or(ISR_CONFIG, Ordering::Relaxed);
-            }
+            self.raise_config();
         }
+    }
+
+    /// The device's configuration is another one (§2.5): tells the driver, once there is one.
+    pub fn config_changed(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        if self.status() & status::DRIVER_OK != 0 {
+            self.raise_config();
+        }
+    }
+
+    fn raise_config(&self) {
+        let vector = self.config_vector.load(Ordering::Relaxed);
+        if !self.msix.raise(vector) {
+            self.isr.fetch_or(ISR_CONFIG, Ordering::Relaxed);
+        }
+    }
+
+    /// Changes with the configuration (§4.1.4.3.1).
+    pub(super) fn generation(&self) -> u8 {
+        self.generation.load(Ordering::SeqCst)
     }
 
     /// Device status.

@@ -1,6 +1,12 @@
 use super::*;
 
-const ROLES: [Role; 4] = [Role::Control, Role::Machine, Role::Vcpu, Role::Device];
+const ROLES: [Role; 5] = [
+    Role::Control,
+    Role::Machine,
+    Role::Vcpu,
+    Role::Device,
+    Role::Sockets,
+];
 
 fn calls(role: Role) -> Vec<i64> {
     let rules = role.rules().into_iter().flatten();
@@ -66,8 +72,7 @@ fn nobody_opens_starts_or_connects_anything() {
             libc::SYS_execve,
             libc::SYS_fork,
             libc::SYS_vfork,
-            libc::SYS_socket,
-            libc::SYS_connect,
+            libc::SYS_bind,
             libc::SYS_ptrace,
             libc::SYS_process_vm_writev,
             libc::SYS_mount,
@@ -77,6 +82,24 @@ fn nobody_opens_starts_or_connects_anything() {
             assert!(!calls(role).contains(&forbidden), "{role:?}: {forbidden}");
         }
     }
+}
+
+#[test]
+fn only_the_socket_device_connects_and_to_unix_sockets_only() {
+    for role in ROLES {
+        for call in [libc::SYS_socket, libc::SYS_connect] {
+            assert_eq!(
+                calls(role).contains(&call),
+                role == Role::Sockets,
+                "{role:?}: {call}"
+            );
+        }
+    }
+    let family = |rule: &&Rule| matches!(rule, If(libc::SYS_socket, 0, EXACT, AF_UNIX));
+    assert_eq!(SOCKETS.iter().filter(family).count(), 1);
+    let sockets = |rule: &&Rule| matches!(rule, Any(call) | If(call, ..) if *call == libc::SYS_socket);
+    assert_eq!(SOCKETS.iter().filter(sockets).count(), 1);
+    assert_eq!(i64::from(AF_UNIX), i64::from(libc::AF_UNIX));
 }
 
 #[test]

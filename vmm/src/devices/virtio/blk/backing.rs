@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use axion_api::vmm::in_force::QueueLatencies;
 use axion_api::vmm::{DirectIo, DiskConfig, DiskStatus};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
@@ -203,6 +204,11 @@ impl Disk {
                 segment.len.is_multiple_of(alignment.offset)
                     && segment.address.is_multiple_of(alignment.memory.into())
             })
+    }
+
+    /// How long requests of each queue took.
+    pub fn latencies(&self) -> Vec<QueueLatencies> {
+        self.counters.iter().map(Counters::latencies).collect()
     }
 
     /// What the API tells of it.

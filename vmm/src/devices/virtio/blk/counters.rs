@@ -1,11 +1,13 @@
 //! What a queue of a disk has done, since the process started. Each has one writer, so that counting costs nothing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use axion_api::vmm::DiskCounters;
+use axion_api::vmm::in_force::QueueLatencies;
+
+use super::super::counter::Counter;
+use super::super::histogram::Histogram;
 
 /// The counters of one queue.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Counters {
     /// Reads that ended well.
     pub reads: Counter,
@@ -23,25 +25,24 @@ pub struct Counters {
     pub errors: Counter,
     /// Requests that waited for room.
     pub waits: Counter,
-}
-
-/// One counter.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds; from one thread at a time.
-    pub fn add(&self, count: u64) {
-        let value = self.0.load(Ordering::Relaxed);
-        self.0.store(value.wrapping_add(count), Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+    /// How long reads took that ended well.
+    pub read_times: Histogram,
+    /// How long writes took.
+    pub write_times: Histogram,
+    /// How long flushes took.
+    pub flush_times: Histogram,
 }
 
 impl Counters {
+    /// How long requests took.
+    pub fn latencies(&self) -> QueueLatencies {
+        QueueLatencies {
+            reads: self.read_times.read(),
+            writes: self.write_times.read(),
+            flushes: self.flush_times.read(),
+        }
+    }
+
     /// Their values.
     pub fn read(&self) -> DiskCounters {
         DiskCounters {

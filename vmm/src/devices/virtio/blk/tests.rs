@@ -185,6 +185,13 @@ fn reads_writes_and_flushes() {
             (1, 4608, 1)
         );
         assert_eq!((counters.errors, counters.waits), (0, 0));
+        let times = bench.disk.latencies().remove(0);
+        let counts = [times.reads.count(), times.writes.count(), times.flushes.count()];
+        assert_eq!(counts, [2, 1, 1]);
+        for time in [times.reads, times.writes, times.flushes] {
+            assert!((1_000..20_000_000_000).contains(&time.longest_ns), "{time:?}");
+            assert!(time.quantile_ns(1.0) > time.longest_ns && time.total_ns >= time.longest_ns);
+        }
     }
 }
 

@@ -11,10 +11,14 @@
 //! One wait per round, in which the kernel also takes what was submitted and tells of completions: a busy queue costs one
 //! system call for many requests. One interrupt per round, if the driver wants it.
 //!
+//! How long requests take is counted by one look at the clock for all that are taken in a round, and one for all that end in
+//! it.
+//!
 //! A write for which there is no room on the host is not the guest's fault, and would destroy its file system. It stays
 //! in its slot, no further request is taken, and the machine is told, which pauses; a resume tries again.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::libc;
 use vm_memory::{Bytes, GuestAddress};
@@ -61,6 +65,8 @@ struct Slot {
     left: u64,
     /// Bytes of the whole.
     len: u64,
+    /// When it was taken.
+    since: Instant,
 }
 
 /// A queue at work.
@@ -76,6 +82,8 @@ pub struct QueueWorker {
     free: Vec<u16>,
     /// Slots that wait for room.
     waiting: Vec<u16>,
+    /// When the clock was last looked at.
+    now: Instant,
     /// The driver broke the ring, or the kernel ours.
     broken: bool,
 }
@@ -84,6 +92,7 @@ impl QueueWorker {
     /// A worker on `queue` by `engine`.
     pub fn new(disk: Arc<Disk>, queue: ActiveQueue, engine: Engine, full: FullSink, durable: bool) -> Self {
         let size = queue.ring.size();
+        let now = Instant::now();
         let slot = || Slot {
             head: 0,
             status: 0,
@@ -92,6 +101,7 @@ impl QueueWorker {
             offset: 0,
             left: 0,
             len: 0,
+            since: now,
         };
         Self {
             disk,
@@ -103,6 +113,7 @@ impl QueueWorker {
             slots: (0..size).map(|_| slot()).collect(),
             free: (0..size).rev().collect(),
             waiting: Vec::new(),
+            now,
             broken: false,
         }
     }
@@ -148,11 +159,14 @@ impl QueueWorker {
 
     fn take_round(&mut self) -> Result<bool, RingError> {
         self.queue.ring.silence();
-        for _ in 0..self.queue.ring.size() {
+        for taken in 0..self.queue.ring.size() {
             while !self.queue.ring.pop(&mut self.chain)? {
                 if !self.queue.ring.listen()? {
                     return Ok(false);
                 }
+            }
+            if taken == 0 {
+                self.now = Instant::now();
             }
             self.begin()?;
         }
@@ -176,6 +190,7 @@ impl QueueWorker {
         };
         slot.head = self.chain.head;
         slot.status = request.status;
+        slot.since = self.now;
         slot.segments.clear();
         (slot.work, slot.len) = (Work::Discard, 0);
         let path = |segments: &[Segment], offset| {
@@ -240,8 +255,12 @@ impl QueueWorker {
             self.fail(&error);
             return false;
         }
+        let mut ended = false;
         while let Some(event) = self.engine.next() {
             if let Event::Done { slot, result } = event {
+                if !std::mem::replace(&mut ended, true) {
+                    self.now = Instant::now();
+                }
                 self.done(slot, result);
             }
         }
@@ -324,6 +343,7 @@ impl QueueWorker {
             return;
         };
         let (head, work, len) = (slot.head, slot.work, slot.len);
+        let time = self.now.saturating_duration_since(slot.since);
         let address = GuestAddress(slot.status);
         // It was guest memory when it was taken, and guest memory stays.
         let _ = self.queue.ring.memory().write_obj(status as u8, address);
@@ -335,12 +355,17 @@ impl QueueWorker {
                 (Status::Ok, Work::Read(_)) => {
                     counters.reads.add(1);
                     counters.read_bytes.add(len);
+                    counters.read_times.add(time);
                 }
                 (Status::Ok, Work::Write(_)) => {
                     counters.writes.add(1);
                     counters.write_bytes.add(len);
+                    counters.write_times.add(time);
                 }
-                (Status::Ok, Work::Flush) => counters.flushes.add(1),
+                (Status::Ok, Work::Flush) => {
+                    counters.flushes.add(1);
+                    counters.flush_times.add(time);
+                }
                 (Status::Ok, _) => counters.discards.add(1),
                 (Status::IoError | Status::Unsupported, _) => counters.errors.add(1),
             }

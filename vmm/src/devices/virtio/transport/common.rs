@@ -25,6 +25,7 @@ const DRIVER_FEATURE: usize = 12;
 const CONFIG_VECTOR: usize = 16;
 const NUM_QUEUES: usize = 18;
 const STATUS: usize = 20;
+const CONFIG_GENERATION: usize = 21;
 const QUEUE_SELECT: usize = 22;
 const QUEUE_SIZE: usize = 24;
 const QUEUE_VECTOR: usize = 26;
@@ -147,8 +148,8 @@ impl Common {
         put(CONFIG_VECTOR, &self.notifier.config_vector().to_le_bytes());
         let count = u16::try_from(self.queues.len()).unwrap_or(u16::MAX);
         put(NUM_QUEUES, &count.to_le_bytes());
-        // The configuration of a device never changes: its generation (byte 21) stays 0.
         put(STATUS, &[self.notifier.status()]);
+        put(CONFIG_GENERATION, &[self.notifier.generation()]);
         put(QUEUE_SELECT, &self.queue_select.to_le_bytes());
         put(
             QUEUE_VECTOR,

@@ -256,11 +256,7 @@ impl VirtioPci {
                     *byte = self.notifier.take_isr();
                 }
             }
-            DEVICE => {
-                for (byte, at) in data.iter_mut().zip(register..) {
-                    *byte = state.device.config().get(at).copied().unwrap_or(0);
-                }
-            }
+            DEVICE => state.device.read_config(register, data),
             TABLE => self.msix.read_table(register, data),
             PENDING => self.msix.read_pending(register, data),
             _ => data.fill(0),
@@ -274,6 +270,7 @@ impl VirtioPci {
                 let demand = state.common.write(register, data);
                 self.obey(state, demand);
             }
+            DEVICE => state.device.write_config(register, data),
             TABLE => self.msix.write_table(register, data),
             NOTIFY => self.ring(state, register / NOTIFY_STRIDE),
             _ => {}

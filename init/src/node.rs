@@ -15,7 +15,7 @@ use crate::names::Names;
 use crate::network::{State, Switch};
 use crate::power::Verb;
 use crate::stage2::TaskError;
-use crate::units::{Change, Units};
+use crate::units::{Change, Commands, Units};
 use crate::watchdog::Watchdog;
 
 /// Signals that wait for a slow D-Bus peer before it loses some.
@@ -42,6 +42,8 @@ pub struct Node {
     pub config: OnceLock<Effective>,
     /// Services and VMs.
     pub units: Units,
+    /// Commands that init runs itself.
+    pub commands: Arc<Commands>,
     /// Facts for D-Bus.
     pub status: Mutex<NodeStatus>,
     /// How the boot went.
@@ -90,8 +92,11 @@ impl Node {
         };
         let (network, state) = watch::channel(State::default());
         let switch = Arc::new(Switch::new(log.clone()));
+        let commands = Arc::new(Commands::default());
+        let units = Units::start(log.clone(), switch.clone(), commands.clone(), Arc::new(announce))?;
         Ok(Self {
-            units: Units::start(log.clone(), switch.clone(), Arc::new(announce))?,
+            units,
+            commands,
             log,
             cmdline,
             handover,

@@ -9,7 +9,7 @@ use axion_core::identity::{self, Facts, MachineId};
 use axion_core::paths;
 use axion_core::profile::Action;
 
-use super::modules::{Modules, kvm_module};
+use super::modules::{Given, Modules, kvm_module};
 use super::run::TaskError;
 use crate::consoles::{Terminals, log_line};
 use crate::failure::chain;
@@ -321,6 +321,15 @@ pub(super) fn read_modules() -> Result<Modules, TaskError> {
     Ok(Modules::read(Path::new("/"), &release)?)
 }
 
+/// Parameters of modules: `own`, the boot profile's, the kernel command line's.
+pub(super) fn given<'a>(node: &'a Node, own: &'a [(&'static str, String)]) -> Given<'a> {
+    Given {
+        own,
+        plan: node.plan(),
+        cmdline: &node.cmdline,
+    }
+}
+
 /// Begins to load KVM: it takes the kernel longer than anything else, and only VMs need it.
 pub async fn begin_loading_kvm(node: Arc<Node>) -> Done {
     let loading = tokio::task::spawn_blocking({
@@ -339,7 +348,7 @@ fn load_kvm(node: &Node) -> Done {
             "the CPU has no virtualization (neither vmx nor svm), or the firmware switched it off".into(),
         );
     };
-    read_modules()?.load(module, node.plan(), &node.cmdline)?;
+    read_modules()?.load(module, &given(node, &[]))?;
     let group_only = Access {
         uid: 0,
         gid: paths::GROUP_KVM,

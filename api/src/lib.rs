@@ -6,6 +6,7 @@
 //! | [`vm`]      | any client and the agent: virtual machines                                  |
 //! | [`volume`]  | any client and the agent: disks that the node keeps                         |
 //! | [`network`] | any client and the agent: what connects VMs                                 |
+//! | [`storage`] | any client and the agent, the agent and init: pools, datasets, snapshots     |
 //! | [`event`]   | the agent and any client: what changed, as server-sent events               |
 //! | [`profile`] | any client and the agent: the boot profile                                  |
 //! | [`problem`] | every error of the REST API (RFC 9457)                                      |
@@ -21,6 +22,7 @@ pub mod init;
 pub mod network;
 pub mod problem;
 pub mod profile;
+pub mod storage;
 pub mod vm;
 pub mod vmm;
 pub mod volume;

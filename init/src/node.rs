@@ -14,7 +14,7 @@ use crate::log::Log;
 use crate::names::Names;
 use crate::network::{State, Switch};
 use crate::power::Verb;
-use crate::stage2::TaskError;
+use crate::stage2::{Pools, TaskError};
 use crate::units::{Change, Commands, Units};
 use crate::watchdog::Watchdog;
 
@@ -44,6 +44,8 @@ pub struct Node {
     pub units: Units,
     /// Commands that init runs itself.
     pub commands: Arc<Commands>,
+    /// ZFS.
+    pub pools: Pools,
     /// Facts for D-Bus.
     pub status: Mutex<NodeStatus>,
     /// How the boot went.
@@ -97,6 +99,7 @@ impl Node {
         Ok(Self {
             units,
             commands,
+            pools: Pools::default(),
             log,
             cmdline,
             handover,

@@ -40,7 +40,7 @@ pub(super) fn several(failures: impl IntoIterator<Item = String>) -> Done {
     }
 }
 
-fn config(node: &Node) -> Result<&MachineConfig, TaskError> {
+pub(super) fn config(node: &Node) -> Result<&MachineConfig, TaskError> {
     node.config
         .get()
         .map(|effective| &effective.config)
@@ -126,7 +126,7 @@ pub async fn identify(node: Arc<Node>) -> Done {
 }
 
 /// Directories of the services. `/var` is a tmpfs: a node without a pool keeps nothing.
-pub async fn prepare_state(_node: Arc<Node>) -> Done {
+pub async fn prepare_state(node: Arc<Node>) -> Done {
     let agent = |mode| Access {
         uid: paths::UID_AGENT,
         gid: paths::GROUP_AXION,
@@ -135,7 +135,9 @@ pub async fn prepare_state(_node: Arc<Node>) -> Done {
     files::directory(Path::new(paths::STATE), root_owned(0o755))?;
     files::directory(Path::new(paths::AGENT_STATE), agent(0o700))?;
     files::directory(Path::new(paths::IMAGES), agent(0o755))?;
-    mounts::VOLUMES.perform()?;
+    if !lock(&node.status).persistent_state {
+        mounts::VOLUMES.perform()?;
+    }
     files::directory(Path::new(paths::VOLUMES), agent(0o711))?;
     files::directory(Path::new(paths::AGENT_RUN), agent(0o2770))?;
     Ok(files::directory(Path::new(paths::VMS_RUN), root_owned(0o755))?)

@@ -6,6 +6,7 @@ use axion_api::init::{BootStatus, NodeStatus, Phase};
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{Boot, Effective};
 use axion_core::profile::Plan;
+use axion_storage::Storage;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -52,6 +53,8 @@ pub struct Node {
     pub power: mpsc::UnboundedSender<Verb>,
     /// The hardware watchdog.
     pub watchdog: Watchdog,
+    /// ZFS, once it is loaded and pools were looked for.
+    pub storage: OnceLock<Arc<Storage>>,
     /// KVM while it is being loaded.
     pub kvm: Mutex<Option<JoinHandle<Result<(), TaskError>>>>,
     /// The network as it is.
@@ -101,6 +104,7 @@ impl Node {
             signals,
             power,
             watchdog: Watchdog::default(),
+            storage: OnceLock::new(),
             kvm: Mutex::new(None),
             network,
             switch,

@@ -19,7 +19,7 @@ use crate::files::{self, Access, FileError};
 use crate::network::SwitchError;
 use crate::node::{Node, Signal};
 use crate::power::Verb;
-use crate::stage2;
+use crate::storage;
 use crate::sync::lock;
 use crate::units::{Change, Spec, UnitError};
 
@@ -198,9 +198,8 @@ impl Init1 {
         removed.map_err(|e| not_switched(&e))
     }
 
-    async fn storage(&self, call: String) -> fdo::Result<String> {
-        let answer = stage2::serve_storage(&self.node, call).await;
-        answer.map_err(|e| fdo::Error::Failed(e.to_string()))
+    async fn storage(&self, call: &str) -> String {
+        storage::serve(&self.node, call).await
     }
 
     fn boot_status(&self) -> BootStatus {

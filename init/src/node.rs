@@ -6,6 +6,7 @@ use axion_api::init::{BootStatus, NodeStatus, Phase};
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{Boot, Effective};
 use axion_core::profile::Plan;
+use axion_storage::Storage;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -14,7 +15,7 @@ use crate::log::Log;
 use crate::names::Names;
 use crate::network::{State, Switch};
 use crate::power::Verb;
-use crate::stage2::{Pools, TaskError};
+use crate::stage2::TaskError;
 use crate::units::{Change, Commands, Units};
 use crate::watchdog::Watchdog;
 
@@ -44,8 +45,6 @@ pub struct Node {
     pub units: Units,
     /// Commands that init runs itself.
     pub commands: Arc<Commands>,
-    /// ZFS.
-    pub pools: Pools,
     /// Facts for D-Bus.
     pub status: Mutex<NodeStatus>,
     /// How the boot went.
@@ -56,6 +55,8 @@ pub struct Node {
     pub power: mpsc::UnboundedSender<Verb>,
     /// The hardware watchdog.
     pub watchdog: Watchdog,
+    /// ZFS, once it is loaded and pools were looked for.
+    pub storage: OnceLock<Arc<Storage>>,
     /// KVM while it is being loaded.
     pub kvm: Mutex<Option<JoinHandle<Result<(), TaskError>>>>,
     /// The network as it is.
@@ -99,7 +100,6 @@ impl Node {
         Ok(Self {
             units,
             commands,
-            pools: Pools::default(),
             log,
             cmdline,
             handover,
@@ -109,6 +109,7 @@ impl Node {
             signals,
             power,
             watchdog: Watchdog::default(),
+            storage: OnceLock::new(),
             kvm: Mutex::new(None),
             network,
             switch,

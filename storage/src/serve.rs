@@ -1,6 +1,5 @@
 //! What the agent asks for, done.
 
-use axion_api::problem::{Kind, Problem};
 use axion_api::storage::{Answer, Call};
 
 use crate::error::StorageError;
@@ -11,19 +10,6 @@ impl Storage {
     pub fn serve(&self, call: Call) -> Answer {
         self.perform(call)
             .unwrap_or_else(|error| Answer::Problem(error.into()))
-    }
-
-    /// The same in JSON.
-    pub fn serve_json(&self, call: &str) -> String {
-        let answer = match serde_json::from_str(call) {
-            Ok(call) => self.serve(call),
-            Err(error) => Answer::Problem(Problem::new(
-                Kind::Malformed,
-                format!("not a storage call: {error}"),
-            )),
-        };
-        // Answers hold nothing that JSON cannot.
-        serde_json::to_string(&answer).unwrap_or_default()
     }
 
     fn perform(&self, call: Call) -> Result<Answer, StorageError> {

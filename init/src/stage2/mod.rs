@@ -10,7 +10,7 @@ mod profile;
 mod run;
 mod tasks;
 
-pub use self::pools::{Pools, give_back, serve as serve_storage};
+pub use self::pools::{fence_threads, give_back, load_zfs};
 pub use self::run::TaskError;
 
 use std::sync::Arc;

@@ -11,18 +11,16 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axion_api::storage::Call;
 use axion_core::profile::Action;
 use axion_core::topology::Topology;
 use axion_storage::command::{Children, Tools};
 use axion_storage::{Storage, boot, contents, hostid};
 
+use super::run::TaskError;
 use super::tasks::{Done, config, given, read_modules, several};
-use crate::clock;
 use crate::failure::chain;
 use crate::node::Node;
 use crate::profile;
@@ -36,8 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(130);
 const GIVING_BACK: Duration = Duration::from_secs(60);
 /// Time between two looks at whether each pool is well: a file of the kernel, which costs nothing.
 const WATCH: Duration = Duration::from_secs(10);
-/// Time between two looks at whether a scrub is due.
-const SCRUBS: Duration = Duration::from_secs(3600);
 /// ZFS's cache gets one part in so many of the memory where the boot profile is off.
 const ARC_SHARE: u64 = 8;
 
@@ -63,22 +59,13 @@ impl Children for Pid1 {
     }
 }
 
-/// What init has to do with pools.
-#[derive(Debug, Default)]
-pub struct Pools {
-    storage: OnceLock<Arc<Storage>>,
-    watched: AtomicBool,
-}
-
+/// ZFS by way of the two programs.
 fn storage(node: &Node) -> Arc<Storage> {
-    let new = || {
-        let tools = Tools {
-            children: Arc::new(Pid1(node.commands.clone())),
-            ..Tools::default()
-        };
-        Arc::new(Storage::new(tools, ROOT, host_id(node)))
+    let tools = Tools {
+        children: Arc::new(Pid1(node.commands.clone())),
+        ..Tools::default()
     };
-    node.pools.storage.get_or_init(new).clone()
+    Arc::new(Storage::new(tools, ROOT, host_id(node)))
 }
 
 fn host_id(node: &Node) -> u32 {
@@ -88,9 +75,10 @@ fn host_id(node: &Node) -> u32 {
 /// Imports pools, makes those that are declared and nowhere, and mounts the node's state.
 pub async fn start_pools(node: Arc<Node>) -> Done {
     let patience = config(&node)?.storage.settle.0 + PATIENCE;
+    let storage = storage(&node);
     let work = {
-        let node = node.clone();
-        move || start(&node, Instant::now() + patience)
+        let (node, storage) = (node.clone(), storage.clone());
+        move || start(&node, &storage, Instant::now() + patience)
     };
     let done = match tokio::time::timeout(patience, tokio::task::spawn_blocking(work)).await {
         Ok(done) => done?,
@@ -100,11 +88,19 @@ pub async fn start_pools(node: Arc<Node>) -> Done {
         )
         .into()),
     };
-    watch_if_any(&node);
+    if storage.present().is_ok() {
+        offer(&node, storage);
+    }
     done
 }
 
-fn start(node: &Node, deadline: Instant) -> Done {
+fn offer(node: &Arc<Node>, storage: Arc<Storage>) {
+    if crate::storage::offer(node, storage.clone()) {
+        tokio::spawn(watch(node.clone(), storage));
+    }
+}
+
+fn start(node: &Node, storage: &Storage, deadline: Instant) -> Done {
     let wanted = &config(node)?.storage;
     if wanted.pools.is_empty() && !is_any_pool_on_disks() {
         node.log
@@ -112,12 +108,11 @@ fn start(node: &Node, deadline: Instant) -> Done {
         return Ok(());
     }
     load(node)?;
-    let storage = storage(node);
     let started = storage.start(wanted, deadline)?;
     for line in &started.done {
         node.log.info(line);
     }
-    fence(node);
+    fence_threads(node);
     match &started.state {
         Some(pool) => {
             lock(&node.status).persistent_state = true;
@@ -141,6 +136,21 @@ fn is_any_pool_on_disks() -> bool {
     })
 }
 
+/// Loads ZFS on a node that had no use for it so far.
+///
+/// # Errors
+/// The image has no such module, or the kernel refuses it.
+pub async fn load_zfs(node: &Arc<Node>) -> Result<Arc<Storage>, TaskError> {
+    let work = {
+        let node = node.clone();
+        move || load(&node)
+    };
+    tokio::task::spawn_blocking(work).await??;
+    offer(node, storage(node));
+    let offered = node.storage.get().cloned();
+    offered.ok_or_else(|| "ZFS is loaded and not offered".into())
+}
+
 /// Loads the modules. Their parameters are the host id and, below what the boot profile says, a limit of the cache: ZFS's own
 /// leaves 1 GiB to everything else.
 fn load(node: &Node) -> Done {
@@ -153,7 +163,7 @@ fn load(node: &Node) -> Done {
 }
 
 /// Moves the threads that a pool brought along off the workloads' CPUs, as all threads of the kernel were before.
-fn fence(node: &Node) {
+pub fn fence_threads(node: &Node) {
     let actions = node.plan().into_iter().flat_map(|plan| &plan.actions);
     for planned in actions.filter(|planned| matches!(planned.action, Action::WorkqueueCpumask { .. })) {
         if let Err(error) = profile::perform(Path::new(ROOT), &planned.action) {
@@ -162,45 +172,10 @@ fn fence(node: &Node) {
     }
 }
 
-/// Does what the agent asks for. The first wish for a pool loads the modules.
-///
-/// # Errors
-/// What was asked for made this program fail.
-pub async fn serve(node: &Arc<Node>, call: String) -> Result<String, tokio::task::JoinError> {
-    let work = {
-        let node = node.clone();
-        move || perform(&node, &call)
-    };
-    let answer = tokio::task::spawn_blocking(work).await;
-    watch_if_any(node);
-    answer
-}
-
-fn perform(node: &Node, call: &str) -> String {
-    let parsed = serde_json::from_str::<Call>(call);
-    let brings_pool = matches!(
-        parsed,
-        Ok(Call::CreatePool { .. } | Call::ImportPool { .. } | Call::FoundPools)
-    );
-    let brings_threads = brings_pool || matches!(parsed, Ok(Call::PutDataset { .. } | Call::Clone { .. }));
-    let storage = storage(node);
-    if brings_pool
-        && storage.present().is_err()
-        && let Err(error) = load(node)
-    {
-        node.log.error(&format!("loading ZFS: {}", chain(&*error)));
-    }
-    let answer = storage.serve_json(call);
-    if brings_threads {
-        fence(node);
-    }
-    answer
-}
-
 /// Gives every pool back, so that the next host to see it need not ask whose it is. `false`: the kernel did not let go in
 /// time, and what is on the disks is as after a power cut.
 pub async fn give_back(node: &Node) -> bool {
-    let Some(storage) = node.pools.storage.get().cloned() else {
+    let Some(storage) = node.storage.get().cloned() else {
         return true;
     };
     let work = tokio::task::spawn_blocking(move || storage.stop());
@@ -221,34 +196,18 @@ pub async fn give_back(node: &Node) -> bool {
     true
 }
 
-fn watch_if_any(node: &Arc<Node>) {
-    let has_zfs = node
-        .pools
-        .storage
-        .get()
-        .is_some_and(|storage| storage.present().is_ok());
-    if has_zfs && !node.pools.watched.swap(true, Ordering::Relaxed) {
-        tokio::spawn(watch(node.clone()));
-    }
-}
-
-/// Looks after the pools for as long as the node is up.
-async fn watch(node: Arc<Node>) {
-    let mut before = complaints(&node).await;
+/// Tells the log when pools fall ill and when they are well again, for as long as the node is up.
+async fn watch(node: Arc<Node>, storage: Arc<Storage>) {
+    let mut before = complaints(&storage).await;
     let mut states = kernel_states(Path::new(ROOT));
-    let mut next_scrubs = clock::since_start();
     loop {
-        if clock::since_start() >= next_scrubs {
-            next_scrubs = clock::since_start() + SCRUBS;
-            begin_scrubs(&node).await;
-        }
         tokio::time::sleep(WATCH).await;
         let now = kernel_states(Path::new(ROOT));
         if now == states {
             continue;
         }
         states = now;
-        let after = complaints(&node).await;
+        let after = complaints(&storage).await;
         for complaint in after.difference(&before) {
             node.log.error(complaint);
         }
@@ -275,35 +234,13 @@ fn kernel_states(root: &Path) -> BTreeSet<(String, String)> {
     pools.filter_map(state).collect()
 }
 
-async fn complaints(node: &Arc<Node>) -> BTreeSet<String> {
-    let storage = storage(node);
+async fn complaints(storage: &Arc<Storage>) -> BTreeSet<String> {
+    let storage = storage.clone();
     let look = move || match storage.pools() {
         Ok(pools) => pools.iter().filter_map(boot::complaint).collect(),
         Err(error) => BTreeSet::from([chain(&error)]),
     };
     tokio::task::spawn_blocking(look).await.unwrap_or_default()
-}
-
-async fn begin_scrubs(node: &Arc<Node>) {
-    let Some(interval) = node
-        .config
-        .get()
-        .map(|effective| effective.config.storage.scrub.0)
-    else {
-        return;
-    };
-    let storage = storage(node);
-    let now = clock::unix_us() / 1_000_000;
-    let begin = move || storage.scrub_what_is_due(interval, now);
-    match tokio::task::spawn_blocking(begin).await {
-        Ok(Ok(pools)) => {
-            for pool in pools {
-                node.log.info(&format!("a scrub of the pool `{pool}` has begun"));
-            }
-        }
-        Ok(Err(error)) => node.log.error(&format!("scrubs: {}", chain(&error))),
-        Err(error) => node.log.error(&format!("scrubs: internal error: {error}")),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `axctl`: the operator's command line of Axion.
 //!
 //! ```text
-//! args ── node (which node, by which proof) ── api::client ── host | profile | vm | volume | network | image | events | api
+//! args ── node (which node, by which proof) ── api::client ── host | profile | vm | volume | pool | dataset | snapshot | network | …
 //!   └──── token, config, completion: need no node
 //! ```
 //!
@@ -14,6 +14,7 @@ mod args;
 mod completion;
 mod config;
 mod context;
+mod dataset;
 mod error;
 mod events;
 mod host;
@@ -22,8 +23,10 @@ mod login;
 mod network;
 mod node;
 mod output;
+mod pool;
 mod profile;
 mod render;
+mod snapshot;
 mod terminal;
 mod token;
 mod vm;
@@ -60,6 +63,9 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Profile(command) => profile::run(command, node, output).await,
         Command::Vm(command) => vm::run(command, node, output).await,
         Command::Volume(command) => volume::run(command, node, output).await,
+        Command::Pool(command) => pool::run(command, node, output).await,
+        Command::Dataset(command) => dataset::run(command, node, output).await,
+        Command::Snapshot(command) => snapshot::run(command, node, output).await,
         Command::Network(command) => network::run(command, node, output).await,
         Command::Image(command) => image::run(command, node, output).await,
         Command::Events => events::run(node, output).await,

@@ -16,6 +16,7 @@ impl Storage {
         let done = |()| Answer::Done;
         Ok(match call {
             Call::Pools => Answer::Pools(self.pools()?),
+            Call::Pool { name } => Answer::Pool(Box::new(self.pool(&name)?), false),
             Call::FoundPools => {
                 let found = self.found_pools()?;
                 Answer::FoundPools(found.iter().map(|found| found.view(self.hostid)).collect())

@@ -18,6 +18,8 @@ use crate::problem::Problem;
 pub enum Call {
     /// Every imported pool.
     Pools,
+    /// One imported pool.
+    Pool { name: String },
     /// Pools that are on disks and not imported.
     FoundPools,
     /// Disks, and what is on them.

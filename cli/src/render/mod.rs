@@ -3,11 +3,13 @@
 //! What a node, a guest or a unit says may hold control characters; [`plain`] takes them out of every text.
 
 pub mod context;
+pub mod dataset;
 pub mod event;
 pub mod host;
 pub mod image;
 pub mod log;
 pub mod network;
+pub mod pool;
 pub mod profile;
 pub mod stats;
 mod table;
@@ -120,7 +122,7 @@ fn milliseconds(us: u64) -> String {
 }
 
 /// Bytes, to two digits behind the point.
-fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }
 

@@ -28,7 +28,7 @@ const ZFS_THREADS: [&str; 8] = ["arc_", "dbu", "dp_", "spl_", "txg_", "vdev_", "
 
 /// A machine with these disks; it is the same one in every test.
 fn machine(name: &str, token: &Token, disks: &[PathBuf]) -> Spec {
-    let spec = Spec::new(name).uuid(UUID).token(token.clone());
+    let spec = Spec::new(name).uuid(UUID).cpus(4, 1).token(token.clone());
     let with_disk = |spec: Spec, disk: &PathBuf| spec.disk(DiskBus::Nvme, DiskContent::File(disk.clone()));
     disks.iter().fold(spec, with_disk).config_with_token(MIRROR)
 }

@@ -36,7 +36,7 @@ fn a_pool_of_ours_is_imported_by_its_id_and_nothing_is_made() {
     assert_eq!(
         node.changes(),
         [
-            "zpool import -N -R /run/axion/pools -o cachefile=none -d /dev/nvme0n1 99",
+            "zpool import -N -R /run/axion/pools -d /dev/nvme0n1 99",
             "zfs mount -a",
         ]
     );

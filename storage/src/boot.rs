@@ -113,17 +113,27 @@ pub fn complaint(pool: &Pool) -> Option<String> {
     ))
 }
 
+fn in_time(deadline: Instant) -> Result<(), StorageError> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    let late = "no time is left for pools; a disk answers slowly".to_owned();
+    Err(StorageError::Conflict(late))
+}
+
 impl Storage {
-    /// Imports and makes pools, and mounts what is in them.
+    /// Imports and makes pools, and mounts what is in them. Nothing is begun after `deadline`: the node has gone on by then, and
+    /// nothing may be mounted below what runs on it.
     ///
     /// # Errors
     /// The node has no ZFS.
-    pub fn start(&self, wanted: &config::Storage) -> Result<Started, StorageError> {
+    pub fn start(&self, wanted: &config::Storage, deadline: Instant) -> Result<Started, StorageError> {
         self.present()?;
         self.settle(wanted);
         let mut started = Started::default();
         let found = self.found_pools()?;
         for verdict in import::decide(&found, wanted, self.hostid) {
+            in_time(deadline)?;
             match verdict {
                 Verdict::Import { pool, force } => {
                     let name = &pool.label.pool;
@@ -140,6 +150,7 @@ impl Storage {
         for (index, rule) in wanted.pools.iter().enumerate() {
             let is_somewhere =
                 imported.contains(&rule.name) || found.iter().any(|f| f.label.pool == rule.name);
+            in_time(deadline)?;
             if !is_somewhere {
                 match self.declare(index, rule) {
                     Ok(()) => started.done.push(format!("pool `{}` was made", rule.name)),
@@ -152,10 +163,11 @@ impl Storage {
         started
             .problems
             .extend(self.pools()?.iter().filter_map(complaint));
-        match self.mount_state(wanted) {
+        match self.mount_state(wanted, deadline) {
             Ok(state) => started.state = state,
             Err(reason) => started.problems.push(reason),
         }
+        in_time(deadline)?;
         if let Err(error) = self.mount_all() {
             started.problems.push(chain(&error));
         }
@@ -185,19 +197,19 @@ impl Storage {
     }
 
     /// Makes and mounts the node's own datasets on the pool that keeps its state; which that is.
-    fn mount_state(&self, wanted: &config::Storage) -> Result<Option<String>, String> {
+    fn mount_state(&self, wanted: &config::Storage, deadline: Instant) -> Result<Option<String>, String> {
         let imported = self.names().map_err(|error| chain(&error))?;
         let has_state = |pool: &str| self.dataset(&names::system(pool, "state")).is_ok();
         let Some(pool) = choose_state(wanted, &imported, has_state)? else {
             return Ok(None);
         };
-        self.make_own(&pool)
+        self.make_own(&pool, deadline)
             .map_err(|error| format!("the node's state on `{pool}`: {}", chain(&error)))?;
         self.set_state_pool(&pool);
         Ok(Some(pool))
     }
 
-    fn make_own(&self, pool: &str) -> Result<(), StorageError> {
+    fn make_own(&self, pool: &str, deadline: Instant) -> Result<(), StorageError> {
         let there: Vec<String> = self
             .datasets(Some(pool))?
             .into_iter()
@@ -216,6 +228,7 @@ impl Storage {
                 let arguments = ["create", "-o", "mountpoint=legacy", "-o", &block, &dataset];
                 self.tools.zfs(arguments).done()?;
             }
+            in_time(deadline)?;
             self.mount_own(&dataset, place)?;
         }
         Ok(())

@@ -199,15 +199,16 @@ impl Create {
 
 pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(), Error> {
     let client = node.client()?.with_timeout(PATIENCE);
-    let device = async |Device { name, device }: Device, action: DeviceAction, what: &str| {
-        let request = DeviceRequest {
-            device: device.clone(),
-            action,
+    let device =
+        async |Device { name, device }: Device, action: DeviceAction, what: &str| -> Result<(), Error> {
+            let request = DeviceRequest {
+                device: device.clone(),
+                action,
+            };
+            client.pool_device(&name, &request).await?;
+            output.note(format_args!("{device} of {name} {what}."));
+            Ok(())
         };
-        client.pool_device(&name, &request).await?;
-        output.note(format_args!("{device} of {name} {what}."));
-        Ok(())
-    };
     match command {
         Command::List => {
             let pools = client.pools().await?;

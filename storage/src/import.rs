@@ -53,9 +53,9 @@ impl Found {
         }
     }
 
-    /// Arguments of `zpool import`: by id, from these devices only, nothing mounted yet.
+    /// Arguments of `zpool import`: by id, from these devices only, nothing mounted yet, and not in a cache file (`-R`).
     pub fn arguments(&self, root: &str, force: bool) -> Vec<String> {
-        let fixed = ["import", "-N", "-R", root, "-o", "cachefile=none"];
+        let fixed = ["import", "-N", "-R", root];
         let mut arguments: Vec<String> = fixed.map(str::to_owned).into();
         if force {
             arguments.push("-f".to_owned());

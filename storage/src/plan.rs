@@ -240,7 +240,8 @@ fn fit(pool: &str, choice: &DiskChoice, candidate: &Candidate, erase: bool) -> R
 }
 
 impl PoolPlan {
-    /// Arguments of `zpool create` for these device nodes, one for each disk.
+    /// Arguments of `zpool create` for these device nodes, one for each disk. `-R` keeps the pool out of a cache file too:
+    /// pools are found by their labels.
     pub fn arguments(&self, root: &str, nodes: &[String]) -> Vec<String> {
         let mut arguments = vec!["create".to_owned(), "-R".to_owned(), root.to_owned()];
         for (flag, properties) in [("-o", &self.pool), ("-O", &self.root)] {

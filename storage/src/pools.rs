@@ -40,7 +40,8 @@ fn health(state: &Value) -> Health {
         "FAULTED" => Health::Faulted,
         "OFFLINE" => Health::Offline,
         "REMOVED" => Health::Removed,
-        "UNAVAIL" => Health::Unavailable,
+        // `CANT_OPEN` is what the JSON of `zpool status` has for it.
+        "UNAVAIL" | "CANT_OPEN" => Health::Unavailable,
         "SUSPENDED" => Health::Suspended,
         "AVAIL" => Health::Available,
         "INUSE" => Health::InUse,

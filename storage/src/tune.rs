@@ -61,8 +61,6 @@ pub fn pool(disks: &[&Disk], given: Option<u8>) -> Vec<Property> {
             given.unwrap_or_else(|| ashift(disks.iter().copied())).to_string(),
         ),
         property("autotrim", trim),
-        // Pools are found by their labels; the root file system is read-only.
-        property("cachefile", "none"),
     ]
 }
 

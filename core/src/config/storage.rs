@@ -234,18 +234,10 @@ impl DiskChoice {
     }
 }
 
-/// Names that zpool(8) keeps for itself, or would take for a kind of vdev.
-const RESERVED: [&str; 9] = [
-    "mirror",
-    "raidz",
-    "draid",
-    "spare",
-    "log",
-    "cache",
-    "special",
-    "dedup",
-    "replacing",
-];
+/// Beginnings of names that zpool(8) would take for a kind of vdev.
+const RESERVED: [&str; 4] = ["mirror", "raidz", "draid", "spare"];
+/// Names that zpool(8) or the machine config keep for themselves.
+const TAKEN: [&str; 3] = ["log", "auto", "none"];
 
 /// Whether a pool may have this name: as zpool-create(8) has it, and short enough to be shown.
 pub fn is_pool_name(name: &str) -> bool {
@@ -257,9 +249,9 @@ pub fn is_pool_name(name: &str) -> bool {
         && name.chars().all(allowed)
         && !device
         && !RESERVED.iter().any(|reserved| name.starts_with(reserved))
-        && !["auto", "none"].contains(&name)
+        && !TAKEN.contains(&name)
 }
 
 /// What [`is_pool_name`] allows, for messages.
-pub const POOL_NAME_FORM: &str = "up to 40 of a-z, A-Z, 0-9, `_`, `-` and `.`, starting with a letter, and neither a kind of vdev \
-                                  (as `mirror…`) nor `c` and a digit nor `auto` nor `none`";
+pub const POOL_NAME_FORM: &str = "up to 40 of a-z, A-Z, 0-9, `_`, `-` and `.`, starting with a letter, but neither `log`, `auto` \
+                                  or `none` nor what starts with `mirror`, `raidz`, `draid`, `spare` or `c` and a digit";

@@ -250,8 +250,8 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "[[storage.pools]]\nname = \"mirror1\"\nlayout = \"stripe\"\ndisks = [\"serial:a\"]\n",
         "axion.toml line 2: `storage.pools[0].name`: `mirror1` is not a pool's name; allowed are up to 40 of a-z, A-Z, \
-         0-9, `_`, `-` and `.`, starting with a letter, and neither a kind of vdev (as `mirror…`) nor `c` and a digit nor \
-         `auto` nor `none`",
+         0-9, `_`, `-` and `.`, starting with a letter, but neither `log`, `auto` or `none` nor what starts with `mirror`, \
+         `raidz`, `draid`, `spare` or `c` and a digit",
     ),
     (
         "[[storage.pools]]\nname = \"tank\"\nlayout = \"raid5\"\ndisks = []\n",

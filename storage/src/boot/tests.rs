@@ -11,6 +11,10 @@ fn wanted(text: &str) -> config::Storage {
         .storage
 }
 
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
 const DECLARED: &str = "[[storage.pools]]\nname = \"tank\"\nlayout = \"stripe\"\ndisks = [\"serial:A1\"]\n";
 
 /// A node with one disk whose first label is that of a pool.
@@ -31,12 +35,12 @@ fn with_label(pool: &str, state: u64, host: u64) -> Node {
 #[test]
 fn a_pool_of_ours_is_imported_by_its_id_and_nothing_is_made() {
     let node = with_label("tank", 0, u64::from(US));
-    let started = node.storage(US).start(&wanted(DECLARED)).unwrap();
+    let started = node.storage(US).start(&wanted(DECLARED), soon()).unwrap();
     assert_eq!(started.done, ["pool `tank` is imported"]);
     assert_eq!(
         node.changes(),
         [
-            "zpool import -N -R /run/axion/pools -o cachefile=none -d /dev/nvme0n1 99",
+            "zpool import -N -R /run/axion/pools -d /dev/nvme0n1 99",
             "zfs mount -a",
         ]
     );
@@ -45,7 +49,7 @@ fn a_pool_of_ours_is_imported_by_its_id_and_nothing_is_made() {
 #[test]
 fn a_pool_of_another_host_is_a_problem_only_where_it_is_declared() {
     let node = with_label("tank", 0, 1234);
-    let started = node.storage(US).start(&wanted(DECLARED)).unwrap();
+    let started = node.storage(US).start(&wanted(DECLARED), soon()).unwrap();
     // The pool, and the state that would be on it.
     assert_eq!(started.problems.len(), 2, "{started:?}");
     assert!(
@@ -58,7 +62,7 @@ fn a_pool_of_another_host_is_a_problem_only_where_it_is_declared() {
     );
     assert_eq!(node.changes(), ["zfs mount -a"]);
 
-    let started = node.storage(US).start(&wanted("")).unwrap();
+    let started = node.storage(US).start(&wanted(""), soon()).unwrap();
     assert!(started.problems.is_empty(), "{started:?}");
     assert!(
         started.done[0].starts_with("not imported: pool `tank`"),
@@ -66,7 +70,7 @@ fn a_pool_of_another_host_is_a_problem_only_where_it_is_declared() {
     );
 
     let forced = format!("{DECLARED}take_over = true\n");
-    node.storage(US).start(&wanted(&forced)).unwrap();
+    node.storage(US).start(&wanted(&forced), soon()).unwrap();
     assert!(node.changes().iter().any(|call| call.contains(" -f ")));
 }
 
@@ -77,7 +81,7 @@ fn an_import_that_fails_is_told_in_zfs_words_and_nothing_is_made_instead() {
         "zpool-import.err",
         b"cannot import 'tank': one or more devices is currently unavailable\n",
     );
-    let started = node.storage(US).start(&wanted(DECLARED)).unwrap();
+    let started = node.storage(US).start(&wanted(DECLARED), soon()).unwrap();
     assert_eq!(
         started.problems[0],
         "pool `tank`: `zpool import`: cannot import 'tank': one or more devices is currently unavailable"
@@ -88,7 +92,7 @@ fn an_import_that_fails_is_told_in_zfs_words_and_nothing_is_made_instead() {
 #[test]
 fn a_declared_pool_whose_disk_is_missing_is_told_and_the_boot_goes_on() {
     let node = Node::new();
-    let started = node.storage(US).start(&wanted(DECLARED)).unwrap();
+    let started = node.storage(US).start(&wanted(DECLARED), soon()).unwrap();
     assert_eq!(
         started.problems[0],
         "pool `tank`: `storage.pools[0].disks[0]`: no disk is `serial:A1`"
@@ -102,7 +106,7 @@ fn a_disk_with_something_on_it_is_not_touched() {
     let path = node.root.path().join("dev/nvme0n1");
     let disk = std::fs::File::options().write(true).open(&path).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&disk, b"XFSB", 0).unwrap();
-    let started = node.storage(US).start(&wanted(DECLARED)).unwrap();
+    let started = node.storage(US).start(&wanted(DECLARED), soon()).unwrap();
     assert!(
         started.problems[0].contains("nvme0n1 is not empty: XFS on nvme0n1"),
         "{started:?}"
@@ -119,7 +123,7 @@ fn a_degraded_pool_is_complained_of_with_its_device() {
     node.write("zpool-list.json", LIST.as_bytes());
     let started = node
         .storage(US)
-        .start(&wanted("storage.state = \"none\"\n"))
+        .start(&wanted("storage.state = \"none\"\n"), soon())
         .unwrap();
     assert_eq!(
         started.problems,
@@ -185,10 +189,24 @@ fn a_scrub_that_is_due_is_begun() {
 }
 
 #[test]
+fn nothing_is_begun_when_the_boot_has_gone_on() {
+    let node = with_label("tank", 0, u64::from(US));
+    let error = node
+        .storage(US)
+        .start(&wanted(DECLARED), Instant::now())
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no time is left for pools; a disk answers slowly"
+    );
+    assert!(node.changes().is_empty());
+}
+
+#[test]
 fn a_node_without_zfs_says_so() {
     let node = Node::new();
     std::fs::remove_file(node.root.path().join("dev/zfs")).unwrap();
-    let error = node.storage(US).start(&wanted("")).unwrap_err();
+    let error = node.storage(US).start(&wanted(""), soon()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "this node has no ZFS: the kernel module `zfs` is not loaded"

@@ -50,7 +50,7 @@ fn labels_are_put_together_by_pool_and_the_newest_counts() {
     );
     assert_eq!(
         pools[0].arguments("/run/axion/pools", true).join(" "),
-        "import -N -R /run/axion/pools -o cachefile=none -f -d /dev/sda1 -d /dev/sdb1 5"
+        "import -N -R /run/axion/pools -f -d /dev/sda1 -d /dev/sdb1 5"
     );
     let view = pools[1].view(US);
     assert_eq!(

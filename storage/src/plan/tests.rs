@@ -70,7 +70,7 @@ fn a_mirror_of_empty_disks() {
     let nodes = ["/dev/nvme0n1p1".to_owned(), "/dev/nvme1n1p1".to_owned()];
     assert_eq!(
         plan.arguments("/run/axion/pools", &nodes).join(" "),
-        "create -R /run/axion/pools -o ashift=12 -o autotrim=on -o cachefile=none -O compression=lz4 -O atime=off -O xattr=sa \
+        "create -R /run/axion/pools -o ashift=12 -o autotrim=on -O compression=lz4 -O atime=off -O xattr=sa \
          -O acltype=posix -O dnodesize=auto -O canmount=off -O mountpoint=/tank tank mirror /dev/nvme0n1p1 /dev/nvme1n1p1"
     );
 }

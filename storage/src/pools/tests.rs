@@ -62,7 +62,7 @@ fn kinds_states_and_scans_of_other_pools() {
         "scan_stats":{"function":"RESILVER","state":"SCANNING","start_time":"5","to_examine":10,"examined":4,"scrub_pause":"-"},
         "vdevs":{"p":{"name":"p","vdevs":{
             "raidz2-0":{"vdev_type":"raidz","state":"ONLINE","guid":"1","vdevs":{
-                "77":{"vdev_type":"disk","state":"UNAVAIL","guid":77,"not_present":1,"was":"/dev/sdb1"},
+                "77":{"vdev_type":"disk","state":"CANT_OPEN","guid":77,"not_present":1,"was":"/dev/sdb1"},
                 "sda1":{"vdev_type":"disk","state":"FAULTED","guid":78,"path":"/dev/sda1","aux":"TOO_MANY_ERRORS"}}}}}},
         "spares":{"sdz1":{"vdev_type":"disk","state":"AVAIL","guid":"9"}}}}}"#;
     let pools = parse(&serde_json::from_str(text).unwrap(), &Value::Null, &[]);

@@ -91,7 +91,7 @@ fn a_foreign_pool_is_imported_only_by_who_takes_it_over() {
     assert!(storage.import_pool("99", true).is_err());
     assert_eq!(
         node.changes()[0],
-        "zpool import -N -R /run/axion/pools -o cachefile=none -f -d /dev/sdb 99"
+        "zpool import -N -R /run/axion/pools -f -d /dev/sdb 99"
     );
 }
 

@@ -43,11 +43,7 @@ fn a_new_pools_properties() {
     let disk = disk(4096, false);
     assert_eq!(
         pool(&[&disk], None),
-        [
-            ("ashift", "12".to_owned()),
-            ("autotrim", "on".to_owned()),
-            ("cachefile", "none".to_owned())
-        ]
+        [("ashift", "12".to_owned()), ("autotrim", "on".to_owned())]
     );
     assert_eq!(pool(&[&disk], Some(9))[0], ("ashift", "9".to_owned()));
     let root = root("tank", Compression::Auto);

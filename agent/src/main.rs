@@ -39,6 +39,7 @@ mod processes;
 mod routes;
 mod seed;
 mod server;
+mod storage;
 mod store;
 #[cfg(test)]
 mod testing;

@@ -11,6 +11,7 @@ use axion_api::init::{
     BootStatus, Bridge, INTERFACE, LogEntry, NodeStatus, PATH, TransientUnit, UnitState, UnitStatus,
 };
 use axion_api::problem::{Kind, Problem};
+use axion_api::storage::{Answer as Told, Call};
 use axion_api::vmm::{MachineState, PauseReason, VmmStatus};
 use axion_core::config::{Effective, resolve};
 use axum::Router;
@@ -242,6 +243,9 @@ struct State {
     started: Vec<TransientUnit>,
     killed: Vec<String>,
     bridges: BTreeMap<String, Bridge>,
+    /// Storage calls, oldest first, and what the next is answered.
+    storage_calls: Vec<Call>,
+    storage_answer: Option<Told>,
     refuse_starts: bool,
     clock: u64,
 }
@@ -280,6 +284,14 @@ impl FakeInit {
 
     pub fn forget_bridges(&self) {
         self.0.lock().unwrap().bridges.clear();
+    }
+
+    pub fn answer_storage(&self, answer: Told) {
+        self.0.lock().unwrap().storage_answer = Some(answer);
+    }
+
+    pub fn storage_calls(&self) -> Vec<Call> {
+        self.0.lock().unwrap().storage_calls.clone()
     }
 
     pub fn refuse_starts(&self, refuse: bool) {
@@ -420,6 +432,13 @@ impl FakeInit {
 
     fn remove_bridge(&self, name: &str) {
         self.0.lock().unwrap().bridges.remove(name);
+    }
+
+    fn storage(&self, call: &str) -> String {
+        let mut init = self.0.lock().unwrap();
+        init.storage_calls.push(serde_json::from_str(call).unwrap());
+        let answer = init.storage_answer.take().unwrap_or(Told::Done);
+        serde_json::to_string(&answer).unwrap()
     }
 
     fn boot_status(&self) -> BootStatus {

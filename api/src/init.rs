@@ -292,6 +292,9 @@ mod proxy {
         fn ensure_bridge(&self, bridge: &Bridge) -> zbus::Result<()>;
         /// Removes a bridge, where there is one; its uplink gets its own configuration back.
         fn remove_bridge(&self, name: &str) -> zbus::Result<()>;
+        /// Does something with pools, datasets or snapshots: the JSON of a [`crate::storage::Call`]; the JSON of a
+        /// [`crate::storage::Answer`]. It answers when it is done, which may take minutes.
+        fn storage(&self, call: &str) -> zbus::Result<String>;
         /// How the node booted.
         fn boot_status(&self) -> zbus::Result<BootStatus>;
         /// Facts about the running node.

@@ -7,6 +7,7 @@
 //! | [`capacity`] | any client and the agent: what the node has for VMs, and who has it        |
 //! | [`volume`]  | any client and the agent: disks that the node keeps                         |
 //! | [`network`] | any client and the agent: what connects VMs                                 |
+//! | [`storage`] | any client and the agent, the agent and init: pools, datasets, snapshots     |
 //! | [`event`]   | the agent and any client: what changed, as server-sent events               |
 //! | [`profile`] | any client and the agent: the boot profile                                  |
 //! | [`problem`] | every error of the REST API (RFC 9457)                                      |
@@ -23,6 +24,7 @@ pub mod init;
 pub mod network;
 pub mod problem;
 pub mod profile;
+pub mod storage;
 pub mod vm;
 pub mod vmm;
 pub mod volume;

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::output::Format;
 use crate::{
-    api, completion, config, context, host, image, login, media, netboot, network, node, profile, token, vm,
-    volume,
+    api, completion, config, context, dataset, host, image, login, media, netboot, network, node, pool,
+    profile, snapshot, token, vm, volume,
 };
 
 const EXAMPLES: &str = "\
@@ -57,6 +57,15 @@ pub enum Command {
     /// Disks that the node keeps for VMs
     #[command(subcommand)]
     Volume(volume::Command),
+    /// ZFS pools: what they are made of, their health, scrubs, replacing disks
+    #[command(subcommand)]
+    Pool(pool::Command),
+    /// File systems and zvols in pools
+    #[command(subcommand)]
+    Dataset(dataset::Command),
+    /// Snapshots of datasets: keep, go back, branch off
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
     /// What connects VMs with each other, with the node and with the outside
     #[command(subcommand)]
     Network(network::Command),

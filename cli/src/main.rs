@@ -1,7 +1,7 @@
 //! `axctl`: the operator's command line of Axion.
 //!
 //! ```text
-//! args ── node (which node, by which proof) ── api::client ── host | profile | capacity | vm | volume | network | image | events | api
+//! args ── node (which node, by which proof) ── api::client ── host | profile | capacity | vm | volume | pool | dataset | …
 //!   └──── token, config, media, netboot, completion: need no node
 //! ```
 //!
@@ -15,6 +15,7 @@ mod capacity;
 mod completion;
 mod config;
 mod context;
+mod dataset;
 mod error;
 mod events;
 mod host;
@@ -25,8 +26,10 @@ mod netboot;
 mod network;
 mod node;
 mod output;
+mod pool;
 mod profile;
 mod render;
+mod snapshot;
 mod terminal;
 mod token;
 mod vm;
@@ -64,6 +67,9 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Capacity => capacity::run(node, output).await,
         Command::Vm(command) => vm::run(command, node, output).await,
         Command::Volume(command) => volume::run(command, node, output).await,
+        Command::Pool(command) => pool::run(command, node, output).await,
+        Command::Dataset(command) => dataset::run(command, node, output).await,
+        Command::Snapshot(command) => snapshot::run(command, node, output).await,
         Command::Network(command) => network::run(command, node, output).await,
         Command::Image(command) => image::run(command, node, output).await,
         Command::Events => events::run(node, output).await,

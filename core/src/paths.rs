@@ -34,6 +34,8 @@ pub const MACHINE_ID: &str = "/var/lib/axion/machine-id";
 pub const AGENT_STATE: &str = "/var/lib/axion/agent";
 /// Guest kernels and initial RAM disks that were uploaded, by SHA-256; owned by the agent, readable by VMMs.
 pub const IMAGES: &str = "/var/lib/axion/images";
+/// File systems of pools are mounted below it, each at its name.
+pub const POOLS: &str = "/run/axion/pools";
 /// Volumes of VMs: the directory is the agent's (mode 0711), each file's group is the VM that has it.
 pub const VOLUMES: &str = "/var/lib/axion/volumes";
 /// The guest kernel (ELF with a PVH note) that the image carries.

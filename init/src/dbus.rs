@@ -19,6 +19,7 @@ use crate::files::{self, Access, FileError};
 use crate::network::SwitchError;
 use crate::node::{Node, Signal};
 use crate::power::Verb;
+use crate::storage;
 use crate::sync::lock;
 use crate::units::{Change, Spec, UnitError};
 
@@ -195,6 +196,10 @@ impl Init1 {
     async fn remove_bridge(&self, name: String) -> fdo::Result<()> {
         let removed = self.node.switch.remove_bridge(name).await;
         removed.map_err(|e| not_switched(&e))
+    }
+
+    async fn storage(&self, call: &str) -> String {
+        storage::serve(&self.node, call).await
     }
 
     fn boot_status(&self) -> BootStatus {

@@ -14,6 +14,7 @@
 //! | [`dbus`]     | `org.axion.Init1`                                                                  |
 //! | [`profile`]  | putting the boot profile in force                                                  |
 //! | [`network`]  | links, addresses, DHCP, resolvers                                                  |
+//! | [`storage`]  | ZFS for whoever may ask                                                            |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
 //! | [`power`]    | orderly shutdown and what asks for it                                              |
 //! | [`failure`]  | the screen of a boot that cannot go on                                             |
@@ -34,6 +35,7 @@ mod profile;
 mod rcu;
 mod stage1;
 mod stage2;
+mod storage;
 mod sync;
 mod sys;
 mod timekeeping;

@@ -6,6 +6,7 @@ use axion_api::init::{BootStatus, NodeStatus, Phase};
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{Boot, Effective};
 use axion_core::profile::Plan;
+use axion_storage::Storage;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -15,7 +16,7 @@ use crate::names::Names;
 use crate::network::{State, Switch};
 use crate::power::Verb;
 use crate::stage2::TaskError;
-use crate::units::{Change, Units};
+use crate::units::{Change, Commands, Units};
 use crate::watchdog::Watchdog;
 
 /// Signals that wait for a slow D-Bus peer before it loses some.
@@ -42,6 +43,8 @@ pub struct Node {
     pub config: OnceLock<Effective>,
     /// Services and VMs.
     pub units: Units,
+    /// Commands that init runs itself.
+    pub commands: Arc<Commands>,
     /// Facts for D-Bus.
     pub status: Mutex<NodeStatus>,
     /// How the boot went.
@@ -52,6 +55,8 @@ pub struct Node {
     pub power: mpsc::UnboundedSender<Verb>,
     /// The hardware watchdog.
     pub watchdog: Watchdog,
+    /// ZFS, once it is loaded and pools were looked for.
+    pub storage: OnceLock<Arc<Storage>>,
     /// KVM while it is being loaded.
     pub kvm: Mutex<Option<JoinHandle<Result<(), TaskError>>>>,
     /// The network as it is.
@@ -90,8 +95,11 @@ impl Node {
         };
         let (network, state) = watch::channel(State::default());
         let switch = Arc::new(Switch::new(log.clone()));
+        let commands = Arc::new(Commands::default());
+        let units = Units::start(log.clone(), switch.clone(), commands.clone(), Arc::new(announce))?;
         Ok(Self {
-            units: Units::start(log.clone(), switch.clone(), Arc::new(announce))?,
+            units,
+            commands,
             log,
             cmdline,
             handover,
@@ -101,6 +109,7 @@ impl Node {
             signals,
             power,
             watchdog: Watchdog::default(),
+            storage: OnceLock::new(),
             kvm: Mutex::new(None),
             network,
             switch,

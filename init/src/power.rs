@@ -3,7 +3,7 @@
 //! ```text
 //! D-Bus, Ctrl-Alt-Del, SIGPWR, the power button
 //!   -> VMs: SIGTERM (the guest's power button), each its deadline, SIGKILL
-//!   -> services -> whatever is left -> sync -> unmount -> reboot(2)
+//!   -> services -> whatever is left -> pools given back -> sync -> unmount -> reboot(2)
 //! ```
 
 use std::convert::Infallible;
@@ -28,6 +28,7 @@ use crate::clock;
 use crate::log::Log;
 use crate::mounts;
 use crate::node::Node;
+use crate::stage2;
 use crate::sys;
 
 /// How the node goes down.
@@ -151,7 +152,10 @@ pub async fn go_down(node: &Node, verb: Verb) -> Infallible {
     node.units.shut_down(true).await;
     node.units.shut_down(false).await;
     end_the_rest().await;
-    unmount(&node.log);
+    // A pool that the kernel does not let go of would hold sync(2) up for ever.
+    if stage2::give_back(node).await {
+        unmount(&node.log);
+    }
     if verb == Verb::PowerOff {
         node.watchdog.disarm();
     }

@@ -101,7 +101,11 @@ fn boot_report(
         mib(times.memory_in_use().saturating_sub(size("initramfs"))),
     ));
     rows.push((
-        "kernel + initramfs (at most 40 MiB)".to_owned(),
+        "kernel + initramfs without ZFS (at most 40 MiB)".to_owned(),
+        mib((size("vmlinuz") + size("initramfs")).saturating_sub(size("zfs"))),
+    ));
+    rows.push((
+        "kernel + initramfs".to_owned(),
         mib(size("vmlinuz") + size("initramfs")),
     ));
     for name in sizes.keys() {

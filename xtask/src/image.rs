@@ -28,6 +28,7 @@ pub struct Image {
 struct Sizes {
     vmlinuz: u64,
     initramfs: u64,
+    zfs: u64,
     root_erofs: u64,
     init: u64,
     agent: u64,
@@ -71,6 +72,7 @@ pub fn build() -> Result<Image> {
     let sizes = Sizes {
         vmlinuz: size(&dir.join("vmlinuz"))?,
         initramfs: size(&dir.join("initramfs.cpio"))?,
+        zfs: size(&root.erofs)?.saturating_sub(size(&root.erofs_without_zfs)?),
         root_erofs: size(&root.erofs)?,
         init: size(&programs::path("axion-init"))?,
         agent: size(&programs::path("axion-agent"))?,
@@ -83,8 +85,9 @@ pub fn build() -> Result<Image> {
     fs::write(dir.join("sizes.json"), serde_json::to_string_pretty(&sizes)?)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     eprintln!(
-        "  image: {:.1} MiB (kernel {:.1}, initramfs {:.1}) in {}",
+        "  image: {:.1} MiB, {:.1} without ZFS, at most 40 (kernel {:.1}, initramfs {:.1}) in {}",
         mib(sizes.vmlinuz + sizes.initramfs),
+        mib(sizes.vmlinuz + sizes.initramfs - sizes.zfs),
         mib(sizes.vmlinuz),
         mib(sizes.initramfs),
         dir.display()

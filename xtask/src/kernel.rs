@@ -147,7 +147,8 @@ impl Kernel {
     }
 }
 
-fn unpack(step: &Step, source: &Package) -> Result<PathBuf> {
+/// The kernel's source, unpacked once.
+pub fn unpack(step: &Step, source: &Package) -> Result<PathBuf> {
     let sources = layout::cache().join("src");
     let tree = sources.join(format!("linux-{}", source.version));
     if !tree.join("Makefile").exists() {
@@ -167,22 +168,30 @@ fn unpack(step: &Step, source: &Package) -> Result<PathBuf> {
     Ok(tree)
 }
 
-fn make(tree: &Path, build: &Path) -> Result<Command> {
+/// Environment in which two builds give the same bytes.
+pub fn reproducible() -> [(&'static str, &'static str); 5] {
+    [
+        ("LC_ALL", "C"),
+        ("KBUILD_BUILD_TIMESTAMP", "2026-01-01T00:00:00Z"),
+        ("KBUILD_BUILD_USER", "axion"),
+        ("KBUILD_BUILD_HOST", "axion"),
+        ("KBUILD_BUILD_VERSION", "1"),
+    ]
+}
+
+/// `make` of the source in `tree` for the build in `build`.
+pub fn make(tree: &Path, build: &Path) -> Result<Command> {
     let mut command = Command::new("make");
     command
         .arg("-C")
         .arg(tree)
         .arg(format!("O={}", build.display()))
         .args(["CC=ccache gcc", "HOSTCC=ccache gcc"])
-        .env("LC_ALL", "C")
+        .envs(reproducible())
         .env("CCACHE_DIR", layout::cache().join("ccache"))
         .env("CCACHE_BASEDIR", layout::cache())
         .env("CCACHE_NOHASHDIR", "1")
         .env("CCACHE_MAXSIZE", "4G")
-        .env("KBUILD_BUILD_TIMESTAMP", "2026-01-01T00:00:00Z")
-        .env("KBUILD_BUILD_USER", "axion")
-        .env("KBUILD_BUILD_HOST", "axion")
-        .env("KBUILD_BUILD_VERSION", "1")
         .env_remove("MAKEFLAGS");
     Ok(command)
 }

@@ -5,6 +5,7 @@
 //! | `setup.rs`      | what the host needs, and installing it                                        |
 //! | `debian.rs`     | Debian's packages for the image, from a private apt root                      |
 //! | `kernel.rs`     | the host's and the guest's kernel from the fragments in `kernel-config/`      |
+//! | `zfs.rs`        | OpenZFS's modules for the host's kernel                                       |
 //! | `programs.rs`   | our programs, linked statically                                               |
 //! | `rootfs.rs`     | the root file system from `rootfs/`, as EROFS, and the guest's initramfs      |
 //! | `sbom.rs`       | the list of everything in the image with version and licence (SPDX)           |
@@ -46,6 +47,7 @@ mod setup;
 mod step;
 mod terminal;
 mod test;
+mod zfs;
 
 use clap::{Parser, Subcommand};
 
@@ -73,6 +75,8 @@ enum Task {
     Kernel,
     /// Build the kernel that microVMs boot by default
     GuestKernel,
+    /// Build OpenZFS's modules for the appliance's kernel
+    ZfsModules,
     /// Build the root file system
     Rootfs,
     /// Build the bootable image: kernel and initramfs
@@ -97,6 +101,7 @@ fn main() -> anyhow::Result<()> {
         Task::Doctor => setup::doctor(),
         Task::Kernel => kernel::HOST.build().map(drop),
         Task::GuestKernel => kernel::GUEST.build().map(drop),
+        Task::ZfsModules => zfs::build(&kernel::HOST.build()?).map(drop),
         Task::Rootfs => rootfs::build().map(drop),
         Task::Image => image::build().map(drop),
         Task::Media(options) => media::media(&options),

@@ -154,7 +154,11 @@ fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
     fs::remove_dir_all(&staging)?;
     sums::write(&to, &PRODUCTS, key)?;
     step.done();
-    eprintln!("  media in {}", to.display());
+    eprintln!(
+        "  media: axion.efi {:.1} MiB (at most 64) in {}",
+        efi.len() as f64 / f64::from(1 << 20),
+        to.display()
+    );
     Ok(())
 }
 

@@ -14,10 +14,10 @@ use crate::cache::Key;
 use crate::debian::{self, Package};
 use crate::kernel::{self, Built};
 use crate::step::Step;
-use crate::{layout, programs, sbom};
+use crate::{layout, programs, sbom, zfs};
 
 /// Grows when this file changes what comes out.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Programs in the root, and where. PID 1 is not among them: it runs on from the initramfs.
 const PROGRAMS: [(&str, &str); 4] = [
@@ -40,19 +40,21 @@ const DIRECTORIES: [&str; 9] = [
     "usr/lib/modules",
 ];
 
-const SYMLINKS: [(&str, &str); 5] = [
+const SYMLINKS: [(&str, &str); 6] = [
     ("lib", "usr/lib"),
+    ("lib64", "usr/lib64"),
     ("bin", "usr/bin"),
     ("sbin", "usr/bin"),
     ("etc/resolv.conf", "/run/axion/resolv.conf"),
     ("etc/mtab", "/proc/self/mounts"),
 ];
 
-/// Whether an entry of the manifest goes into the appliance or into its default guest.
+/// Where an entry of the manifest goes: into the appliance, into its share of ZFS, or into its default guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Destination {
     Root,
+    Zfs,
     Guest,
 }
 
@@ -76,6 +78,8 @@ struct Entry {
 pub struct Root {
     /// The EROFS image.
     pub erofs: PathBuf,
+    /// The same without ZFS: what the image would be without it.
+    pub erofs_without_zfs: PathBuf,
     /// The kernel it belongs to.
     pub kernel: Built,
     /// The guest's kernel.
@@ -87,22 +91,23 @@ pub struct Root {
 /// Builds the root file system, or finds that nothing has changed.
 pub fn build() -> Result<Root> {
     let kernel = kernel::HOST.build()?;
+    let zfs_modules = zfs::build(&kernel)?;
     let guest_kernel = kernel::GUEST.build()?;
     programs::build()?;
     let step = Step::start("root file system")?;
     let sources = layout::root().join("rootfs");
     let manifest = read_manifest(&sources.join("manifest.toml"))?;
-    let packages = manifest
-        .package
-        .iter()
-        .map(|entry| Ok((debian::fetch(&step, &entry.name)?, entry)))
-        .collect::<Result<Vec<_>>>()?;
+    let names: Vec<_> = manifest.package.iter().map(|entry| entry.name.as_str()).collect();
+    let packages = debian::fetch_all(&step, &names)?;
+    let packages: Vec<_> = packages.into_iter().zip(&manifest.package).collect();
 
     let products = layout::products();
     let (erofs, guest_initrd) = (products.join("root.erofs"), products.join("guest/initrd"));
+    let erofs_without_zfs = products.join("root-without-zfs.erofs");
     let mut key = Key::new("rootfs", RECIPE)
         .path(&sources)?
         .path(&kernel.dir)?
+        .path(&zfs_modules.dir)?
         .path(&guest_kernel.dir)?;
     for (package, _) in &packages {
         key = key.text(&package.name, &package.sha256);
@@ -112,10 +117,14 @@ pub fn build() -> Result<Root> {
     }
     let hash = key.path(&layout::root().join("Cargo.lock"))?.finish();
     let stamp = products.join("root.hash");
-    if erofs.exists() && guest_initrd.exists() && fs::read_to_string(&stamp).is_ok_and(|h| h == hash) {
+    let products_exist = [&erofs, &erofs_without_zfs, &guest_initrd]
+        .iter()
+        .all(|product| product.exists());
+    if products_exist && fs::read_to_string(&stamp).is_ok_and(|h| h == hash) {
         step.done();
         return Ok(Root {
             erofs,
+            erofs_without_zfs,
             kernel,
             guest_kernel,
             guest_initrd,
@@ -124,14 +133,14 @@ pub fn build() -> Result<Root> {
 
     let staging = products.join("staging");
     drop(fs::remove_dir_all(&staging));
-    let (root, guest) = (staging.join("root"), staging.join("guest"));
+    let (root, zfs, guest) = (staging.join("root"), staging.join("zfs"), staging.join("guest"));
     for (package, entry) in &packages {
         let unpacked = staging.join("packages").join(&package.name);
         package.unpack(&step, &unpacked)?;
-        let into = if entry.into == Destination::Root {
-            &root
-        } else {
-            &guest
+        let into = match entry.into {
+            Destination::Root => &root,
+            Destination::Zfs => &zfs,
+            Destination::Guest => &guest,
         };
         for (from, to) in &entry.files {
             copy(&unpacked.join(from), &into.join(to)).with_context(|| {
@@ -170,30 +179,41 @@ pub fn build() -> Result<Root> {
         &root.join("usr/lib/modules"),
     )?;
 
-    let debs: Vec<&Package> = packages.iter().map(|(p, _)| p).collect();
-    let list = sbom::write(&debs, &kernel.source, &staging.join("packages"))?;
+    let unpacked = staging.join("packages");
+    zfs_modules.unpack_licence(&unpacked)?;
+    let mut debs: Vec<&Package> = packages.iter().map(|(p, _)| p).collect();
+    debs.push(&zfs_modules.source);
+    let list = sbom::write(&debs, &kernel.source, &unpacked)?;
     fs::write(products.join("sbom.spdx.json"), &list)?;
     fs::write(root.join("usr/share/axion/sbom.spdx.json"), &list)?;
 
-    drop(fs::remove_file(&erofs));
+    make_erofs(&step, &root, &erofs_without_zfs)?;
+    copy_tree(&zfs, &root)?;
+    zfs_modules.install(&root.join("usr/lib/modules"))?;
+    make_erofs(&step, &root, &erofs)?;
+    fs::remove_dir_all(&staging)?;
+    fs::write(&stamp, hash)?;
+    step.done();
+    Ok(Root {
+        erofs,
+        erofs_without_zfs,
+        kernel,
+        guest_kernel,
+        guest_initrd,
+    })
+}
+
+fn make_erofs(step: &Step, root: &Path, erofs: &Path) -> Result<()> {
+    drop(fs::remove_file(erofs));
     step.run(
         Command::new("mkfs.erofs")
             .args(["-zlz4hc,12", "-C65536", "--all-root", "-Enoinline_data"])
             .arg(format!("-T{}", layout::SOURCE_DATE_EPOCH))
             // A fixed UUID: two builds of the same inputs give the same bytes.
             .args(["-U", "6178696f-6e00-4000-8000-726f6f740000"])
-            .arg(&erofs)
-            .arg(&root),
-    )?;
-    fs::remove_dir_all(&staging)?;
-    fs::write(&stamp, hash)?;
-    step.done();
-    Ok(Root {
-        erofs,
-        kernel,
-        guest_kernel,
-        guest_initrd,
-    })
+            .arg(erofs)
+            .arg(root),
+    )
 }
 
 fn read_manifest(file: &Path) -> Result<Manifest> {

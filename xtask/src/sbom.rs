@@ -122,6 +122,7 @@ fn spdx_name(debian: &str) -> Option<String> {
         "BSD-2-clause" => "BSD-2-Clause",
         "BSD-3-clause" => "BSD-3-Clause",
         "Expat" => "MIT",
+        "CDDL-1.0" | "Apache-2.0" => debian,
         "public-domain" => "LicenseRef-public-domain",
         other => {
             let name: String = other

@@ -6,6 +6,7 @@
 
 mod capacity;
 mod console;
+mod datasets;
 mod events;
 mod extract;
 mod guard;
@@ -14,8 +15,10 @@ mod images;
 mod metrics;
 mod networks;
 pub mod openapi;
+mod pools;
 mod problem;
 mod profile;
+mod snapshots;
 mod vms;
 mod volumes;
 
@@ -79,6 +82,32 @@ pub fn router(app: &Arc<App>) -> Router {
             "/v1/networks/{name}",
             get(networks::get).put(networks::put).delete(networks::delete),
         )
+        .route("/v1/storage/disks", get(pools::disks))
+        .route("/v1/storage/found", get(pools::found))
+        .route("/v1/pools", get(pools::list))
+        .route(
+            "/v1/pools/{name}",
+            get(pools::get).put(pools::put).delete(pools::delete),
+        )
+        .route("/v1/pools/{name}/import", post(pools::import))
+        .route("/v1/pools/{name}/export", post(pools::export))
+        .route("/v1/pools/{name}/scrub", post(pools::scrub))
+        .route("/v1/pools/{name}/replace", post(pools::replace))
+        .route("/v1/pools/{name}/device", post(pools::device))
+        .route("/v1/datasets", get(datasets::list))
+        .route(
+            "/v1/datasets/{name}",
+            get(datasets::get).put(datasets::put).delete(datasets::delete),
+        )
+        .route("/v1/datasets/{name}/load-key", post(datasets::load_key))
+        .route("/v1/datasets/{name}/unload-key", post(datasets::unload_key))
+        .route("/v1/snapshots", get(snapshots::list))
+        .route(
+            "/v1/snapshots/{name}",
+            put(snapshots::put).delete(snapshots::delete),
+        )
+        .route("/v1/snapshots/{name}/rollback", post(snapshots::rollback))
+        .route("/v1/snapshots/{name}/clone", post(snapshots::clone))
         .route("/metrics", get(metrics::get))
         .route("/v1/events", get(events::stream))
         .with_state(app.clone());

@@ -20,6 +20,7 @@ mod events;
 mod image;
 mod request;
 mod sse;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod trust;

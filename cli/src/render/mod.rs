@@ -4,6 +4,7 @@
 
 pub mod capacity;
 pub mod context;
+pub mod dataset;
 pub mod event;
 pub mod host;
 pub mod image;
@@ -11,6 +12,7 @@ pub mod log;
 pub mod media;
 pub mod network;
 mod placement;
+pub mod pool;
 pub mod profile;
 pub mod stats;
 mod table;

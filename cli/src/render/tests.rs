@@ -24,6 +24,8 @@ use axion_core::topology::{Cpu, CpuModel, CpuSet, Disk, Hugepages, Nic, NumaNode
 use super::*;
 use crate::context::Listed;
 
+mod storage;
+
 const SCREEN: Style = Style {
     width: Some(80),
     colour: false,

@@ -13,6 +13,7 @@ mod merge;
 mod place;
 mod profile;
 mod schema;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -27,6 +28,10 @@ pub use profile::{
 pub use schema::{
     Api, Boot, Console, FailureAction, Interface, InterfaceMatch, Logging, MachineConfig, Network, Time,
     Watchdog,
+};
+pub use storage::{
+    Compression, DiskChoice, ImportPolicy, POOL_NAME_FORM, PoolLayout, PoolRule, StatePool, Storage,
+    is_pool_name,
 };
 pub use validate::{Forward, parse_address, parse_forward, parse_token_hash};
 

@@ -21,7 +21,7 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "\n[watch]\nenabled = true\n",
         "axion.toml line 2: unknown field `watch`, expected one of `version`, `hostname`, `network`, `time`, `logging`, \
-         `api`, `console`, `boot`, `watchdog`, `profile`, `modules`, `sysctl`",
+         `api`, `console`, `boot`, `watchdog`, `profile`, `storage`, `modules`, `sysctl`",
     ),
     // Wrong types
     (
@@ -237,6 +237,49 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "[[profile.sriov]]\nvfs = 2\nmatch = {}\n",
         "axion.toml line 3: `profile.sriov[0].match`: names no interface; give at least one of `name`, `mac`, `pci`",
+    ),
+    // Storage
+    (
+        "[storage]\nscrub = \"1h\"\n",
+        "axion.toml line 2: `storage.scrub`: `1h` is not allowed; allowed are whole seconds from 1d to 365d, or 0s for none",
+    ),
+    (
+        "[storage]\nstate = \"a/b\"\n",
+        "axion.toml line 2: `storage.state`: `a/b` is not `auto`, `none` or a pool's name, as in `tank`",
+    ),
+    (
+        "[[storage.pools]]\nname = \"mirror1\"\nlayout = \"stripe\"\ndisks = [\"serial:a\"]\n",
+        "axion.toml line 2: `storage.pools[0].name`: `mirror1` is not a pool's name; allowed are up to 40 of a-z, A-Z, \
+         0-9, `_`, `-` and `.`, starting with a letter, but neither `log`, `auto` or `none` nor what starts with `mirror`, \
+         `raidz`, `draid`, `spare` or `c` and a digit",
+    ),
+    (
+        "[[storage.pools]]\nname = \"tank\"\nlayout = \"raid5\"\ndisks = []\n",
+        "axion.toml line 3: `storage.pools[0].layout`: unknown variant `raid5`, expected one of `stripe`, `mirror`, \
+         `raidz1`, `raidz2`, `raidz3`",
+    ),
+    (
+        "[[storage.pools]]\nname = \"tank\"\nlayout = \"raidz2\"\ndisks = [\"serial:a\", \"serial:b\"]\n",
+        "axion.toml line 4: `storage.pools[0].disks`: 2 given; a raidz2 takes at least 3",
+    ),
+    (
+        "[[storage.pools]]\nname = \"tank\"\nlayout = \"stripe\"\ndisks = [\"/dev/sda\"]\n",
+        "axion.toml line 4: `storage.pools[0].disks[0]`: `/dev/sda` is not `serial:` and a serial number, `wwid:` and a \
+         world-wide identifier, or `pci:` and an address, as in `serial:S4EVNX0R123456`, `wwid:eui.0025385b01234567` or \
+         `pci:0000:41:00.0`",
+    ),
+    (
+        "[[storage.pools]]\nname = \"tank\"\nlayout = \"mirror\"\ndisks = [\"serial:a\", \"serial:a\"]\n",
+        "axion.toml line 4: `storage.pools[0].disks[1]`: `serial:a` is named twice; a disk is in one pool, once",
+    ),
+    (
+        "[[storage.pools]]\nname = \"tank\"\nlayout = \"stripe\"\ndisks = [\"serial:a\"]\nerase = [\"serial:b\"]\n",
+        "axion.toml line 5: `storage.pools[0].erase[0]`: `serial:b` is not in `disks`, written the same way; only disks of \
+         the pool are erased",
+    ),
+    (
+        "[[storage.pools]]\nname = \"tank\"\nlayout = \"stripe\"\ndisks = [\"serial:a\"]\nashift = 8\n",
+        "axion.toml line 5: `storage.pools[0].ashift`: 8 is not allowed; allowed are 9 to 16 (512 B to 64 KiB)",
     ),
 ];
 

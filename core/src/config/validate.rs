@@ -1,6 +1,7 @@
 //! What types cannot say: ranges, names, forms.
 
 mod profile;
+mod storage;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -85,6 +86,7 @@ pub(super) fn violations(config: &MachineConfig) -> Vec<Violation> {
         "10s to 10min",
     );
     profile::rules(&mut found, &config.profile);
+    storage::rules(&mut found, &config.storage);
     found.each("modules", &config.modules, |name| module(name));
     for (key, value) in &config.sysctl {
         let place = Place::of("sysctl").key(key);

@@ -191,3 +191,27 @@ async fn a_unit_without_its_volume_is_not_started() {
     assert!(error.to_string().contains("no-such-volume"), "{error}");
     assert!(init.list_units().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn storage_is_asked_in_json_and_says_what_is_missing() {
+    use axion_api::storage::{Answer, Call};
+    let (node, _wishes, _guard) = for_tests().await;
+    let init = client(&node).await;
+    let ask =
+        async |call: &str| -> Answer { serde_json::from_str(&init.storage(call).await.unwrap()).unwrap() };
+    let status = |answer: Answer| match answer {
+        Answer::Problem(problem) => problem.status,
+        other => panic!("{other:?}"),
+    };
+    let pools = serde_json::to_string(&Call::Pools).unwrap();
+    // No ZFS was loaded.
+    assert_eq!(status(ask(&pools).await), 503);
+    assert_eq!(status(ask("{}").await), 400);
+    // ZFS was loaded, and the machine below this root has none.
+    let root = tempfile::tempdir().unwrap();
+    let storage = axion_storage::Storage::new(axion_storage::command::Tools::default(), root.path(), 1);
+    crate::storage::offer(&node, Arc::new(storage));
+    assert_eq!(status(ask(&pools).await), 503);
+    let disks = serde_json::to_string(&Call::Disks).unwrap();
+    assert_eq!(ask(&disks).await, Answer::Disks(Vec::new()));
+}

@@ -1,14 +1,16 @@
 //! Stage 2: the boot from the root file system, and the life of the node after it.
 //!
 //! [`plan`] says which phases there are and what is in them; [`run`] carries phases out; [`tasks`] are the tasks,
-//! [`profile`] those of the boot profile.
+//! [`profile`] those of the boot profile, [`pools`] those of ZFS.
 
 mod modules;
 mod plan;
+mod pools;
 mod profile;
 mod run;
 mod tasks;
 
+pub use self::pools::{fence_threads, give_back, load_zfs};
 pub use self::run::TaskError;
 
 use std::sync::Arc;
@@ -43,10 +45,10 @@ pub fn run(log: &Log) -> Failure {
     if let Err(e) = setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES) {
         log.warning(&format!("cannot raise the number of open files: {e}"));
     }
-    // Threads do what the kernel takes its time for (modules); they are few and short-lived.
+    // Threads do what the kernel takes its time for (modules, pools); they are few and short-lived.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(4)
+        .max_blocking_threads(8)
         .thread_stack_size(512 * 1024)
         .build();
     match runtime {

@@ -1,8 +1,8 @@
 //! Kernel modules: which files a module takes, in which order, with which parameters.
 //!
 //! `modules.dep` (modules.dep(5)) names each module's file and, behind the colon, every file that it needs, the one to
-//! be loaded first at the end. Parameters come from the boot profile and, winning, from the kernel command line
-//! (`kvm_amd.nested=0`), as modprobe(8) has it.
+//! be loaded first at the end. Parameters come from whoever loads the module, from the boot profile and, winning, from the
+//! kernel command line (`kvm_amd.nested=0`), as modprobe(8) has it.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -110,7 +110,7 @@ impl Modules {
     ///
     /// # Errors
     /// There is no such module, or the kernel refuses one of its files.
-    pub fn load(&self, name: &str, plan: Option<&Plan>, cmdline: &CommandLine) -> Result<(), ModuleError> {
+    pub fn load(&self, name: &str, given: &Given<'_>) -> Result<(), ModuleError> {
         for file in self.files(name)? {
             let module = name_of(file);
             if Path::new("/sys/module").join(&module).join("initstate").exists() {
@@ -121,7 +121,7 @@ impl Modules {
                 path: path.display().to_string(),
                 source,
             })?;
-            let parameters = CString::new(parameters(&module, plan, cmdline))
+            let parameters = CString::new(given.parameters(&module))
                 .map_err(|_| ModuleError::Parameters(module.clone()))?;
             match finit_module(&open, &parameters, ModuleInitFlags::empty()) {
                 // Someone else was faster.
@@ -138,13 +138,24 @@ impl Modules {
     }
 }
 
-/// What the plan and the command line say for a module: `kvm_amd.nested=0` becomes `nested=0`. Of one that is given twice,
-/// the last counts.
-fn parameters(module: &str, plan: Option<&Plan>, cmdline: &CommandLine) -> String {
-    let planned = plan
-        .into_iter()
-        .flat_map(|plan| &plan.actions)
-        .filter_map(|planned| match &planned.action {
+/// Parameters of modules, by whoever gives them. Of one that is given twice, the last counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// Of whoever loads the module: module and `name=value`.
+    pub own: &'a [(&'static str, String)],
+    /// The boot profile.
+    pub plan: Option<&'a Plan>,
+    /// The kernel command line: `kvm_amd.nested=0`.
+    pub cmdline: &'a CommandLine,
+}
+
+impl Given<'_> {
+    /// As `finit_module` takes them: `kvm_amd.nested=0` becomes `nested=0`.
+    fn parameters(&self, module: &str) -> String {
+        let own = self.own.iter().filter(|(owner, _)| *owner == module);
+        let own = own.map(|(_, assignment)| assignment.clone());
+        let actions = self.plan.into_iter().flat_map(|plan| &plan.actions);
+        let planned = actions.filter_map(|planned| match &planned.action {
             Action::ModuleParameter {
                 module: owner,
                 name,
@@ -153,12 +164,13 @@ fn parameters(module: &str, plan: Option<&Plan>, cmdline: &CommandLine) -> Strin
             } if normal(owner) == module => Some(format!("{name}={value}")),
             _ => None,
         });
-    let own = cmdline.iter().filter_map(|param| {
-        let (owner, key) = param.key().split_once('.')?;
-        let value = param.value().map_or(String::new(), |v| format!("={v}"));
-        (normal(owner) == module).then(|| format!("{key}{value}"))
-    });
-    planned.chain(own).collect::<Vec<_>>().join(" ")
+        let typed = self.cmdline.iter().filter_map(|param| {
+            let (owner, key) = param.key().split_once('.')?;
+            let value = param.value().map_or(String::new(), |v| format!("={v}"));
+            (normal(owner) == module).then(|| format!("{key}{value}"))
+        });
+        own.chain(planned).chain(typed).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// The module that drives this CPU's virtualization, given `/proc/cpuinfo`.

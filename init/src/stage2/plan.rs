@@ -1,7 +1,7 @@
 //! The boot as data: phases in order, the tasks of a phase at the same time.
 
 use super::run::{PhasePlan, TaskPlan};
-use super::{profile, tasks};
+use super::{pools, profile, tasks};
 
 /// The boot stops without it.
 const fn essential(name: &'static str, next_step: &'static str, run: super::run::Run) -> TaskPlan {
@@ -56,9 +56,6 @@ pub const PHASES: &[PhasePlan] = &[
             essential("identity", "free memory: /run cannot be written to", |node| {
                 Box::pin(tasks::identify(node))
             }),
-            essential("state", "free memory: /var cannot be written to", |node| {
-                Box::pin(tasks::prepare_state(node))
-            }),
             essential("control", "free memory: /run cannot be written to", |node| {
                 Box::pin(tasks::serve_control(node))
             }),
@@ -83,6 +80,18 @@ pub const PHASES: &[PhasePlan] = &[
         tasks: &[best_effort("profile-devices", |node| {
             Box::pin(profile::prepare_devices(node))
         })],
+    },
+    PhasePlan {
+        name: "storage",
+        tasks: &[best_effort("pools", |node| Box::pin(pools::start_pools(node)))],
+    },
+    PhasePlan {
+        name: "state",
+        tasks: &[essential(
+            "state",
+            "free memory: /var cannot be written to",
+            |node| Box::pin(tasks::prepare_state(node)),
+        )],
     },
     PhasePlan {
         name: "network",

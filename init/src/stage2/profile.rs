@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axion_core::profile::{Action, ItemState, Standing, attest};
 
-use super::tasks::{Done, read_modules, several};
+use super::tasks::{Done, given, read_modules, several};
 use crate::failure::chain;
 use crate::node::Node;
 use crate::profile::{Part, name_functions, part, perform};
@@ -82,7 +82,7 @@ async fn put_in_force(node: Arc<Node>, wanted: Part) -> Done {
 }
 
 fn load(node: &Node, name: &str) -> Done {
-    Ok(read_modules()?.load(name, node.plan(), &node.cmdline)?)
+    Ok(read_modules()?.load(name, &given(node, &[]))?)
 }
 
 /// Compares the node with its plan.

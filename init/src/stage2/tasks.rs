@@ -9,7 +9,7 @@ use axion_core::identity::{self, Facts, MachineId};
 use axion_core::paths;
 use axion_core::profile::Action;
 
-use super::modules::{Modules, kvm_module};
+use super::modules::{Given, Modules, kvm_module};
 use super::run::TaskError;
 use crate::consoles::{Terminals, log_line};
 use crate::failure::chain;
@@ -40,7 +40,7 @@ pub(super) fn several(failures: impl IntoIterator<Item = String>) -> Done {
     }
 }
 
-fn config(node: &Node) -> Result<&MachineConfig, TaskError> {
+pub(super) fn config(node: &Node) -> Result<&MachineConfig, TaskError> {
     node.config
         .get()
         .map(|effective| &effective.config)
@@ -126,7 +126,7 @@ pub async fn identify(node: Arc<Node>) -> Done {
 }
 
 /// Directories of the services. `/var` is a tmpfs: a node without a pool keeps nothing.
-pub async fn prepare_state(_node: Arc<Node>) -> Done {
+pub async fn prepare_state(node: Arc<Node>) -> Done {
     let agent = |mode| Access {
         uid: paths::UID_AGENT,
         gid: paths::GROUP_AXION,
@@ -135,7 +135,9 @@ pub async fn prepare_state(_node: Arc<Node>) -> Done {
     files::directory(Path::new(paths::STATE), root_owned(0o755))?;
     files::directory(Path::new(paths::AGENT_STATE), agent(0o700))?;
     files::directory(Path::new(paths::IMAGES), agent(0o755))?;
-    mounts::VOLUMES.perform()?;
+    if !lock(&node.status).persistent_state {
+        mounts::VOLUMES.perform()?;
+    }
     files::directory(Path::new(paths::VOLUMES), agent(0o711))?;
     files::directory(Path::new(paths::AGENT_RUN), agent(0o2770))?;
     Ok(files::directory(Path::new(paths::VMS_RUN), root_owned(0o755))?)
@@ -321,6 +323,15 @@ pub(super) fn read_modules() -> Result<Modules, TaskError> {
     Ok(Modules::read(Path::new("/"), &release)?)
 }
 
+/// Parameters of modules: `own`, the boot profile's, the kernel command line's.
+pub(super) fn given<'a>(node: &'a Node, own: &'a [(&'static str, String)]) -> Given<'a> {
+    Given {
+        own,
+        plan: node.plan(),
+        cmdline: &node.cmdline,
+    }
+}
+
 /// Begins to load KVM: it takes the kernel longer than anything else, and only VMs need it.
 pub async fn begin_loading_kvm(node: Arc<Node>) -> Done {
     let loading = tokio::task::spawn_blocking({
@@ -339,7 +350,7 @@ fn load_kvm(node: &Node) -> Done {
             "the CPU has no virtualization (neither vmx nor svm), or the firmware switched it off".into(),
         );
     };
-    read_modules()?.load(module, node.plan(), &node.cmdline)?;
+    read_modules()?.load(module, &given(node, &[]))?;
     let group_only = Access {
         uid: 0,
         gid: paths::GROUP_KVM,

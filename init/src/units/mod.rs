@@ -14,6 +14,7 @@
 //! given for its life (run directory, [`volumes`], taps) is taken back when it is removed.
 
 pub mod cgroup;
+mod commands;
 mod notify;
 mod output;
 mod spawn;
@@ -22,6 +23,7 @@ mod state;
 mod supervisor;
 mod volumes;
 
+pub use self::commands::Commands;
 pub use self::spawn::open_terminal;
 pub use self::spec::{CPU_WEIGHT, Cpus, Restart, Spec, Stdio};
 pub use self::supervisor::{Change, UnitError, Units};

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::cgroup::Cgroup;
+use super::commands::Commands;
 use super::notify;
 use super::output;
 use super::spawn::spawn;
@@ -23,7 +24,6 @@ use crate::failure::chain;
 use crate::files::{self, Access};
 use crate::log::Log;
 use crate::network::{Switch, SwitchError};
-use crate::sys;
 
 /// Children taken off the process table before other work gets its turn.
 const REAP_BATCH: usize = 256;
@@ -119,13 +119,14 @@ pub struct Units {
 }
 
 impl Units {
-    /// Starts the supervisor; `announce` is told of every change.
+    /// Starts the supervisor; `announce` is told of every change, `commands` of the ends of theirs.
     ///
     /// # Errors
     /// Signals cannot be received.
     pub fn start(
         log: Log,
         switch: Arc<Switch>,
+        commands: Arc<Commands>,
         announce: Arc<dyn Fn(Change) + Send + Sync>,
     ) -> std::io::Result<Self> {
         let (requests, receiver) = mpsc::unbounded_channel();
@@ -136,6 +137,7 @@ impl Units {
             by_pid: HashMap::new(),
             connecting: BTreeMap::new(),
             switch,
+            commands,
             volumes: Volumes::default(),
             requests: requests.clone(),
             ready: Arc::new(ready_sender),
@@ -244,6 +246,7 @@ struct Supervisor {
     /// Units whose taps are being made, and their volumes.
     connecting: BTreeMap<String, Vec<VolumeGrant>>,
     switch: Arc<Switch>,
+    commands: Arc<Commands>,
     volumes: Volumes,
     requests: mpsc::UnboundedSender<Request>,
     ready: Arc<watch::Sender<Vec<String>>>,
@@ -482,11 +485,13 @@ impl Supervisor {
     /// Takes up to [`REAP_BATCH`] ended children; whether there may be more.
     fn reap(&mut self) -> bool {
         for _ in 0..REAP_BATCH {
-            let Some((pid, status)) = sys::reap() else {
+            let Some(child) = self.commands.reap() else {
                 return false;
             };
             // Other children are orphans that PID 1 inherited.
-            if let Some(name) = self.by_pid.remove(&pid) {
+            if let Some((pid, status)) = child
+                && let Some(name) = self.by_pid.remove(&pid)
+            {
                 self.handle(&name, Event::Exited(Exit::from_raw(status)));
             }
         }

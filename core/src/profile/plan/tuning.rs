@@ -1,4 +1,4 @@
-//! Settings that need no division: kernel settings, frequencies, idle states, parameters of KVM.
+//! Settings of the kernel, frequencies, idle states, parameters of KVM and of ZFS's threads.
 
 use super::Draft;
 use super::cpu::Division;
@@ -137,7 +137,7 @@ fn governor(draft: &mut Draft<'_>, division: &Division) {
     }
 }
 
-/// Parameters of KVM, and the modules that the config asks for.
+/// Parameters of KVM and of ZFS's threads, and the modules that the config asks for.
 pub(super) fn modules(draft: &mut Draft<'_>, division: &Division) {
     let parameter = match draft.topology.cpu_model.virtualization.as_deref() {
         Some("vmx") => Some(("kvm_intel", "ple_gap")),
@@ -156,6 +156,17 @@ pub(super) fn modules(draft: &mut Draft<'_>, division: &Division) {
                 live: false,
             },
             "a spinning vCPU has its core to itself: leaving the guest would give way to nobody",
+        );
+    }
+    if !division.isolated.is_empty() {
+        draft.action(
+            Action::ModuleParameter {
+                module: "spl".to_owned(),
+                name: "spl_taskq_thread_dynamic".to_owned(),
+                value: "0".to_owned(),
+                live: true,
+            },
+            "ZFS's threads all begin with their pool, and are moved off the isolated CPUs then",
         );
     }
     declared_modules(draft);

@@ -403,6 +403,7 @@ fn stage_2_has_everything_that_needs_no_boot() {
             "power.governor performance on 0-3",
             "power.idle-latency 10 us on 1-3",
             "module.kvm_intel.ple_gap 0",
+            "module.spl.spl_taskq_thread_dynamic 0",
             "module.nvme_tcp loaded",
         ]
     );

@@ -1,7 +1,7 @@
 use axion_core::cmdline::CommandLine;
 use axion_core::profile::{Action, Plan, PlannedAction};
 
-use super::{ModuleError, Modules, kvm_module, parameters};
+use super::{Given, ModuleError, Modules, kvm_module};
 
 fn modules() -> Modules {
     let root = tempfile::tempdir().unwrap();
@@ -35,11 +35,17 @@ fn a_built_in_module_needs_no_file_and_an_unknown_one_is_named() {
 }
 
 #[test]
-fn parameters_come_from_the_plan_and_then_from_the_command_line_in_order() {
+fn parameters_come_from_who_loads_then_from_the_plan_and_then_from_the_command_line() {
     let line = CommandLine::parse("quiet kvm-amd.nested=0 kvm.halt_poll_ns=1 kvm_amd.avic nested=1");
-    assert_eq!(parameters("kvm_amd", None, &line), "nested=0 avic");
-    assert_eq!(parameters("kvm", None, &line), "halt_poll_ns=1");
-    assert_eq!(parameters("irqbypass", None, &line), "");
+    let own = [("kvm_amd", "nested=1".to_owned()), ("kvm", "report=1".to_owned())];
+    let given = Given {
+        own: &own,
+        plan: None,
+        cmdline: &line,
+    };
+    assert_eq!(given.parameters("kvm_amd"), "nested=1 nested=0 avic");
+    assert_eq!(given.parameters("kvm"), "report=1 halt_poll_ns=1");
+    assert_eq!(given.parameters("irqbypass"), "");
     let action = Action::ModuleParameter {
         module: "kvm-amd".to_owned(),
         name: "pause_filter_count".to_owned(),
@@ -55,11 +61,15 @@ fn parameters_come_from_the_plan_and_then_from_the_command_line_in_order() {
         }],
         ..Plan::default()
     };
+    let given = Given {
+        plan: Some(&plan),
+        ..given
+    };
     assert_eq!(
-        parameters("kvm_amd", Some(&plan), &line),
-        "pause_filter_count=0 nested=0 avic"
+        given.parameters("kvm_amd"),
+        "nested=1 pause_filter_count=0 nested=0 avic"
     );
-    assert_eq!(parameters("kvm", Some(&plan), &line), "halt_poll_ns=1");
+    assert_eq!(given.parameters("kvm"), "report=1 halt_poll_ns=1");
 }
 
 #[test]

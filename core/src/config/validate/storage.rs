@@ -1,0 +1,72 @@
+//! What can be said of `[storage]` without the machine; the rest is the planner's.
+
+use std::collections::BTreeSet;
+
+use super::{Findings, Place};
+use crate::config::storage::{ImportPolicy, POOL_NAME_FORM, PoolRule, StatePool, Storage, is_pool_name};
+
+pub(super) fn rules(found: &mut Findings, storage: &Storage) {
+    found.range("storage.settle", storage.settle, 0..=300, "0s to 5min");
+    if storage.scrub.0.as_secs() != 0 {
+        found.range(
+            "storage.scrub",
+            storage.scrub,
+            86_400..=31_536_000,
+            "1d to 365d, or 0s for none",
+        );
+    }
+    let mut names = BTreeSet::new();
+    let mut disks = BTreeSet::new();
+    for (index, rule) in storage.pools.iter().enumerate() {
+        let place = Place::of("storage.pools").index(index);
+        pool(found, &place, rule);
+        if !names.insert(&rule.name) {
+            let message = format!("`{}` is declared twice", rule.name);
+            found.refuse(place.key("name"), message);
+        }
+        for (at, choice) in rule.disks.iter().enumerate() {
+            if !disks.insert(choice) {
+                let message = format!("`{choice}` is named twice; a disk is in one pool, once");
+                found.refuse(place.key("disks").index(at), message);
+            }
+        }
+    }
+    if let StatePool::Pool(name) = &storage.state
+        && !names.contains(name)
+        && storage.import == ImportPolicy::Declared
+    {
+        let message = format!("`{name}` is not in `storage.pools`, and `storage.import` is `declared`");
+        found.refuse(Place::of("storage.state"), message);
+    }
+}
+
+fn pool(found: &mut Findings, place: &Place, rule: &PoolRule) {
+    if !is_pool_name(&rule.name) {
+        let message = format!(
+            "`{}` is not a pool's name; allowed are {POOL_NAME_FORM}",
+            rule.name
+        );
+        found.refuse(place.key("name"), message);
+    }
+    let fewest = rule.layout.fewest_disks();
+    if rule.disks.len() < fewest {
+        let message = format!(
+            "{} given; a {} takes at least {fewest}",
+            rule.disks.len(),
+            rule.layout
+        );
+        found.refuse(place.key("disks"), message);
+    }
+    for (at, choice) in rule.erase.iter().enumerate() {
+        if !rule.disks.contains(choice) {
+            let message = format!(
+                "`{choice}` is not in `disks`, written the same way; only disks of the pool are erased"
+            );
+            found.refuse(place.key("erase").index(at), message);
+        }
+    }
+    if let Some(ashift) = rule.ashift.filter(|ashift| !(9..=16).contains(ashift)) {
+        let message = format!("{ashift} is not allowed; allowed are 9 to 16 (512 B to 64 KiB)");
+        found.refuse(place.key("ashift"), message);
+    }
+}

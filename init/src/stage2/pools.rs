@@ -1,0 +1,247 @@
+//! ZFS at the start of the node: the module, pools, the node's state.
+//!
+//! ```text
+//! pools declared, or a pool's label on a disk? ── no ──► nothing: no module, no thread, no time
+//!        │ yes
+//!        ▼
+//! spl (host id) ─ zfs (limit of its cache) ─ import or make ─ state datasets mounted ─ threads fenced ─ watched
+//! ```
+//! The module is also loaded when the agent first asks for a pool. Whatever goes wrong here is said, degrades the boot, and
+//! leaves a node that forgets; a disk that does not answer costs no more than [`PATIENCE`].
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axion_core::profile::Action;
+use axion_core::topology::Topology;
+use axion_storage::command::{Children, Tools};
+use axion_storage::{Storage, boot, contents, hostid};
+
+use super::run::TaskError;
+use super::tasks::{Done, config, given, read_modules, several};
+use crate::failure::chain;
+use crate::node::Node;
+use crate::profile;
+use crate::sync::lock;
+use crate::units::Commands;
+
+const ROOT: &str = "/";
+/// The longest that the boot waits for pools, besides `storage.settle`: the deadline of one import.
+const PATIENCE: Duration = Duration::from_secs(130);
+/// The longest that the end of the node waits for pools to be given back.
+const GIVING_BACK: Duration = Duration::from_secs(60);
+/// Time between two looks at whether each pool is well: a file of the kernel, which costs nothing.
+const WATCH: Duration = Duration::from_secs(10);
+/// ZFS's cache gets one part in so many of the memory where the boot profile is off.
+const ARC_SHARE: u64 = 8;
+
+/// Commands of storage are started and waited for as PID 1 does.
+#[derive(Debug)]
+struct Pid1(Arc<Commands>);
+
+impl Children for Pid1 {
+    fn spawn(&self, command: &mut std::process::Command) -> std::io::Result<std::process::Child> {
+        self.0.spawn(command)
+    }
+
+    fn wait(
+        &self,
+        child: &mut std::process::Child,
+        deadline: Instant,
+    ) -> std::io::Result<Option<std::process::ExitStatus>> {
+        self.0.wait(child.id(), deadline)
+    }
+
+    fn kill(&self, child: &mut std::process::Child) {
+        self.0.kill(child.id());
+    }
+}
+
+/// ZFS by way of the two programs.
+fn storage(node: &Node) -> Arc<Storage> {
+    let tools = Tools {
+        children: Arc::new(Pid1(node.commands.clone())),
+        ..Tools::default()
+    };
+    Arc::new(Storage::new(tools, ROOT, host_id(node)))
+}
+
+fn host_id(node: &Node) -> u32 {
+    hostid::of(&lock(&node.status).machine_id)
+}
+
+/// Imports pools, makes those that are declared and nowhere, and mounts the node's state.
+pub async fn start_pools(node: Arc<Node>) -> Done {
+    let patience = config(&node)?.storage.settle.0 + PATIENCE;
+    let storage = storage(&node);
+    let work = {
+        let (node, storage) = (node.clone(), storage.clone());
+        move || start(&node, &storage, Instant::now() + patience)
+    };
+    let done = match tokio::time::timeout(patience, tokio::task::spawn_blocking(work)).await {
+        Ok(done) => done?,
+        Err(_) => Err(format!(
+            "the pools are not ready after {} s: a disk does not answer; going on without them",
+            patience.as_secs()
+        )
+        .into()),
+    };
+    if storage.present().is_ok() {
+        offer(&node, storage);
+    }
+    done
+}
+
+fn offer(node: &Arc<Node>, storage: Arc<Storage>) {
+    if crate::storage::offer(node, storage.clone()) {
+        tokio::spawn(watch(node.clone(), storage));
+    }
+}
+
+fn start(node: &Node, storage: &Storage, deadline: Instant) -> Done {
+    let wanted = &config(node)?.storage;
+    if wanted.pools.is_empty() && !is_any_pool_on_disks() {
+        node.log
+            .info("no pool is declared, and none is on a disk: what the node keeps is gone when it restarts");
+        return Ok(());
+    }
+    load(node)?;
+    let started = storage.start(wanted, deadline)?;
+    for line in &started.done {
+        node.log.info(line);
+    }
+    fence_threads(node);
+    match &started.state {
+        Some(pool) => {
+            lock(&node.status).persistent_state = true;
+            node.log
+                .info(&format!("the node's state is on the pool `{pool}`"));
+        }
+        None => node
+            .log
+            .warning("no pool keeps the node's state: it is gone when the node restarts"),
+    }
+    several(started.problems)
+}
+
+/// Whether any disk says that it is of a pool.
+fn is_any_pool_on_disks() -> bool {
+    let root = Path::new(ROOT);
+    let disks = Topology::read(root).disks;
+    disks.iter().any(|disk| {
+        let contents = contents::look(root, disk);
+        contents.labels.iter().any(|(_, label)| !label.is_destroyed())
+    })
+}
+
+/// Loads ZFS on a node that had no use for it so far.
+///
+/// # Errors
+/// The image has no such module, or the kernel refuses it.
+pub async fn load_zfs(node: &Arc<Node>) -> Result<Arc<Storage>, TaskError> {
+    let work = {
+        let node = node.clone();
+        move || load(&node)
+    };
+    tokio::task::spawn_blocking(work).await??;
+    offer(node, storage(node));
+    let offered = node.storage.get().cloned();
+    offered.ok_or_else(|| "ZFS is loaded and not offered".into())
+}
+
+/// Loads the modules. Their parameters are the host id and, below what the boot profile says, a limit of the cache: ZFS's own
+/// leaves 1 GiB to everything else.
+fn load(node: &Node) -> Done {
+    let memory = nix::sys::sysinfo::sysinfo()?.ram_total();
+    let own = [
+        ("spl", format!("spl_hostid={}", host_id(node))),
+        ("zfs", format!("zfs_arc_max={}", memory / ARC_SHARE)),
+    ];
+    Ok(read_modules()?.load("zfs", &given(node, &own))?)
+}
+
+/// Moves the threads that a pool brought along off the workloads' CPUs, as all threads of the kernel were before.
+pub fn fence_threads(node: &Node) {
+    let actions = node.plan().into_iter().flat_map(|plan| &plan.actions);
+    for planned in actions.filter(|planned| matches!(planned.action, Action::WorkqueueCpumask { .. })) {
+        if let Err(error) = profile::perform(Path::new(ROOT), &planned.action) {
+            node.log.warning(&format!("{}: {}", planned.key, chain(&error)));
+        }
+    }
+}
+
+/// Gives every pool back, so that the next host to see it need not ask whose it is. `false`: the kernel did not let go in
+/// time, and what is on the disks is as after a power cut.
+pub async fn give_back(node: &Node) -> bool {
+    let Some(storage) = node.storage.get().cloned() else {
+        return true;
+    };
+    let work = tokio::task::spawn_blocking(move || storage.stop());
+    let problems = match tokio::time::timeout(GIVING_BACK, work).await {
+        Ok(Ok(problems)) => problems,
+        Ok(Err(error)) => vec![format!("internal error: {error}")],
+        Err(_) => {
+            let seconds = GIVING_BACK.as_secs();
+            node.log.error(&format!(
+                "pools are not given back after {seconds} s; going down without"
+            ));
+            return false;
+        }
+    };
+    for problem in problems {
+        node.log.error(&format!("giving pools back: {problem}"));
+    }
+    true
+}
+
+/// Tells the log when pools fall ill and when they are well again, for as long as the node is up.
+async fn watch(node: Arc<Node>, storage: Arc<Storage>) {
+    let mut before = complaints(&storage).await;
+    let mut states = kernel_states(Path::new(ROOT));
+    loop {
+        tokio::time::sleep(WATCH).await;
+        let now = kernel_states(Path::new(ROOT));
+        if now == states {
+            continue;
+        }
+        states = now;
+        let after = complaints(&storage).await;
+        for complaint in after.difference(&before) {
+            node.log.error(complaint);
+        }
+        if after.is_empty() && !before.is_empty() {
+            node.log.info("every pool is well again");
+        }
+        before = after;
+    }
+}
+
+/// Name and state of each pool, as the kernel has it (`/proc/spl/kstat/zfs/POOL/state`).
+fn kernel_states(root: &Path) -> BTreeSet<(String, String)> {
+    let pools = std::fs::read_dir(root.join("proc/spl/kstat/zfs"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let state = |pool: std::fs::DirEntry| {
+        let state = std::fs::read_to_string(pool.path().join("state")).ok()?;
+        Some((
+            pool.file_name().to_string_lossy().into_owned(),
+            state.trim().to_owned(),
+        ))
+    };
+    pools.filter_map(state).collect()
+}
+
+async fn complaints(storage: &Arc<Storage>) -> BTreeSet<String> {
+    let storage = storage.clone();
+    let look = move || match storage.pools() {
+        Ok(pools) => pools.iter().filter_map(boot::complaint).collect(),
+        Err(error) => BTreeSet::from([chain(&error)]),
+    };
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

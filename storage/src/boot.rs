@@ -1,0 +1,286 @@
+//! What happens to pools when the node starts and ends.
+//!
+//! ```text
+//! wait for the disks of declared pools (deadline) ─> labels ─> import what may be ─> make what is declared and nowhere
+//!     ─> state datasets, mounted ─> everything else mounted, zvols linked
+//! ```
+//! Nothing here stops a boot. A pool that is degraded is imported and said so; one that cannot be imported, or cannot be made,
+//! is a problem that is reported, and the node goes on without it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use axion_api::storage::{Health, Pool};
+use axion_core::config::{self, StatePool};
+use axion_core::paths;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::error::{StorageError, chain};
+use crate::import::{self, Verdict};
+use crate::names;
+use crate::plan;
+use crate::storage::Storage;
+use crate::wait::until;
+
+/// Time between two looks for disks.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What came of the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Started {
+    /// What was done, for the log.
+    pub done: Vec<String>,
+    /// What is not as it should be.
+    pub problems: Vec<String>,
+    /// The pool that keeps the node's state, which is mounted.
+    pub state: Option<String>,
+}
+
+/// The node's own datasets: name, where it is mounted, largest block in bytes. In the order in which they are mounted.
+const OWN: [(&str, &str, u32); 3] = [
+    // A database of small pages, and logs.
+    ("state", paths::STATE, 16 << 10),
+    ("images", paths::IMAGES, 1 << 20),
+    ("volumes", paths::VOLUMES, 64 << 10),
+];
+
+/// Which of the imported pools keeps the state; `has_state`: it does already.
+pub fn choose_state(
+    wanted: &config::Storage,
+    imported: &[String],
+    has_state: impl Fn(&str) -> bool,
+) -> Result<Option<String>, String> {
+    let declared = || {
+        wanted
+            .pools
+            .iter()
+            .map(|rule| &rule.name)
+            .filter(|name| imported.contains(name))
+    };
+    match &wanted.state {
+        StatePool::None => Ok(None),
+        StatePool::Pool(name) if imported.contains(name) => Ok(Some(name.clone())),
+        StatePool::Pool(name) => Err(format!(
+            "pool `{name}`, which keeps the node's state, is not imported"
+        )),
+        StatePool::Auto => {
+            let first = wanted.pools.first().map(|rule| &rule.name);
+            let already = declared().chain(imported).find(|name| has_state(name));
+            match (already, first) {
+                (Some(name), _) => Ok(Some(name.clone())),
+                // Another pool would be found empty by a node whose state is on the one that is missing.
+                (None, Some(first)) if !imported.contains(first) => Err(format!(
+                    "pool `{first}`, which would keep the node's state, is not imported"
+                )),
+                (None, first) => Ok(first.cloned()),
+            }
+        }
+    }
+}
+
+/// What is wrong with an imported pool, for people.
+pub fn complaint(pool: &Pool) -> Option<String> {
+    let mut faults = Vec::new();
+    let mut rest: Vec<_> = pool.vdevs.iter().collect();
+    while let Some(vdev) = rest.pop() {
+        rest.extend(&vdev.children);
+        let fine = matches!(vdev.state, Health::Online | Health::Available);
+        if vdev.children.is_empty() && !fine {
+            let detail = vdev
+                .detail
+                .as_deref()
+                .map(|detail| format!(" ({detail})"))
+                .unwrap_or_default();
+            faults.push(format!("{} is {}{detail}", vdev.name, vdev.state));
+        }
+    }
+    let fine = pool.state == Health::Online && faults.is_empty() && pool.data_errors == 0;
+    if fine {
+        return None;
+    }
+    faults.sort();
+    if pool.data_errors > 0 {
+        faults.push(format!(
+            "{} files or blocks are damaged for good",
+            pool.data_errors
+        ));
+    }
+    Some(format!(
+        "pool `{}` is {}: {}",
+        pool.name,
+        pool.state,
+        faults.join(", ")
+    ))
+}
+
+fn in_time(deadline: Instant) -> Result<(), StorageError> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    let late = "no time is left for pools; a disk answers slowly".to_owned();
+    Err(StorageError::Conflict(late))
+}
+
+impl Storage {
+    /// Imports and makes pools, and mounts what is in them. Nothing is begun after `deadline`: the node has gone on by then, and
+    /// nothing may be mounted below what runs on it.
+    ///
+    /// # Errors
+    /// The node has no ZFS.
+    pub fn start(&self, wanted: &config::Storage, deadline: Instant) -> Result<Started, StorageError> {
+        self.present()?;
+        self.settle(wanted);
+        let mut started = Started::default();
+        let found = self.found_pools()?;
+        for verdict in import::decide(&found, wanted, self.hostid) {
+            in_time(deadline)?;
+            match verdict {
+                Verdict::Import { pool, force } => {
+                    let name = &pool.label.pool;
+                    match self.import(&pool, force) {
+                        Ok(()) => started.done.push(format!("pool `{name}` is imported")),
+                        Err(error) => started.problems.push(format!("pool `{name}`: {}", chain(&error))),
+                    }
+                }
+                Verdict::Leave { reason, wanted, .. } if wanted => started.problems.push(reason),
+                Verdict::Leave { reason, .. } => started.done.push(format!("not imported: {reason}")),
+            }
+        }
+        let imported = self.names()?;
+        for (index, rule) in wanted.pools.iter().enumerate() {
+            let is_somewhere =
+                imported.contains(&rule.name) || found.iter().any(|f| f.label.pool == rule.name);
+            in_time(deadline)?;
+            if !is_somewhere {
+                match self.declare(index, rule) {
+                    Ok(()) => started.done.push(format!("pool `{}` was made", rule.name)),
+                    Err(error) => started
+                        .problems
+                        .push(format!("pool `{}`: {}", rule.name, chain(&error))),
+                }
+            }
+        }
+        started
+            .problems
+            .extend(self.pools()?.iter().filter_map(complaint));
+        match self.mount_state(wanted, deadline) {
+            Ok(state) => started.state = state,
+            Err(reason) => started.problems.push(reason),
+        }
+        in_time(deadline)?;
+        if let Err(error) = self.mount_all() {
+            started.problems.push(chain(&error));
+        }
+        Ok(started)
+    }
+
+    /// Names of imported pools.
+    fn names(&self) -> Result<Vec<String>, StorageError> {
+        Ok(self.pools()?.into_iter().map(|pool| pool.name).collect())
+    }
+
+    /// Waits until each disk of each declared pool is there, or the deadline has passed.
+    fn settle(&self, wanted: &config::Storage) {
+        until(Instant::now() + wanted.settle.0, LOOK_AGAIN, || {
+            let disks = self.disks();
+            let mut choices = wanted.pools.iter().flat_map(|rule| &rule.disks);
+            let all = choices.all(|choice| disks.iter().any(|disk| choice.fits(disk)));
+            all.then_some(())
+        });
+    }
+
+    /// Makes a declared pool.
+    fn declare(&self, index: usize, rule: &config::PoolRule) -> Result<(), StorageError> {
+        let key = format!("storage.pools[{index}].");
+        let plan = plan::plan(&rule.name, &plan::spec_of(rule), &self.candidates(), &key)?;
+        self.make(&plan)
+    }
+
+    /// Makes and mounts the node's own datasets on the pool that keeps its state; which that is.
+    fn mount_state(&self, wanted: &config::Storage, deadline: Instant) -> Result<Option<String>, String> {
+        let imported = self.names().map_err(|error| chain(&error))?;
+        let has_state = |pool: &str| self.dataset(&names::system(pool, "state")).is_ok();
+        let Some(pool) = choose_state(wanted, &imported, has_state)? else {
+            return Ok(None);
+        };
+        self.make_own(&pool, deadline)
+            .map_err(|error| format!("the node's state on `{pool}`: {}", chain(&error)))?;
+        self.set_state_pool(&pool);
+        Ok(Some(pool))
+    }
+
+    fn make_own(&self, pool: &str, deadline: Instant) -> Result<(), StorageError> {
+        let there: Vec<String> = self
+            .datasets(Some(pool))?
+            .into_iter()
+            .map(|dataset| dataset.name)
+            .collect();
+        let above = names::system(pool, "");
+        if !there.contains(&above) {
+            self.tools
+                .zfs(["create", "-o", "canmount=off", "-o", "mountpoint=none", &above])
+                .done()?;
+        }
+        for (name, place, block) in OWN {
+            let dataset = names::system(pool, name);
+            if !there.contains(&dataset) {
+                let block = format!("recordsize={block}");
+                let arguments = ["create", "-o", "mountpoint=legacy", "-o", &block, &dataset];
+                self.tools.zfs(arguments).done()?;
+            }
+            in_time(deadline)?;
+            self.mount_own(&dataset, place)?;
+        }
+        Ok(())
+    }
+
+    fn mount_own(&self, dataset: &str, place: &str) -> Result<(), StorageError> {
+        let failed = |source: std::io::Error| StorageError::System {
+            action: format!("mount {dataset} at {place}"),
+            source,
+        };
+        let mounts = std::fs::read_to_string(self.root.0.join("proc/self/mounts")).unwrap_or_default();
+        if mounts
+            .lines()
+            .any(|line| line.starts_with(&format!("{dataset} {place} ")))
+        {
+            return Ok(());
+        }
+        std::fs::create_dir_all(place).map_err(failed)?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(Some(dataset), Path::new(place), Some("zfs"), flags, None::<&str>).map_err(|e| failed(e.into()))
+    }
+
+    /// Unmounts the node's own datasets and gives every pool back; for the end of the node. What went wrong.
+    pub fn stop(&self) -> Vec<String> {
+        if self.present().is_err() {
+            return Vec::new();
+        }
+        if self.state_pool().is_some() {
+            for (_, place, _) in OWN.iter().rev() {
+                // What is still in use keeps its pool from being exported, which says so.
+                let _ = umount2(Path::new(place), MntFlags::empty());
+            }
+        }
+        self.export_all()
+    }
+
+    /// Starts the scrubs that are due, `interval` after the last; `now` is seconds since 1970. The pools that are scrubbed.
+    ///
+    /// # Errors
+    /// ZFS does not answer.
+    pub fn scrub_what_is_due(&self, interval: Duration, now: u64) -> Result<Vec<String>, StorageError> {
+        let mut begun = Vec::new();
+        for pool in self.pools()? {
+            let created = self.dataset(&pool.name).map_or(now, |root| root.created_unix_s);
+            if crate::tune::scrub_is_due(pool.scan.as_ref(), created, now, interval.as_secs()) {
+                self.scrub(&pool.name, axion_api::storage::ScrubAction::Start)?;
+                begun.push(pool.name);
+            }
+        }
+        Ok(begun)
+    }
+}
+
+#[cfg(test)]
+mod tests;

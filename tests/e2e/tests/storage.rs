@@ -1,0 +1,177 @@
+//! Pools: a declared one is made of empty disks and of no others, the node's state lives on it, and a disk that is missing is
+//! said and stops nothing.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use axion_api::client::Precondition;
+use axion_api::host::PowerAction;
+use axion_api::init::{Outcome, Phase};
+use axion_api::volume::VolumeSpec;
+use axion_core::profile::ItemState;
+use axion_e2e::{SOON, boot};
+use axion_lab::machine::READY;
+use axion_lab::spec::{DiskBus, DiskContent};
+use axion_lab::{Machine, Node, Spec, Token};
+
+const UUID: &str = "0b9dfb2b-6f3f-4a53-8c3e-5a0f6c1d2e3f";
+const MIRROR: &str = "[storage]\nsettle = \"5s\"\n[[storage.pools]]\nname = \"tank\"\nlayout = \"mirror\"\n\
+                      disks = [\"serial:axion-0\", \"serial:axion-1\"]\n";
+/// Bytes of a disk: enough for a pool with what ZFS keeps in reserve.
+const DISK: u64 = 512 << 20;
+/// What somebody has written to a disk: the mark of an ext4 file system, at 1 KiB and 56 bytes.
+const FOREIGN: (u64, [u8; 2]) = (1024 + 56, [0x53, 0xef]);
+/// How names of ZFS's threads in the kernel begin.
+const ZFS_THREADS: [&str; 8] = ["arc_", "dbu", "dp_", "spl_", "txg_", "vdev_", "z_", "zvol"];
+
+/// A machine with these disks; it is the same one in every test.
+fn machine(name: &str, token: &Token, disks: &[PathBuf]) -> Spec {
+    let spec = Spec::new(name).uuid(UUID).cpus(4, 1).token(token.clone());
+    let with_disk = |spec: Spec, disk: &PathBuf| spec.disk(DiskBus::Nvme, DiskContent::File(disk.clone()));
+    disks.iter().fold(spec, with_disk).config_with_token(MIRROR)
+}
+
+fn blank_disk(path: PathBuf) -> Result<PathBuf> {
+    File::create(&path)?.set_len(DISK)?;
+    Ok(path)
+}
+
+#[test]
+fn a_declared_mirror_keeps_the_nodes_state_and_does_without_a_disk() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let disks = [
+        blank_disk(directory.path().join("0"))?,
+        blank_disk(directory.path().join("1"))?,
+    ];
+    let token = Token::random();
+    {
+        let (machine, node) = boot(machine("storage", &token, &disks))?;
+        machine.log().wait_for("pool `tank` was made", SOON)?;
+        ensure!(phase(&node, "storage")?.outcome == Outcome::Ok);
+        state_is_on_the_pool(&node, true)?;
+        the_cache_keeps_to_its_limit(&node)?;
+        no_thread_of_zfs_runs_on_the_workloads_cpus(&node)?;
+        let spec = VolumeSpec {
+            size: "8MiB".parse().map_err(anyhow::Error::msg)?,
+            from: None,
+        };
+        node.call(node.client().put_volume("kept", &spec, Precondition::Absent))?;
+        let (ready, fingerprint) = (machine.log().wait_for(READY, SOON)?, node.fingerprint());
+
+        node.call(node.client().power(PowerAction::Reboot))?;
+        let node = machine.wait_ready_after(&ready)?;
+        machine
+            .log()
+            .wait_for_after(&ready, "pool `tank` is imported", SOON)?;
+        ensure!(
+            node.fingerprint() == fingerprint,
+            "the agent made itself another CA"
+        );
+        the_volume_is_there(&node)?;
+        power_off(&machine, &node)?;
+    }
+    let (machine, node) = boot(machine(
+        "storage-degraded",
+        &token,
+        disks.get(..1).unwrap_or_default(),
+    ))?;
+    machine.log().wait_for("pool `tank` is degraded", SOON)?;
+    let storage = phase(&node, "storage")?;
+    ensure!(storage.outcome == Outcome::Degraded, "{storage:?}");
+    state_is_on_the_pool(&node, true)?;
+    the_volume_is_there(&node)?;
+    power_off(&machine, &node)
+}
+
+#[test]
+fn a_disk_that_holds_something_is_left_alone() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let disks = [
+        blank_disk(directory.path().join("0"))?,
+        blank_disk(directory.path().join("1"))?,
+    ];
+    let [_, foreign] = &disks;
+    let mut file = File::options().write(true).open(foreign)?;
+    file.seek(SeekFrom::Start(FOREIGN.0))?;
+    file.write_all(&FOREIGN.1)?;
+    drop(file);
+    let before = blocks_in_use(&disks)?;
+
+    let (machine, node) = boot(machine("storage-foreign", &Token::random(), &disks))?;
+    let line = machine.log().wait_for("pool `tank`: ", SOON)?;
+    ensure!(
+        line.text.contains("ext4") && line.text.contains("axion-1"),
+        "{}",
+        line.text
+    );
+    let storage = phase(&node, "storage")?;
+    ensure!(storage.outcome == Outcome::Degraded, "{storage:?}");
+    state_is_on_the_pool(&node, false)?;
+    power_off(&machine, &node)?;
+    ensure!(
+        blocks_in_use(&disks)? == before,
+        "something was written to a disk"
+    );
+    Ok(())
+}
+
+fn phase(node: &Node, name: &str) -> Result<Phase> {
+    let report = node.call(node.client().boot())?;
+    let mut phases = report.phases.into_iter();
+    phases
+        .find(|phase| phase.name == name)
+        .with_context(|| format!("no phase `{name}`"))
+}
+
+fn state_is_on_the_pool(node: &Node, wanted: bool) -> Result<()> {
+    let host = node.call(node.client().host())?;
+    ensure!(host.persistent_state == wanted, "{host:?}");
+    Ok(())
+}
+
+fn the_volume_is_there(node: &Node) -> Result<()> {
+    node.call(node.client().volume("kept"))?;
+    Ok(())
+}
+
+/// The limit is the module's own word, not what it would be given.
+fn the_cache_keeps_to_its_limit(node: &Node) -> Result<()> {
+    let profile = node.call(node.client().profile())?;
+    let mut items = profile.attestation.items.into_iter();
+    let limit = items
+        .find(|item| item.key == "module.zfs.zfs_arc_max")
+        .context("the limit of ZFS's cache is not attested")?;
+    ensure!(
+        limit.state == ItemState::Ok && limit.effective.parse::<u64>().is_ok(),
+        "{limit:?}"
+    );
+    Ok(())
+}
+
+fn no_thread_of_zfs_runs_on_the_workloads_cpus(node: &Node) -> Result<()> {
+    let isolated = node.call(node.client().profile())?.plan.isolated;
+    ensure!(!isolated.is_empty(), "no CPU is kept for workloads");
+    let processes = node.call(node.client().processes_and_kernel_threads())?;
+    let is_zfs = |name: &str| ZFS_THREADS.iter().any(|start| name.starts_with(start));
+    let threads = processes.iter().filter(|p| p.kernel && is_zfs(&p.name));
+    let (astray, home): (Vec<_>, Vec<_>) =
+        threads.partition(|thread| !thread.cpus.intersection(&isolated).is_empty());
+    ensure!(astray.is_empty(), "{astray:?}");
+    ensure!(home.len() > 10, "only {} threads of ZFS: {home:?}", home.len());
+    Ok(())
+}
+
+fn power_off(machine: &Machine, node: &Node) -> Result<()> {
+    node.call(node.client().power(PowerAction::PowerOff))?;
+    ensure!(machine.wait_exit()?.success());
+    Ok(())
+}
+
+/// How much of each sparse file was ever written to.
+fn blocks_in_use(disks: &[PathBuf]) -> Result<Vec<u64>> {
+    use std::os::unix::fs::MetadataExt;
+    let blocks = |disk: &PathBuf| Ok(Path::new(disk).metadata()?.blocks());
+    disks.iter().map(blocks).collect()
+}

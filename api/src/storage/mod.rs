@@ -16,8 +16,10 @@ pub use dataset::{
 };
 
 /// Health of a pool or of a part of one (zpoolconcepts(7)).
+///
+/// The agent's own health has the short name in the API's document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = PoolHealth))]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
     /// As it should be.

@@ -113,10 +113,10 @@ Node's state  yes
 Id            12034567890123456789
 Detail        One or more devices could not be used.
 
-DEVICE                   HEALTH       READ  WRITE  CHECKSUM  DISK       DETAIL
-mirror-0                 degraded        0      0         0  -          -
-  nvme0n1p1              online          0      0         0  serial:A1  -
-  2222222222222222222    unavailable     3      0         0  -          missing…
+DEVICE                 HEALTH       READ  WRITE  CHECKSUM  DISK       DETAIL
+mirror-0               degraded        0      0         0  -          -
+  nvme0n1p1            online          0      0         0  serial:A1  -
+  2222222222222222222  unavailable     3      0         0  -          missing, …
 ",
     );
 }

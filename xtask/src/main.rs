@@ -13,6 +13,7 @@
 //! | `keys.rs`       | a key pair that signs them                                                    |
 //! | `run.rs`        | boots the image in QEMU with its console in this terminal                     |
 //! | `test.rs`       | everything that must pass                                                     |
+//! | `torture.rs`    | power cuts behind every write of an installed disk, offline                   |
 //! | `bench.rs`      | measurements, compared within one run                                         |
 //! | `terminal.rs`   | the console of `run`                                                          |
 //! | `clean.rs`      | removes build products                                                        |
@@ -45,6 +46,7 @@ mod setup;
 mod step;
 mod terminal;
 mod test;
+mod torture;
 
 use clap::{Parser, Subcommand};
 
@@ -84,6 +86,8 @@ enum Task {
     Run(run::Options),
     /// Format, lints, unit, integration and end-to-end tests
     Test(test::Options),
+    /// Cut the power behind every write of install, update, confirmation and rollback, offline
+    Torture(torture::Options),
     /// Measure, with comparisons taken in the same run
     Bench(bench::Options),
     /// Remove build products
@@ -102,6 +106,7 @@ fn main() -> anyhow::Result<()> {
         Task::Keys(options) => keys::keys(&options),
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::test(&options),
+        Task::Torture(options) => torture::torture(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::Clean(options) => clean::clean(&options),
     }

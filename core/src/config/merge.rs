@@ -194,7 +194,7 @@ impl ChangeCost {
             "hostname" | "api" | "console" => Self::RestartService,
             // A module that is no longer wanted cannot safely be unloaded, a kernel setting that is no longer given
             // has no value to go back to.
-            "version" | "modules" | "sysctl" => Self::Reboot,
+            "version" | "modules" | "sysctl" | "install" => Self::Reboot,
             "profile" => Self::of_profile(&place.to_string()),
             _ => Self::Live,
         }

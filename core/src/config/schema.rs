@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Profile;
+use super::{Install, Profile};
 use crate::quantity::Span;
 
 /// A whole machine config.
@@ -35,6 +35,8 @@ pub struct MachineConfig {
     pub watchdog: Watchdog,
     /// How CPUs, memory and devices are divided between the host and the workloads.
     pub profile: Profile,
+    /// Installation on a disk.
+    pub install: Install,
     /// Kernel modules to load besides those that Axion itself needs.
     pub modules: Vec<String>,
     /// Kernel settings below /proc/sys, with dots: `"vm.max_map_count" = "262144"`.
@@ -165,6 +167,7 @@ impl Default for MachineConfig {
             boot: Boot::default(),
             watchdog: Watchdog::default(),
             profile: Profile::default(),
+            install: Install::default(),
             modules: Vec::new(),
             sysctl: BTreeMap::new(),
         }

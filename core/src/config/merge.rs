@@ -131,6 +131,22 @@ pub fn resolve(documents: &[Document]) -> Effective {
     }
 }
 
+/// What the documents say, those with an error left out, as one document; without the table `left_out`.
+pub fn in_one(documents: &[Document], left_out: &str) -> String {
+    let mut ordered: Vec<&Document> = documents.iter().collect();
+    ordered.sort_by_key(|document| document.source.rank());
+    let mut merged = toml::Table::new();
+    for document in ordered {
+        if check(&document.text, "").is_ok()
+            && let Ok(table) = toml::from_str(&document.text)
+        {
+            merge(&mut merged, table);
+        }
+    }
+    merged.remove(left_out);
+    merged.to_string()
+}
+
 /// Documents merged so far.
 #[derive(Default)]
 struct Merged {

@@ -20,7 +20,7 @@ mod validate;
 
 pub use check::check;
 pub use install::{AfterInstall, DiskSelector, Existing, Install, PoolChoice};
-pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, resolve};
+pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, in_one, resolve};
 pub use profile::{
     ArcLimit, CStates, CpuChoice, DeviceChoice, Governor, HugepageRule, IommuChoice, IrqPolicy, Mitigations,
     NodeChoice, PStates, PageSize, Profile, ProfileCpu, ProfileIommu, ProfileMemory, ProfileMode,

@@ -15,6 +15,7 @@
 //! | [`profile`]  | putting the boot profile in force                                                  |
 //! | [`network`]  | links, addresses, DHCP, resolvers                                                  |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
+//! | [`slot`]     | the slot of an installed node: confirmed, or given up                              |
 //! | [`power`]    | orderly shutdown and what asks for it                                              |
 //! | [`failure`]  | the screen of a boot that cannot go on                                             |
 
@@ -32,6 +33,7 @@ mod node;
 mod power;
 mod profile;
 mod rcu;
+mod slot;
 mod stage1;
 mod stage2;
 mod sync;

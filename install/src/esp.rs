@@ -61,6 +61,11 @@ pub fn options_of(options: &str, slot: Slot) -> String {
     words.join(" ")
 }
 
+/// File of a slot's verdict in [`IMAGES`].
+fn verdict_of(slot: Slot) -> String {
+    format!("{slot}.txt")
+}
+
 /// The ESP of an installed disk.
 #[derive(Debug)]
 pub struct Esp<S> {
@@ -133,7 +138,8 @@ impl<S: Storage> Esp<S> {
             }
         }
         for file in self.volume.list(IMAGES)? {
-            if ![Slot::A.image(), Slot::B.image()].contains(&file) {
+            let kept = [Slot::A, Slot::B].map(|slot| [slot.image(), verdict_of(slot)]);
+            if !kept.as_flattened().contains(&file) {
                 self.volume.unlink(&join(IMAGES, &file))?;
             }
         }
@@ -159,7 +165,9 @@ impl<S: Storage> Esp<S> {
         if let Some(named) = state.of(slot) {
             self.volume.unlink(&join(ENTRIES, &named.name.to_string()))?;
         }
-        self.volume.unlink(&join(IMAGES, &slot.image()))?;
+        for file in [slot.image(), verdict_of(slot)] {
+            self.volume.unlink(&join(IMAGES, &file))?;
+        }
         self.volume.sweep()?;
         self.write_slot(Name::untried(slot), generation, update, image, progress)?;
         Ok(slot)
@@ -245,6 +253,28 @@ impl<S: Storage> Esp<S> {
         named.entry.options = options;
         self.write_entry(&named)?;
         Ok(self.volume.sweep()?)
+    }
+
+    /// Keeps why a slot was not confirmed, beside its UKI.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn set_verdict(&self, slot: Slot, why: &str) -> Result<(), EspError> {
+        let path = join(IMAGES, &verdict_of(slot));
+        self.volume.remove(&path)?;
+        let length = u64::try_from(why.len()).unwrap_or(0);
+        self.volume
+            .write(&path, &mut why.as_bytes(), length, &mut |_| {})?;
+        Ok(())
+    }
+
+    /// Why a slot was not confirmed, where it said so.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn verdict(&self, slot: Slot) -> Result<Option<String>, EspError> {
+        let text = self.volume.read(&join(IMAGES, &verdict_of(slot)), MAX_ENTRY)?;
+        Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
 
     /// What the loader does before it starts a slot: it counts. The firmware's driver does this; here it is done for tests and

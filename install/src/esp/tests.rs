@@ -143,3 +143,18 @@ fn repair_leaves_what_is_not_its_own() {
     assert_eq!(files(&esp), ["a.efi", "axion-a.conf", "other.conf"]);
     assert_eq!(esp.volume().list("loader").unwrap(), ["entries", "x"]);
 }
+
+#[test]
+fn why_a_slot_was_not_confirmed_is_kept_until_it_is_written_again() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    stage(&esp, Slot::A, 1).unwrap();
+    assert_eq!(esp.verdict(Slot::B).unwrap(), None);
+    for why in ["agent: not ready", "attestation: irqs"] {
+        esp.set_verdict(Slot::B, why).unwrap();
+        esp.repair().unwrap();
+        assert_eq!(esp.verdict(Slot::B).unwrap().as_deref(), Some(why));
+    }
+    stage(&esp, Slot::A, 2).unwrap();
+    assert_eq!(esp.verdict(Slot::B).unwrap(), None);
+}

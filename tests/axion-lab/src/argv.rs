@@ -161,25 +161,20 @@ impl Argv {
     }
 
     fn boot(&mut self, spec: &Spec, wiring: &Wiring) {
+        if spec.firmware() == Firmware::Uefi {
+            let flash = |unit: u8| format!("if=pflash,unit={unit},format=raw,");
+            let code = format!("{}readonly=on,file=", flash(0));
+            self.file("-drive", &code, Path::new(UEFI_CODE));
+            self.file("-drive", &format!("{}file=", flash(1)), &wiring.nvram);
+        }
         match &spec.boot {
             Boot::Kernel => {
                 self.file("-kernel", "", &wiring.kernel);
                 self.file("-initrd", "", &wiring.initramfs);
                 self.flags(["-append", &spec.kernel_command_line()]);
             }
-            Boot::Medium {
-                firmware,
-                drive,
-                file,
-            } => {
-                if *firmware == Firmware::Uefi {
-                    let flash = |unit: u8| format!("if=pflash,unit={unit},format=raw,");
-                    let code = format!("{}readonly=on,file=", flash(0));
-                    self.file("-drive", &code, Path::new(UEFI_CODE));
-                    self.file("-drive", &format!("{}file=", flash(1)), &wiring.nvram);
-                }
-                self.medium(*drive, file);
-            }
+            Boot::Medium { drive, file, .. } => self.medium(*drive, file),
+            Boot::Disks => {}
             // The network card is what it starts from.
             Boot::Network { .. } => {}
         }

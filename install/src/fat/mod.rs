@@ -163,7 +163,12 @@ impl<S: Storage> Volume<S> {
         let made = || -> io::Result<()> {
             let system = FileSystem::new(Stream::new(&self.overlay), FsOptions::new())?;
             system.root_dir().create_dir(path)?;
-            Ok(())
+            system.unmount()?;
+            let raw = Raw::open(&self.overlay)?;
+            match raw.directory(path)? {
+                Some(first) => raw.straighten(first),
+                None => Err(io::ErrorKind::NotFound.into()),
+            }
         };
         made().map_err(failed("make the directory", path))
     }

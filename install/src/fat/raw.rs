@@ -237,6 +237,25 @@ impl<S: Storage> Raw<S> {
         Ok(Some(first))
     }
 
+    /// Puts `.` and `..` of a new directory where they belong, first and without long names, which the library gives them.
+    ///
+    /// # Errors
+    /// The volume cannot be written.
+    pub fn straighten(&self, first: u32) -> io::Result<()> {
+        let slots = self.slots(first)?;
+        let is_dot = |slot: &[u8; ENTRY]| {
+            slot.first() == Some(&b'.') && slot.get(ATTRIBUTES).is_some_and(|a| a & 0x3f != LONG)
+        };
+        let mut dots = slots.iter().map(|(_, slot)| slot).filter(|slot| is_dot(slot));
+        for (place, old) in &slots {
+            let new = dots.next().copied().unwrap_or([0; ENTRY]);
+            if new != *old {
+                self.storage.write_at(*place, &new)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a name away. Its clusters stay as they are until the next sweep.
     ///
     /// # Errors

@@ -12,7 +12,9 @@ use axion_install::fat::{Volume, join};
 use axion_install::inspect::{self, Inspection};
 use axion_install::slot::{IMAGES, Slot};
 use axion_install::storage::{Disk, Part};
-use axion_lab::{DiskBus, DiskContent, Image, Machine, Spec};
+use axion_lab::machine::READY;
+use axion_lab::spec::{DiskBus, DiskContent};
+use axion_lab::{Image, Machine, Spec};
 
 /// The layout needs little more than 2 GiB.
 const DISK_MIB: u64 = 3072;
@@ -36,7 +38,7 @@ fn an_installed_node_starts_from_its_disk_takes_updates_and_falls_back() -> Resu
 
     let machine = start("installed-first", &disk)?;
     machine.log().wait_for("slot a runs", SOON)?;
-    machine.log().wait_for(axion_lab::READY, INSTALLATION)?;
+    machine.log().wait_for(READY, INSTALLATION)?;
     down(machine)?;
 
     // A kernel that ends at once, three times; then the slot that was good.

@@ -121,3 +121,16 @@ fn no_boot_sector_leads_astray() {
     }
     assert_eq!(Geometry::parse(&boot[..100], disk.size()), None);
 }
+
+#[test]
+fn a_directory_begins_with_itself_and_the_one_above_it() {
+    let disk = volume();
+    let raw = Raw::open(&disk).unwrap();
+    let first = raw.directory("loader/entries").unwrap().unwrap();
+    let above = raw.directory("loader").unwrap().unwrap();
+    let slots = raw.slots(first).unwrap();
+    let names: Vec<&[u8]> = slots.iter().take(3).map(|(_, slot)| &slot[..2]).collect();
+    assert_eq!(names, [b". ", b"..", &[0, 0]]);
+    let cluster = |slot: &[u8; ENTRY]| u32::from(u16::from_le_bytes([slot[26], slot[27]]));
+    assert_eq!([cluster(&slots[0].1), cluster(&slots[1].1)], [first, above]);
+}

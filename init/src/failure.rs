@@ -112,7 +112,8 @@ fn screen(failure: &Failure) -> String {
     )
 }
 
-fn open_terminals() -> Vec<File> {
+/// Every terminal that a person may be looking at.
+pub fn open_terminals() -> Vec<File> {
     let mut names = Terminals::read(Path::new("/")).all();
     if names.is_empty() {
         names.push("console".to_owned());
@@ -128,7 +129,8 @@ fn open_terminals() -> Vec<File> {
     names.into_iter().filter_map(open).collect()
 }
 
-fn say(terminals: &mut [File], text: &str) {
+/// Writes to terminals, as they take it.
+pub fn say(terminals: &mut [File], text: &str) {
     for terminal in terminals {
         let _ = terminal.write_all(text.as_bytes());
     }

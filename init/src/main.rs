@@ -16,6 +16,7 @@
 //! | [`network`]  | links, addresses, DHCP, resolvers                                                  |
 //! | [`storage`]  | ZFS for whoever may ask                                                            |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
+//! | [`slot`]     | the slot of an installed node: confirmed, or given up                              |
 //! | [`power`]    | orderly shutdown and what asks for it                                              |
 //! | [`failure`]  | the screen of a boot that cannot go on                                             |
 
@@ -33,6 +34,7 @@ mod node;
 mod power;
 mod profile;
 mod rcu;
+mod slot;
 mod stage1;
 mod stage2;
 mod storage;

@@ -14,6 +14,7 @@
 //! | `keys.rs`       | a key pair that signs them                                                    |
 //! | `run.rs`        | boots the image in QEMU with its console in this terminal                     |
 //! | `test.rs`       | everything that must pass                                                     |
+//! | `torture.rs`    | power cuts behind every write of an installed disk, offline                   |
 //! | `bench.rs`      | measurements, compared within one run                                         |
 //! | `terminal.rs`   | the console of `run`                                                          |
 //! | `clean.rs`      | removes build products                                                        |
@@ -47,6 +48,7 @@ mod setup;
 mod step;
 mod terminal;
 mod test;
+mod torture;
 mod zfs;
 
 use clap::{Parser, Subcommand};
@@ -89,6 +91,8 @@ enum Task {
     Run(run::Options),
     /// Format, lints, unit, integration and end-to-end tests
     Test(test::Options),
+    /// Cut the power behind every write of install, update, confirmation and rollback, offline
+    Torture(torture::Options),
     /// Measure, with comparisons taken in the same run
     Bench(bench::Options),
     /// Remove build products
@@ -108,6 +112,7 @@ fn main() -> anyhow::Result<()> {
         Task::Keys(options) => keys::keys(&options),
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::test(&options),
+        Task::Torture(options) => torture::torture(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::Clean(options) => clean::clean(&options),
     }

@@ -1,7 +1,7 @@
 //! Boot media: the image's kernel and initramfs as what machines boot from.
 //!
 //! ```text
-//! vmlinuz, initramfs.cpio ─┬─> axion.efi   UKI: UEFI boots it as it is                       (media/uki.rs)
+//! vmlinuz, initramfs.cpio ─┬─> axion.efi   UKI: UEFI boots it as it is                       (axion_install::uki)
 //!                          ├─> axion.ipxe  script beside the two files, for PXE
 //!               iPXE ──────┼─> undionly.kpxe, snponly.efi: what firmware loads to run a script, for BIOS and UEFI
 //! axion.efi, GRUB ─────────┼─> axion.iso   CD or USB stick: El Torito, MBR, ESP              (media/iso.rs)
@@ -17,12 +17,12 @@ mod fat;
 mod grub;
 mod iso;
 mod sums;
-mod uki;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use axion_install::uki;
 use clap::Args;
 
 use crate::step::Step;
@@ -176,20 +176,6 @@ fn read_text(name: &str) -> Result<String> {
 fn write(path: &Path, content: &[u8]) -> Result<()> {
     drop(fs::remove_file(path));
     fs::write(path, content).with_context(|| format!("writing {}", path.display()))
-}
-
-/// Release of a kernel, from its bzImage (Documentation/arch/x86/boot.rst, `kernel_version`).
-fn kernel_release(kernel: &[u8]) -> Result<&str> {
-    let field = kernel.get(0x20e..0x210).and_then(|field| field.try_into().ok());
-    let magic = kernel.get(0x202..0x206) == Some(b"HdrS".as_slice());
-    let text = field
-        .filter(|_| magic)
-        .and_then(|field| kernel.get(usize::from(u16::from_le_bytes(field)) + 0x200..));
-    let word = text.and_then(|t| t.split(|b| *b == b' ' || *b == 0).next());
-    match word.and_then(|w| std::str::from_utf8(w).ok()) {
-        Some(release) if !release.is_empty() => Ok(release),
-        _ => bail!("vmlinuz is no bzImage with a version in its header"),
-    }
 }
 
 #[cfg(test)]

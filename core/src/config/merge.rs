@@ -131,6 +131,22 @@ pub fn resolve(documents: &[Document]) -> Effective {
     }
 }
 
+/// What the documents say, those with an error left out, as one document; without the table `left_out`.
+pub fn in_one(documents: &[Document], left_out: &str) -> String {
+    let mut ordered: Vec<&Document> = documents.iter().collect();
+    ordered.sort_by_key(|document| document.source.rank());
+    let mut merged = toml::Table::new();
+    for document in ordered {
+        if check(&document.text, "").is_ok()
+            && let Ok(table) = toml::from_str(&document.text)
+        {
+            merge(&mut merged, table);
+        }
+    }
+    merged.remove(left_out);
+    merged.to_string()
+}
+
 /// Documents merged so far.
 #[derive(Default)]
 struct Merged {
@@ -194,7 +210,7 @@ impl ChangeCost {
             "hostname" | "api" | "console" => Self::RestartService,
             // A module that is no longer wanted cannot safely be unloaded, a kernel setting that is no longer given
             // has no value to go back to.
-            "version" | "modules" | "sysctl" => Self::Reboot,
+            "version" | "modules" | "sysctl" | "install" => Self::Reboot,
             // Pools are imported and made while the node starts.
             "storage" if place.to_string() != "storage.scrub" => Self::Reboot,
             "profile" => Self::of_profile(&place.to_string()),

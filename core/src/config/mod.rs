@@ -9,6 +9,7 @@
 //! typing error never makes a node unreachable.
 
 mod check;
+mod install;
 mod merge;
 mod place;
 mod profile;
@@ -19,7 +20,8 @@ mod tests;
 mod validate;
 
 pub use check::check;
-pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, resolve};
+pub use install::{AfterInstall, DiskSelector, Existing, Install, PoolChoice};
+pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, in_one, resolve};
 pub use profile::{
     ArcLimit, CStates, CpuChoice, DeviceChoice, Governor, HugepageRule, IommuChoice, IrqPolicy, Mitigations,
     NodeChoice, PStates, PageSize, Profile, ProfileCpu, ProfileIommu, ProfileMemory, ProfileMode,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Profile, Storage};
+use super::{Install, Profile, Storage};
 use crate::quantity::Span;
 
 /// A whole machine config.
@@ -37,6 +37,8 @@ pub struct MachineConfig {
     pub profile: Profile,
     /// Pools, and which disks may be used for them.
     pub storage: Storage,
+    /// Installation on a disk.
+    pub install: Install,
     /// Kernel modules to load besides those that Axion itself needs.
     pub modules: Vec<String>,
     /// Kernel settings below /proc/sys, with dots: `"vm.max_map_count" = "262144"`.
@@ -168,6 +170,7 @@ impl Default for MachineConfig {
             watchdog: Watchdog::default(),
             profile: Profile::default(),
             storage: Storage::default(),
+            install: Install::default(),
             modules: Vec::new(),
             sysctl: BTreeMap::new(),
         }

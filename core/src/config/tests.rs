@@ -21,7 +21,7 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "\n[watch]\nenabled = true\n",
         "axion.toml line 2: unknown field `watch`, expected one of `version`, `hostname`, `network`, `time`, `logging`, \
-         `api`, `console`, `boot`, `watchdog`, `profile`, `storage`, `modules`, `sysctl`",
+         `api`, `console`, `boot`, `watchdog`, `profile`, `storage`, `install`, `modules`, `sysctl`",
     ),
     // Wrong types
     (
@@ -281,6 +281,20 @@ const REFUSED: &[(&str, &str)] = &[
         "[[storage.pools]]\nname = \"tank\"\nlayout = \"stripe\"\ndisks = [\"serial:a\"]\nashift = 8\n",
         "axion.toml line 5: `storage.pools[0].ashift`: 8 is not allowed; allowed are 9 to 16 (512 B to 64 KiB)",
     ),
+    // Installation
+    (
+        "[install]\ndisk = {}\n",
+        "axion.toml line 2: `install.disk`: names no disk; give at least one of `wwid`, `serial`, `model`, `min_size`, \
+         `max_size`",
+    ),
+    (
+        "[install.disk]\nmin_size = \"2TiB\"\nmax_size = \"1TiB\"\n",
+        "axion.toml line 2: `install.disk.min_size`: 2TiB is more than `max_size`, 1TiB; no disk can fit",
+    ),
+    (
+        "[install]\nexisting = \"overwrite\"\n",
+        "axion.toml line 2: `install.existing`: unknown variant `overwrite`, expected `refuse` or `replace`",
+    ),
 ];
 
 #[test]
@@ -485,4 +499,29 @@ fn the_documentation_has_every_key_with_its_default_and_cost() {
         );
         assert!(row.contains(&format!("| {change} |")), "{row}: change {change}");
     }
+}
+
+#[test]
+fn documents_become_one_without_what_is_left_out() {
+    let document = |source, text: &str| Document {
+        source,
+        text: text.to_owned(),
+    };
+    let documents = [
+        document(
+            Source::CommandLine("inline".to_owned()),
+            "hostname = \"b\"\n[install]\ndisk.serial = \"S\"\n",
+        ),
+        document(
+            Source::Volume("/dev/sda1".to_owned()),
+            "hostname = \"a\"\nmodules = [\"x\"]\n[watch]\n",
+        ),
+        document(
+            Source::Volume("/dev/sdb1".to_owned()),
+            "hostname = \"c\"\nmodules = [\"y\"]\n",
+        ),
+    ];
+    let text = in_one(&documents, "install");
+    assert_eq!(text, "hostname = \"b\"\nmodules = [\"y\"]\n");
+    assert_eq!(in_one(&[], "install"), "");
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::place::Place;
-use super::{Interface, InterfaceMatch, MachineConfig};
+use super::{Install, Interface, InterfaceMatch, MachineConfig};
 use crate::identity::{Facts, substitute};
 use crate::quantity::Span;
 use crate::topology::is_pci_address;
@@ -87,6 +87,7 @@ pub(super) fn violations(config: &MachineConfig) -> Vec<Violation> {
     );
     profile::rules(&mut found, &config.profile);
     storage::rules(&mut found, &config.storage);
+    install(&mut found, &config.install);
     found.each("modules", &config.modules, |name| module(name));
     for (key, value) in &config.sysctl {
         let place = Place::of("sysctl").key(key);
@@ -132,6 +133,22 @@ impl Findings {
                 format!("`{span}` is not allowed; allowed are whole seconds from {words}"),
             );
         }
+    }
+}
+
+fn install(found: &mut Findings, install: &Install) {
+    let Some(disk) = &install.disk else {
+        return;
+    };
+    if disk.is_empty() {
+        let message = "names no disk; give at least one of `wwid`, `serial`, `model`, `min_size`, `max_size`";
+        found.refuse(Place::of("install.disk"), message.to_owned());
+    }
+    if let (Some(min), Some(max)) = (disk.min_size, disk.max_size)
+        && min > max
+    {
+        let message = format!("{min} is more than `max_size`, {max}; no disk can fit");
+        found.refuse(Place::of("install.disk.min_size"), message);
     }
 }
 

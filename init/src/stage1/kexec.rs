@@ -20,7 +20,7 @@ use crate::handover::{CARRIED, Handover};
 use crate::sys;
 
 /// The kernel in the initramfs.
-const KERNEL: &str = "/axion/vmlinuz";
+pub const KERNEL: &str = "/axion/vmlinuz";
 /// What the kernel puts before every command line by itself (`CONFIG_CMDLINE`, kernel-config/host/core.config).
 const BUILT_IN: &str = "rootfstype=ramfs ";
 const FILE: u32 = 0o100_000;

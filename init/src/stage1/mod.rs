@@ -6,9 +6,13 @@
 //! profile             planned for this machine; the same kernel again, once, where it needs other arguments
 //! root                EROFS, a file in the initramfs, on /newroot; switch; exec stage 2
 //! ```
+//! With `axion.mode=install` on the command line, nothing is planned, and the installer comes in place of the switch: here,
+//! where the files that it installs still have their names.
+//!
 //! Synchronous and short; only a config URL starts an event loop and the network.
 
 mod fetch;
+mod install;
 mod kexec;
 mod profile;
 mod root;
@@ -63,6 +67,11 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
     }
     handover.phases.push(phase("gather-config", log, started));
 
+    if install::is_asked_for(&cmdline) {
+        root::mount(Path::new(root::IMAGE)).map_err(|e| damaged(&handover, &e))?;
+        return install::run(&cmdline, &handover, log);
+    }
+
     let started = clock::since_start();
     let planned = profile::plan(&cmdline, &mut handover, log);
     kexec::drop_kernel();
@@ -74,19 +83,23 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
     handover.phases.push(phase_of_plan);
 
     let started = clock::since_start();
-    let on_failure = |handover: &Handover, cause: &dyn std::error::Error| Failure {
+    root::mount(Path::new(root::IMAGE)).map_err(|e| damaged(&handover, &e))?;
+    handover.phases.push(phase("mount-root", log, started));
+
+    handover.left_us = clock::micros(clock::since_start());
+    handover.store().map_err(|e| damaged(&handover, &e))?;
+    root::switch_and_run().map_err(|e| damaged(&handover, &e))
+}
+
+/// The image cannot be used.
+fn damaged(handover: &Handover, cause: &dyn std::error::Error) -> Failure {
+    Failure {
         task: format!("start from {}", root::IMAGE),
         cause: chain(cause),
         next_step: "the image is damaged or incomplete: boot the previous one, or write the medium again"
             .to_owned(),
         boot: resolve(&handover.documents()).config.boot,
-    };
-    root::mount(Path::new(root::IMAGE)).map_err(|e| on_failure(&handover, &e))?;
-    handover.phases.push(phase("mount-root", log, started));
-
-    handover.left_us = clock::micros(clock::since_start());
-    handover.store().map_err(|e| on_failure(&handover, &e))?;
-    root::switch_and_run().map_err(|e| on_failure(&handover, &e))
+    }
 }
 
 /// The task of `phase` failed, and the boot goes on.

@@ -27,6 +27,7 @@ use crate::log::Log;
 use crate::node::Node;
 use crate::power::{self, Verb};
 use crate::rcu;
+use crate::slot;
 use crate::sync::lock;
 
 /// File descriptors of PID 1: one for each unit's output, and its D-Bus peers.
@@ -79,6 +80,7 @@ async fn live(log: &Log) -> std::io::Result<std::convert::Infallible> {
             reader_log.error(&format!("cannot read the kernel log: {e}"));
         }
     });
+    tokio::spawn(slot::watch(node.clone()));
     let verb = tokio::select! {
         Some(verb) = wishes.recv() => verb,
         verb = boot(&node) => verb,

@@ -186,23 +186,16 @@ impl Argv {
     }
 
     fn boot(&mut self, spec: &Spec, wiring: &Wiring) {
+        self.firmware(spec.firmware(), wiring);
         match &spec.boot {
             Boot::Kernel => {
                 self.file("-kernel", "", &wiring.kernel);
                 self.file("-initrd", "", &wiring.initramfs);
                 self.flags(["-append", &spec.kernel_command_line()]);
             }
-            Boot::Medium {
-                firmware,
-                drive,
-                file,
-            } => {
-                self.firmware(*firmware, wiring);
-                self.medium(*drive, file);
-            }
-            Boot::Card { firmware, .. } => self.firmware(*firmware, wiring),
-            // The network card is what it starts from.
-            Boot::Network { .. } => {}
+            Boot::Medium { drive, file, .. } => self.medium(*drive, file),
+            // A disk or the network card is what it starts from.
+            Boot::Disks | Boot::Card { .. } | Boot::Network { .. } => {}
         }
     }
 

@@ -23,7 +23,7 @@ use crate::emulator::Emulator;
 use crate::log::{Line, Log};
 use crate::qmp::Qmp;
 use crate::screen::Screen;
-use crate::spec::{Boot, Firmware, Network, Spec};
+use crate::spec::{Firmware, Network, Spec};
 use crate::turn::Turn;
 use crate::{Error, Image, Node, Result, Token, media, vga};
 
@@ -77,7 +77,7 @@ impl Spec {
         let wiring = Wiring {
             kernel: image.kernel(),
             initramfs: self.initramfs.clone().unwrap_or_else(|| image.initramfs()),
-            nvram: boot_variables(&self.boot, &emulator, &dir)?,
+            nvram: boot_variables(self.firmware(), &emulator, &dir)?,
             firmware: emulator.firmware.clone(),
             console: sockets.path().join("console"),
             log: sockets.path().join("log"),
@@ -396,17 +396,9 @@ fn port_in(qmp: &mut Qmp, port: u16) -> Result<u8> {
 }
 
 /// Where the machine's own boot variables are; made when it has any.
-fn boot_variables(boot: &Boot, emulator: &Emulator, dir: &Path) -> Result<PathBuf> {
+fn boot_variables(firmware: Firmware, emulator: &Emulator, dir: &Path) -> Result<PathBuf> {
     let path = dir.join("nvram.fd");
-    if let Boot::Medium {
-        firmware: Firmware::Uefi,
-        ..
-    }
-    | Boot::Card {
-        firmware: Firmware::Uefi,
-        ..
-    } = boot
-    {
+    if firmware == Firmware::Uefi {
         let factory = emulator.firmware.join(argv::UEFI_VARIABLES);
         std::fs::copy(&factory, &path).map_err(Error::io("copy (Debian package ovmf)", factory))?;
     }

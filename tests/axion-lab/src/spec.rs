@@ -18,6 +18,8 @@ pub struct Spec {
     pub name: String,
     /// What it starts from.
     pub boot: Boot,
+    /// Firmware, where `boot` does not say.
+    pub firmware: Firmware,
     /// CPUs in all, a multiple of `sockets`.
     pub cpus: u32,
     /// CPU sockets.
@@ -66,6 +68,8 @@ pub enum Boot {
         /// The medium, a raw file. What the machine writes to it is gone with the machine.
         file: PathBuf,
     },
+    /// Firmware starts what it finds on the machine's own disks.
+    Disks,
     /// SeaBIOS and iPXE start `axion.ipxe` from a directory that the user network serves by TFTP.
     Network {
         /// The directory, with `axion.ipxe` and what that loads.
@@ -89,7 +93,7 @@ pub enum NetworkBoot {
     Http,
 }
 
-/// Firmware of a machine that starts from a medium.
+/// Firmware of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Firmware {
     /// SeaBIOS.
@@ -200,6 +204,7 @@ impl Spec {
         Self {
             name: name.into(),
             boot: Boot::Kernel,
+            firmware: Firmware::Bios,
             cpus: 2,
             sockets: 1,
             memory_mib: 2048,
@@ -229,6 +234,24 @@ impl Spec {
             file: file.into(),
         };
         Self { boot, ..self }
+    }
+
+    /// With UEFI.
+    #[must_use]
+    pub fn uefi(self) -> Self {
+        Self {
+            firmware: Firmware::Uefi,
+            ..self
+        }
+    }
+
+    /// Started by its firmware from its own disks; as with a medium, the lab's part has to be in the config.
+    #[must_use]
+    pub fn boot_from_disks(self) -> Self {
+        Self {
+            boot: Boot::Disks,
+            ..self
+        }
     }
 
     /// Started by iPXE from `directory`; as with a medium, the lab's part has to be in the config.
@@ -392,6 +415,15 @@ impl Spec {
         }
         args.extend(self.kernel_args.iter().cloned());
         args.join(" ")
+    }
+
+    /// The firmware that starts it.
+    pub fn firmware(&self) -> Firmware {
+        match self.boot {
+            Boot::Kernel | Boot::Disks => self.firmware,
+            Boot::Medium { firmware, .. } | Boot::Card { firmware, .. } => firmware,
+            Boot::Network { .. } => Firmware::Bios,
+        }
     }
 
     /// Why no machine can be made of this, if so.

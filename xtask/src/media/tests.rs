@@ -40,18 +40,6 @@ pub(super) fn kernel() -> Vec<u8> {
 }
 
 #[test]
-fn a_kernel_says_its_release() {
-    let mut kernel = vec![0; 0x400];
-    kernel[0x202..0x206].copy_from_slice(b"HdrS");
-    kernel[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
-    kernel[0x300..0x312].copy_from_slice(b"6.12.57 (axion@x)\0");
-    assert_eq!(kernel_release(&kernel).unwrap(), "6.12.57");
-    assert!(kernel_release(&kernel[..0x100]).is_err());
-    kernel[0x202] = b'h';
-    assert!(kernel_release(&kernel).is_err());
-}
-
-#[test]
 fn the_config_template_says_nothing_and_every_line_of_it_may_be_said() {
     let template = read_text("axion.toml").unwrap();
     assert!(

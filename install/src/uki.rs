@@ -5,7 +5,6 @@
 //! ones, the content at the end of the file, an address behind the last section. The kernel comes last, with as much address
 //! space as it needs once it runs, because the stub may run it where it lies.
 
-use anyhow::{Context, Result, anyhow, ensure};
 use object::pe::{
     IMAGE_SCN_CNT_CODE, IMAGE_SCN_CNT_INITIALIZED_DATA, IMAGE_SCN_MEM_EXECUTE, IMAGE_SCN_MEM_READ,
     IMAGE_SIZEOF_SECTION_HEADER, ImageNtHeaders64, ImageSectionHeader,
@@ -13,7 +12,27 @@ use object::pe::{
 use object::read::pe::PeFile64;
 use object::{LittleEndian as LE, pod};
 
-use super::kernel_release;
+/// A UKI cannot be put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UkiError {
+    /// The stub.
+    #[error("the EFI stub is no PE32+ program whose headers are whole")]
+    Stub,
+    /// The kernel.
+    #[error("vmlinuz is no bzImage with a version in its header")]
+    Kernel,
+    /// The kernel's EFI part.
+    #[error("vmlinuz is no EFI program: its kernel was built without CONFIG_EFI_STUB")]
+    NoEfi,
+    /// Its headers are full.
+    #[error("the EFI stub has no room for the header of section {0}")]
+    NoRoom(&'static str),
+    /// It is too long.
+    #[error("the image would be longer than 4 GiB")]
+    TooLong,
+}
+
+type Result<T> = std::result::Result<T, UkiError>;
 
 /// What the stub is given.
 pub struct Parts<'a> {
@@ -28,10 +47,13 @@ pub struct Parts<'a> {
 }
 
 /// The stub with the parts.
+///
+/// # Errors
+/// A part is not what it should be, or the stub has no room.
 pub fn assemble(stub: &[u8], parts: &Parts<'_>) -> Result<Vec<u8>> {
     let release = kernel_release(parts.kernel)?;
     let running = PeFile64::parse(parts.kernel)
-        .context("vmlinuz is no EFI program: its kernel was built without CONFIG_EFI_STUB")?
+        .map_err(|_| UkiError::NoEfi)?
         .nt_headers()
         .optional_header
         .size_of_image
@@ -58,16 +80,15 @@ struct Image {
 
 impl Image {
     fn new(stub: &[u8]) -> Result<Self> {
-        let file = PeFile64::parse(stub).context("the EFI stub is no PE32+ program")?;
-        let headers_at = usize::try_from(file.dos_header().nt_headers_offset())?;
+        let file = PeFile64::parse(stub).map_err(|_| UkiError::Stub)?;
+        let headers_at = position(file.dos_header().nt_headers_offset())?;
         let optional = usize::from(file.nt_headers().file_header.size_of_optional_header.get(LE));
         // Signature and file header are 4 and 20 bytes.
         let sections_at = headers_at + 24 + optional;
-        let alignment = usize::try_from(file.nt_headers().optional_header.file_alignment.get(LE))?;
-        ensure!(
-            alignment.is_power_of_two(),
-            "the EFI stub has the file alignment {alignment}, which is no power of two"
-        );
+        let alignment = position(file.nt_headers().optional_header.file_alignment.get(LE))?;
+        if !alignment.is_power_of_two() {
+            return Err(UkiError::Stub);
+        }
         let mut bytes = stub.to_vec();
         bytes.resize(bytes.len().next_multiple_of(alignment), 0);
         Ok(Self {
@@ -78,29 +99,34 @@ impl Image {
     }
 
     /// Appends a section whose place in memory is at least `memory` bytes.
-    fn append(&mut self, name: &str, content: &[u8], memory: u32, characteristics: u32) -> Result<()> {
-        let raw_at = u32::try_from(self.bytes.len())?;
-        let length = u32::try_from(content.len())?;
+    fn append(
+        &mut self,
+        name: &'static str,
+        content: &[u8],
+        memory: u32,
+        characteristics: u32,
+    ) -> Result<()> {
+        let raw_at = u32::try_from(self.bytes.len()).map_err(|_| UkiError::TooLong)?;
+        let length = u32::try_from(content.len()).map_err(|_| UkiError::TooLong)?;
         let sections_at = self.sections_at;
         let headers = self.headers()?;
         let count = headers.file_header.number_of_sections.get(LE);
         let file_alignment = headers.optional_header.file_alignment.get(LE);
         let alignment = headers.optional_header.section_alignment.get(LE);
-        let room = usize::try_from(headers.optional_header.size_of_headers.get(LE))?;
+        let room = position(headers.optional_header.size_of_headers.get(LE))?;
         let raw = length
             .checked_next_multiple_of(file_alignment)
-            .context("a section is too long")?;
+            .ok_or(UkiError::TooLong)?;
         let virtual_size = length.max(memory);
         let address = headers.optional_header.size_of_image.get(LE);
         let end = address
             .checked_add(virtual_size)
             .and_then(|end| end.checked_next_multiple_of(alignment))
-            .context("the image is longer than 4 GiB")?;
+            .ok_or(UkiError::TooLong)?;
         let at = sections_at + usize::from(count) * IMAGE_SIZEOF_SECTION_HEADER;
-        ensure!(
-            at + IMAGE_SIZEOF_SECTION_HEADER <= room,
-            "the EFI stub has no room for the header of section {name}"
-        );
+        if at + IMAGE_SIZEOF_SECTION_HEADER > room {
+            return Err(UkiError::NoRoom(name));
+        }
 
         headers.file_header.number_of_sections.set(LE, count + 1);
         headers.optional_header.size_of_image.set(LE, end);
@@ -110,10 +136,12 @@ impl Image {
             .size_of_initialized_data
             .set(LE, initialized.saturating_add(raw));
 
-        let (header, _) = pod::from_bytes_mut::<ImageSectionHeader>(&mut self.bytes[at..])
-            .map_err(|()| anyhow!("the EFI stub ends in its headers"))?;
+        let place = self.bytes.get_mut(at..).ok_or(UkiError::Stub)?;
+        let (header, _) = pod::from_bytes_mut::<ImageSectionHeader>(place).map_err(|()| UkiError::Stub)?;
         header.name = [0; 8];
-        header.name[..name.len()].copy_from_slice(name.as_bytes());
+        for (to, letter) in header.name.iter_mut().zip(name.bytes()) {
+            *to = letter;
+        }
         header.virtual_size.set(LE, virtual_size);
         header.virtual_address.set(LE, address);
         header.size_of_raw_data.set(LE, raw);
@@ -121,14 +149,34 @@ impl Image {
         header.characteristics.set(LE, characteristics);
 
         self.bytes.extend_from_slice(content);
-        self.bytes.resize(usize::try_from(raw_at + raw)?, 0);
+        let end = raw_at.checked_add(raw).ok_or(UkiError::TooLong)?;
+        self.bytes.resize(position(end)?, 0);
         Ok(())
     }
 
     fn headers(&mut self) -> Result<&mut ImageNtHeaders64> {
-        pod::from_bytes_mut(&mut self.bytes[self.headers_at..])
+        let place = self.bytes.get_mut(self.headers_at..).ok_or(UkiError::Stub)?;
+        pod::from_bytes_mut(place)
             .map(|(headers, _)| headers)
-            .map_err(|()| anyhow!("the EFI stub ends in its headers"))
+            .map_err(|()| UkiError::Stub)
+    }
+}
+
+fn position(offset: u32) -> Result<usize> {
+    usize::try_from(offset).map_err(|_| UkiError::TooLong)
+}
+
+/// Release of a kernel, from its bzImage (Documentation/arch/x86/boot.rst, `kernel_version`).
+fn kernel_release(kernel: &[u8]) -> Result<&str> {
+    let field = kernel.get(0x20e..0x210).and_then(|field| field.try_into().ok());
+    let magic = kernel.get(0x202..0x206) == Some(b"HdrS".as_slice());
+    let text = field
+        .filter(|_| magic)
+        .and_then(|field| kernel.get(usize::from(u16::from_le_bytes(field)) + 0x200..));
+    let word = text.and_then(|t| t.split(|b| *b == b' ' || *b == 0).next());
+    match word.and_then(|w| std::str::from_utf8(w).ok()) {
+        Some(release) if !release.is_empty() => Ok(release),
+        _ => Err(UkiError::Kernel),
     }
 }
 

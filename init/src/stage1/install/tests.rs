@@ -1,0 +1,42 @@
+use super::*;
+
+#[test]
+fn the_command_line_asks() {
+    for (line, asked) in [
+        ("axion.mode=install", true),
+        ("axion.mode=run", false),
+        ("quiet", false),
+    ] {
+        assert_eq!(is_asked_for(&CommandLine::parse(line)), asked, "{line}");
+    }
+}
+
+#[test]
+fn arguments_of_this_boot_alone_are_not_installed() {
+    let line = CommandLine::parse(
+        "rootfstype=ramfs BOOT_IMAGE=/vmlinuz console=tty0 axion.mode=install axion.config=inline:eA== console=ttyS1 initrd=x",
+    );
+    let options = options(&line, "[profile]\nmode = \"off\"\n");
+    assert_eq!(options, "console=tty0 console=ttyS1");
+}
+
+#[test]
+fn a_config_is_on_the_disk_of_its_partition() {
+    let documents = [Document {
+        source: Source::Volume("/dev/nvme0n1p1".to_owned()),
+        text: String::new(),
+    }];
+    assert!(is_config_on("nvme0n1", &documents));
+    assert!(!is_config_on("nvme1n1", &documents));
+    assert!(!is_config_on("sda", &documents));
+}
+
+#[test]
+fn the_bar_shows_each_percent_once() {
+    let mut bar = Bar::new(1000);
+    assert_eq!(bar.show(Progress::Step("writing")).unwrap(), "writing\n");
+    assert_eq!(bar.show(Progress::Bytes(5)), None);
+    let shown = bar.show(Progress::Bytes(495)).unwrap();
+    assert_eq!(shown, format!("\r  [{}{}]  50 %", "#".repeat(20), ".".repeat(20)));
+    assert!(bar.show(Progress::Bytes(500)).unwrap().ends_with("100 %\n"));
+}

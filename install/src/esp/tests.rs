@@ -1,0 +1,160 @@
+use super::*;
+use crate::fat::Format;
+use crate::inspect::digest;
+use crate::recording::Disk;
+
+fn esp(disk: &Disk) -> Esp<&Disk> {
+    let format = Format {
+        label: *b"AXION-EFI  ",
+        id: 1,
+        cluster: 512,
+    };
+    let mut volume = Volume::format(disk, &format).unwrap();
+    for directory in ["EFI", IMAGES, "loader", ENTRIES] {
+        volume.make_directory(directory).unwrap();
+    }
+    volume.finish().unwrap();
+    let esp = Esp::new(volume);
+    let (content, update) = image(0);
+    esp.write_slot(
+        Name::confirmed(Slot::A),
+        1,
+        &update,
+        &mut content.as_slice(),
+        &mut |_| {},
+    )
+    .unwrap();
+    esp
+}
+
+fn image(number: u8) -> (Vec<u8>, Update) {
+    let content = vec![number; 3000];
+    let update = Update {
+        version: format!("0.{number}.0"),
+        size: 3000,
+        digest: digest(&content),
+        options: "console=tty0 axion.slot=x".to_owned(),
+    };
+    (content, update)
+}
+
+fn stage(esp: &Esp<&Disk>, running: Slot, number: u8) -> Result<Slot, EspError> {
+    let (content, update) = image(number);
+    esp.stage(Some(running), &update, &mut content.as_slice(), &mut |_| {})
+}
+
+fn files(esp: &Esp<&Disk>) -> Vec<String> {
+    let mut files = esp.volume().list(ENTRIES).unwrap();
+    files.extend(esp.volume().list(IMAGES).unwrap());
+    files.sort();
+    files
+}
+
+#[test]
+fn an_update_is_tried_and_confirmed() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    assert_eq!(stage(&esp, Slot::A, 1).unwrap(), Slot::B);
+    assert_eq!(files(&esp), ["a.efi", "axion-a.conf", "axion-b+3.conf", "b.efi"]);
+    assert_eq!(esp.count_start().unwrap(), Some(Slot::B));
+    assert_eq!(
+        files(&esp),
+        ["a.efi", "axion-a.conf", "axion-b+2-1.conf", "b.efi"]
+    );
+    assert!(esp.confirm(Slot::B).unwrap());
+    assert!(!esp.confirm(Slot::B).unwrap());
+    assert_eq!(files(&esp), ["a.efi", "axion-a.conf", "axion-b.conf", "b.efi"]);
+    assert_eq!(stage(&esp, Slot::B, 2).unwrap(), Slot::A);
+}
+
+#[test]
+fn an_update_that_is_never_confirmed_gives_way_to_the_last_good_slot() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    stage(&esp, Slot::A, 1).unwrap();
+    let started: Vec<_> = (0..5).map(|_| esp.count_start().unwrap().unwrap()).collect();
+    assert_eq!(started, [Slot::B, Slot::B, Slot::B, Slot::A, Slot::A]);
+    let state = esp.state().unwrap();
+    assert!(state.of(Slot::B).unwrap().name.failed());
+}
+
+#[test]
+fn the_slot_on_trial_is_not_overwritten() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    stage(&esp, Slot::A, 1).unwrap();
+    esp.count_start().unwrap();
+    let refused = stage(&esp, Slot::B, 2);
+    assert!(matches!(
+        refused,
+        Err(EspError::Refused(Refusal::OnTrial(Slot::B)))
+    ));
+    assert_eq!(esp.roll_back().unwrap(), Slot::A);
+    assert_eq!(esp.state().unwrap().next().unwrap().name.slot, Slot::A);
+}
+
+#[test]
+fn a_wrong_image_leaves_the_slot_empty() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    let (mut content, update) = image(1);
+    content[1500] ^= 1;
+    let wrong = esp.stage(Some(Slot::A), &update, &mut content.as_slice(), &mut |_| {});
+    assert!(matches!(wrong, Err(EspError::Digest { .. })));
+    assert_eq!(files(&esp), ["a.efi", "axion-a.conf"]);
+    assert!(
+        esp.stage(Some(Slot::A), &update, &mut &content[..100], &mut |_| {})
+            .is_err()
+    );
+    assert_eq!(files(&esp), ["a.efi", "axion-a.conf"]);
+}
+
+#[test]
+fn arguments_belong_to_their_slot() {
+    assert_eq!(options_of("a axion.slot=b  c", Slot::A), "a c axion.slot=a");
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    esp.set_options(Slot::A, "isolcpus=2").unwrap();
+    assert_eq!(
+        esp.state().unwrap().of(Slot::A).unwrap().entry.options,
+        "isolcpus=2 axion.slot=a"
+    );
+    assert_eq!(files(&esp), ["a.efi", "axion-a.conf"]);
+    let refused = esp.set_options(Slot::B, "x");
+    assert!(matches!(
+        refused,
+        Err(EspError::Refused(Refusal::NoSuchSlot(Slot::B)))
+    ));
+}
+
+#[test]
+fn repair_leaves_what_is_not_its_own() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    for path in [
+        "loader/entries/other.conf",
+        "loader/entries/axion-a+1.conf",
+        "EFI/axion/stray",
+        "loader/x",
+    ] {
+        esp.volume().write(path, &mut &b"x"[..], 1, &mut |_| {}).unwrap();
+    }
+    esp.repair().unwrap();
+    assert_eq!(files(&esp), ["a.efi", "axion-a.conf", "other.conf"]);
+    assert_eq!(esp.volume().list("loader").unwrap(), ["entries", "x"]);
+}
+
+#[test]
+fn why_a_slot_was_not_confirmed_is_kept_until_it_is_written_again() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    stage(&esp, Slot::A, 1).unwrap();
+    assert_eq!(esp.verdict(Slot::B).unwrap(), None);
+    for why in ["agent: not ready", "attestation: irqs"] {
+        esp.set_verdict(Slot::B, why).unwrap();
+        esp.repair().unwrap();
+        assert_eq!(esp.verdict(Slot::B).unwrap().as_deref(), Some(why));
+    }
+    stage(&esp, Slot::A, 2).unwrap();
+    assert_eq!(esp.verdict(Slot::B).unwrap(), None);
+}

@@ -1,0 +1,52 @@
+//! Installed disks: what is on them, how it gets there, and why no power cut makes one unbootable.
+//!
+//! ```text
+//! GPT  1 AXION-CFG   FAT32: axion.toml, the machine config
+//!      2 AXION-EFI   FAT32, ESP, 1 GiB:  EFI/BOOT/BOOTX64.EFI         systemd-boot, written once, by the installer
+//!                                        EFI/axion/{a,b}.efi          the UKI of each slot
+//!                                        loader/entries/axion-a.conf, axion-b+3.conf
+//!                                                                     which slot starts, with which kernel arguments
+//!      3 AXION-POOL  the rest, for ZFS
+//! ```
+//! The loader takes the entry with the highest generation (`version`) of those that have a try left; what is confirmed has no
+//! count of tries in its name ([`slot`]). An update writes the slot that is not the last confirmed one, first its UKI, then its
+//! entry; a confirmation takes the count out of the name ([`esp`]).
+//!
+//! The kernel's FAT driver writes sectors in the order that suits the page cache, so no mounted file system is used: [`fat`]
+//! keeps what changes in memory and writes it in an order of its own, with flushes between, and every step that counts is
+//! one sector of a directory. A disk writes a sector whole or not at all; that, and that what was flushed stays, is all that is
+//! relied upon. [`torture`] cuts the power behind every write and looks at the disk with [`inspect`], which chooses
+//! as the loader does.
+//!
+//! | module        | what it is about                                                          |
+//! |---------------|---------------------------------------------------------------------------|
+//! | [`select`]    | which disk is meant: exactly one, or none                                 |
+//! | [`plan`]      | the layout, its summary and its token                                     |
+//! | [`perform`]   | writing it                                                                |
+//! | [`slot`]      | names, entries and generations of the slots; what is written next         |
+//! | [`esp`]       | update, confirmation, rollback, repair                                    |
+//! | [`inspect`]   | a disk as the loader sees it                                              |
+//! | [`table`]     | GPT                                                                       |
+//! | [`fat`]       | FAT32 with an order of writes                                             |
+//! | [`overlay`]   | changes kept in memory until they are written in the order that is wanted |
+//! | [`storage`]   | disks, image files, parts of them                                         |
+//! | [`recording`] | a disk in memory that knows what was written to it, and in which order    |
+//! | [`torture`]   | every cut                                                                 |
+//! | [`uki`]       | putting a UKI together                                                    |
+
+pub mod esp;
+pub mod fat;
+pub mod inspect;
+pub mod overlay;
+pub mod perform;
+pub mod plan;
+pub mod recording;
+pub mod select;
+pub mod slot;
+pub mod storage;
+pub mod table;
+pub mod torture;
+pub mod uki;
+
+/// A SHA-256 digest.
+pub type Digest = [u8; 32];

@@ -1,0 +1,130 @@
+//! Writing an installation.
+//!
+//! ```text
+//! no table ─ ESP and config volume unmade ─ config volume ─ ESP: loader, UKI, entry, read back ─ ESP's boot sector ─ table
+//! ```
+//! A cut on the way leaves a disk that starts nothing: the medium, or the network, starts the installer again. With a table that
+//! stays, the ESP's boot sector is what comes last.
+
+use std::io::Read;
+
+use crate::Digest;
+use crate::esp::{Esp, EspError, Update};
+use crate::fat::{FatError, Volume};
+use crate::inspect::{self, Inspection, LOADER, NotBootable};
+use crate::plan::Plan;
+use crate::slot::{ENTRIES, IMAGES, Name, Slot};
+use crate::storage::{Part, Storage};
+use crate::table::{self, ALIGNMENT, TableError};
+
+/// The config on its volume.
+pub const CONFIG: &str = "axion.toml";
+
+/// An installation was not finished. The disk starts nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The table.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A volume.
+    #[error(transparent)]
+    Fat(#[from] FatError),
+    /// The slot.
+    #[error(transparent)]
+    Esp(#[from] EspError),
+    /// The pool's partition.
+    #[error("cannot clear the partition of the pool")]
+    Pool(#[source] std::io::Error),
+    /// What was written does not start.
+    #[error("what was written is not what is read back")]
+    NotBootable(#[from] NotBootable),
+    /// What was written is not whole.
+    #[error("what was written is not whole when it is read back: the disk is failing")]
+    NotWhole,
+}
+
+/// What is installed.
+#[derive(Debug)]
+pub struct Installation<'a> {
+    /// systemd-boot.
+    pub loader: &'a [u8],
+    /// Version, size, digest and kernel command line of the image.
+    pub image: &'a Update,
+    /// `axion.toml`.
+    pub config: &'a str,
+    /// Bytes that are written at once.
+    pub chunk: usize,
+}
+
+/// A step, for whoever watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Another part begins.
+    Step(&'static str),
+    /// So many bytes more of the image are written.
+    Bytes(u64),
+}
+
+/// Installs.
+///
+/// # Errors
+/// The disk fails, or the image is not what its digest says.
+pub fn install(
+    disk: &impl Storage,
+    plan: &Plan,
+    what: &Installation<'_>,
+    image: &mut dyn Read,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Inspection, InstallError> {
+    let [config_at, esp_at, pool_at] = &plan.partitions;
+    if !plan.keep {
+        progress(Progress::Step("removing the old partition table"));
+        table::wipe(disk)?;
+        clear_ends(&Part::new(disk, pool_at.start, pool_at.length)).map_err(InstallError::Pool)?;
+    }
+    progress(Progress::Step("making the volumes"));
+    let part = |at: &table::Partition| Part::new(disk, at.start, at.length);
+    let esp = Volume::format(part(esp_at), &plan.esp_format())?.with_chunk(what.chunk);
+    let config_format = plan.config_format(disk.sector());
+    let mut config = Volume::format(part(config_at), &config_format)?.with_chunk(what.chunk);
+    put(&config, CONFIG, what.config.as_bytes())?;
+    config.finish()?;
+
+    for directory in ["EFI", "EFI/BOOT", IMAGES, "loader", ENTRIES] {
+        esp.make_directory(directory)?;
+    }
+    put(&esp, LOADER, what.loader)?;
+    progress(Progress::Step("writing the image"));
+    let esp = Esp::new(esp);
+    esp.write_slot(Name::confirmed(Slot::A), 1, what.image, image, &mut |bytes| {
+        progress(Progress::Bytes(bytes));
+    })?;
+    progress(Progress::Step("making it bootable"));
+    let mut esp = esp.into_volume();
+    esp.finish()?;
+    if !plan.keep {
+        table::write(disk, plan.guid, &plan.partitions)?;
+    }
+    progress(Progress::Step("reading it back"));
+    disk.forget().map_err(|e| TableError::Io("read back", e))?;
+    let found = inspect::inspect(disk)?;
+    let whole = found.starts().is_some() && found.loader == inspect::digest(what.loader);
+    whole.then_some(found).ok_or(InstallError::NotWhole)
+}
+
+fn put(volume: &Volume<impl Storage>, path: &str, content: &[u8]) -> Result<Digest, FatError> {
+    let length = u64::try_from(content.len()).unwrap_or(0);
+    volume.write(path, &mut &*content, length, &mut |_| {})
+}
+
+/// A pool's labels are at both ends.
+fn clear_ends(part: &impl Storage) -> std::io::Result<()> {
+    let zeros = vec![0; usize::try_from(ALIGNMENT.min(part.size())).unwrap_or(0)];
+    let last = part.size().saturating_sub(ALIGNMENT);
+    part.write_at(0, &zeros)?;
+    part.write_at(last, &zeros)?;
+    part.flush()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+use super::*;
+
+fn read(disk: &Disk, offset: u64) -> u8 {
+    let mut byte = [0];
+    disk.read_at(offset, &mut byte).unwrap();
+    byte[0]
+}
+
+#[test]
+fn a_cut_leaves_each_sector_in_one_of_its_versions() {
+    let disk = Disk::new(4096);
+    disk.write_at(0, &[1; 1024]).unwrap();
+    let before = disk.fresh();
+    let pending = [
+        Operation::Write {
+            offset: 0,
+            bytes: [2; 1024].as_slice().into(),
+        },
+        Operation::Write {
+            offset: 512,
+            bytes: [3; 10].as_slice().into(),
+        },
+    ];
+    let all = before.cut(&pending, |n| n - 1).unwrap();
+    assert_eq!([0, 512, 530].map(|at| read(&all, at)), [2, 3, 2]);
+    let none = before.cut(&pending, |_| 0).unwrap();
+    assert_eq!([0, 512, 530].map(|at| read(&none, at)), [1, 1, 1]);
+    let mut choices = [0, 1].into_iter();
+    let torn = before.cut(&pending, |_| choices.next().unwrap()).unwrap();
+    assert_eq!([0, 512, 530].map(|at| read(&torn, at)), [1, 2, 2]);
+}
+
+#[test]
+fn nothing_is_beyond_the_end() {
+    let disk = Disk::new(1024);
+    assert!(disk.write_at(1000, &[0; 100]).is_err());
+    assert!(disk.read_at(1024, &mut [0]).is_err());
+    assert!(disk.log().is_empty());
+}

@@ -1,0 +1,233 @@
+//! The partition table (GPT), by the `gpt` crate; written in an order that leaves one whole table at every moment but those in
+//! which there is to be none.
+
+use std::fmt;
+use std::io;
+
+use gpt::GptConfig;
+use gpt::disk::LogicalBlockSize;
+use gpt::mbr::ProtectiveMBR;
+use gpt::partition_types::{self, Type};
+use uuid::Uuid;
+
+use crate::overlay::Overlay;
+use crate::storage::{Storage, Stream};
+
+/// Partitions start at multiples of this many bytes.
+pub const ALIGNMENT: u64 = 1 << 20;
+
+/// What a partition is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Data that any system reads.
+    Basic,
+    /// EFI system partition.
+    Esp,
+    /// ZFS.
+    Pool,
+    /// Something else.
+    Other,
+}
+
+impl Kind {
+    fn of(kind: &Type) -> Self {
+        match kind {
+            k if *k == partition_types::BASIC => Self::Basic,
+            k if *k == partition_types::EFI => Self::Esp,
+            k if k.guid == pool().guid => Self::Pool,
+            _ => Self::Other,
+        }
+    }
+
+    fn to_type(self) -> Type {
+        match self {
+            Self::Esp => partition_types::EFI,
+            Self::Pool => pool(),
+            Self::Basic | Self::Other => partition_types::BASIC,
+        }
+    }
+}
+
+/// The type that ZFS on Linux gives its partitions ("Solaris /usr & Apple ZFS").
+fn pool() -> Type {
+    Type {
+        guid: Uuid::from_u128(0x6a89_8cc3_1dd2_11b2_99a6_0800_2073_6631),
+        os: gpt::partition_types::OperatingSystem::None,
+    }
+}
+
+/// A partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// Number, from 1.
+    pub number: u32,
+    /// Name.
+    pub name: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// First byte.
+    pub start: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// A table cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The disk.
+    #[error("cannot {0} the partition table")]
+    Io(&'static str, #[source] io::Error),
+    /// Its content.
+    #[error("there is no partition table that can be used")]
+    Gpt(#[source] gpt::GptError),
+    /// A header.
+    #[error("the partition table cannot be made")]
+    Mbr(#[source] gpt::mbr::MBRError),
+    /// Sectors of another size.
+    #[error("the disk has sectors of {0} bytes; GPT knows 512 and 4096")]
+    Sector(u64),
+}
+
+/// The stream that the crate wants, which can be printed.
+struct Device<S>(Stream<S>);
+
+impl<S> fmt::Debug for Device<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("disk")
+    }
+}
+
+impl<S: Storage> io::Read for Device<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<S: Storage> io::Write for Device<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<S: Storage> io::Seek for Device<S> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+fn block_size(sector: u64) -> Result<LogicalBlockSize, TableError> {
+    LogicalBlockSize::try_from(sector).map_err(|_| TableError::Sector(sector))
+}
+
+/// The partitions of a disk, by its first table or, where that is damaged, by its backup.
+///
+/// # Errors
+/// It has no table.
+pub fn read(disk: &impl Storage) -> Result<Vec<Partition>, TableError> {
+    let size = block_size(disk.sector())?;
+    let table = GptConfig::new()
+        .logical_block_size(size)
+        .open_from_device(Device(Stream::new(disk)))
+        .map_err(TableError::Gpt)?;
+    let used = table
+        .partitions()
+        .iter()
+        .filter(|(_, partition)| partition.is_used());
+    used.map(|(number, partition)| {
+        let start = partition.bytes_start(size);
+        let length = partition.bytes_len(size);
+        let failed = |e| TableError::Io("read", e);
+        Ok(Partition {
+            number: *number,
+            name: partition.name.clone(),
+            kind: Kind::of(&partition.part_type_guid),
+            start: start.map_err(failed)?,
+            length: length.map_err(failed)?,
+        })
+    })
+    .collect()
+}
+
+/// GUID of a disk.
+///
+/// # Errors
+/// It has no table.
+pub fn guid(disk: &impl Storage) -> Result<u128, TableError> {
+    let size = block_size(disk.sector())?;
+    let table = GptConfig::new()
+        .logical_block_size(size)
+        .open_from_device(Device(Stream::new(disk)))
+        .map_err(TableError::Gpt)?;
+    Ok(table.guid().as_u128())
+}
+
+/// Takes every trace of a table from the disk: its first and last MiB are zeros, flushed.
+///
+/// # Errors
+/// The disk fails.
+pub fn wipe(disk: &impl Storage) -> Result<(), TableError> {
+    let failed = |e| TableError::Io("remove", e);
+    let zeros = vec![0; usize::try_from(ALIGNMENT).unwrap_or(0)];
+    let last = disk.size().saturating_sub(ALIGNMENT) / disk.sector() * disk.sector();
+    for start in [0, last] {
+        let length = usize::try_from(disk.size() - start).unwrap_or(0).min(zeros.len());
+        disk.write_at(start, zeros.get(..length).unwrap_or_default())
+            .map_err(failed)?;
+    }
+    disk.flush().map_err(failed)
+}
+
+/// Writes a table of `partitions`, identified by `guid`, its partitions by the numbers that follow it: the backup first, the
+/// first table's header last.
+///
+/// # Errors
+/// The disk fails, or the partitions do not fit on it.
+pub fn write(disk: &impl Storage, guid: u128, partitions: &[Partition]) -> Result<(), TableError> {
+    let overlay = Overlay::new(disk);
+    let sector = disk.sector();
+    let size = block_size(sector)?;
+    let sectors = disk.size() / sector;
+    let id = |number: u32| Uuid::from_u128(guid.wrapping_add(u128::from(number)));
+    let mut device = Device(Stream::new(&overlay));
+    ProtectiveMBR::with_lb_size(u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX))
+        .overwrite_lba0(&mut device)
+        .map_err(TableError::Mbr)?;
+    let mut table = GptConfig::new()
+        .writable(true)
+        .logical_block_size(size)
+        .create_from_device(device, Some(id(0)))
+        .map_err(TableError::Gpt)?;
+    for partition in partitions {
+        table
+            .add_partition_at(
+                &partition.name,
+                partition.number,
+                partition.start / sector,
+                partition.length / sector,
+                partition.kind.to_type(),
+                0,
+            )
+            .map_err(TableError::Gpt)?;
+    }
+    let mut entries = table.take_partitions();
+    for (number, entry) in &mut entries {
+        entry.part_guid = id(*number);
+    }
+    table.update_partitions(entries).map_err(TableError::Gpt)?;
+    table.write().map_err(TableError::Gpt)?;
+
+    let failed = |e| TableError::Io("write", e);
+    let changed = overlay.differing().map_err(failed)?;
+    let (backup, front): (Vec<u64>, Vec<u64>) = changed.into_iter().partition(|n| *n > sectors / 2);
+    let (header, entries): (Vec<u64>, Vec<u64>) = front.into_iter().partition(|n| *n == 1);
+    for numbers in [backup, entries, header] {
+        overlay.write_out(&numbers).map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

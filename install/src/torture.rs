@@ -1,0 +1,467 @@
+//! Every cut: an installation, updates, confirmations, a rollback are recorded once, and the power is cut behind each of their
+//! writes, with what had not been flushed dropped, reordered and torn.
+//!
+//! Each disk that a cut leaves is looked at with [`inspect`]: it must start what the node started before the step or what it
+//! starts after it, whole; the slot that was confirmed must be whole; the table and the pool must be untouched. From a sample of
+//! them the interrupted step is done again, as a node does, and the power is cut during that, too.
+
+use std::io;
+
+use crate::esp::{EspError, Update};
+use crate::inspect::{self, Inspection};
+use crate::perform::{InstallError, Installation, install};
+use crate::plan::{Plan, Sizes};
+use crate::recording::{Disk, Operation};
+use crate::slot::Slot;
+use crate::storage::Storage;
+use crate::table::{self, Partition};
+use crate::{Digest, perform};
+
+/// How much is done.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Bytes of an image, in pieces of [`CHUNK`].
+    pub image: u64,
+    /// Disks that are made of each cut at random, besides those with all and with none of the unflushed writes.
+    pub random: u32,
+    /// Of so many disks, one is gone on with.
+    pub resume_every: u64,
+    /// Where chance begins.
+    pub seed: u64,
+}
+
+impl Effort {
+    /// What a test run has time for: seconds.
+    pub const SAMPLE: Self = Self {
+        image: 24 << 10,
+        random: 3,
+        resume_every: 41,
+        seed: 1,
+    };
+    /// Everything.
+    pub const WHOLE: Self = Self {
+        image: 160 << 10,
+        random: 24,
+        resume_every: 7,
+        seed: 1,
+    };
+}
+
+/// Bytes of a write.
+const CHUNK: usize = 4096;
+const LOADER: &[u8] = &[0x4d; 5000];
+const POOL: [u8; 4096] = [0x5a; 4096];
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Steps that were cut.
+    pub steps: u64,
+    /// Writes and flushes behind which the power was cut.
+    pub cuts: u64,
+    /// Disks that were looked at.
+    pub disks: u64,
+    /// Disks from which the step was done again.
+    pub resumed: u64,
+}
+
+/// A disk that is not as it must be.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A cut has done harm.
+    #[error("{step}, cut behind operation {operation} of {of}: {problem}")]
+    Cut {
+        /// The step.
+        step: String,
+        /// The last operation before the cut.
+        operation: usize,
+        /// Operations of the step.
+        of: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Without any cut.
+    #[error("{step}: {problem}")]
+    Step {
+        /// The step.
+        step: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The disk in memory.
+    #[error("the disk in memory cannot be used")]
+    Io(#[from] io::Error),
+}
+
+/// What is done to a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Installs image 0.
+    Install,
+    /// Writes an image while a slot runs.
+    Stage(u8, Slot),
+    /// The loader starts the next slot.
+    Start,
+    /// The running slot is confirmed.
+    Confirm(Slot),
+    /// The other confirmed slot is to be started.
+    RollBack,
+    /// A slot gets other kernel arguments.
+    SetOptions(Slot),
+    /// Installs image 9 over what is there; the pool stays.
+    InstallAgain,
+}
+
+/// A life of a node.
+const LIFE: &[Step] = &[
+    Step::Install,
+    Step::Stage(1, Slot::A),
+    Step::Start,
+    Step::Confirm(Slot::B),
+    Step::SetOptions(Slot::B),
+    // Fails three times.
+    Step::Stage(2, Slot::B),
+    Step::Start,
+    Step::Start,
+    Step::Start,
+    Step::Stage(3, Slot::B),
+    Step::Start,
+    Step::Confirm(Slot::A),
+    Step::RollBack,
+    Step::Stage(4, Slot::B),
+    // Staged once more before it was tried.
+    Step::Stage(5, Slot::B),
+    Step::Start,
+    Step::RollBack,
+    Step::InstallAgain,
+    Step::Stage(6, Slot::A),
+];
+
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Esp(#[from] EspError),
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    #[error(transparent)]
+    NotBootable(#[from] inspect::NotBootable),
+}
+
+struct Torture {
+    effort: Effort,
+    plan: Plan,
+    chance: Chance,
+    report: Report,
+}
+
+/// Cuts the power behind every write of a node's life.
+///
+/// # Errors
+/// The first disk that is not as it must be.
+pub fn run(effort: Effort) -> Result<Report, Failure> {
+    let sizes = Sizes {
+        config: 36 << 20,
+        esp: 37 << 20,
+        cluster: 512,
+    };
+    let size = 96 << 20;
+    let mut torture = Torture {
+        effort,
+        plan: Plan::fresh(size, sizes, 0x7000),
+        chance: Chance(effort.seed),
+        report: Report::default(),
+    };
+    let mut disk = Disk::new(size);
+    for (number, step) in LIFE.iter().enumerate() {
+        let after = torture.step(&disk, *step, number)?;
+        if *step == Step::Install {
+            after.write_at(torture.pool_at(), &POOL)?;
+        }
+        disk = after.settled();
+    }
+    Ok(torture.report)
+}
+
+/// What a disk may be after a cut.
+struct Allowed {
+    /// What it may start, by image; nothing, where an installation has not ended.
+    starts: Vec<Option<Digest>>,
+    /// What may be confirmed.
+    good: Vec<Option<Slot>>,
+    /// The partitions, unless they are being made.
+    table: Option<Vec<Partition>>,
+    /// Whether the pool is there.
+    pool: bool,
+}
+
+impl Torture {
+    fn pool_at(&self) -> u64 {
+        let [.., pool] = &self.plan.partitions;
+        pool.start
+    }
+
+    /// Does a step, and cuts it; gives the disk after it.
+    fn step(&mut self, before: &Disk, step: Step, number: usize) -> Result<Disk, Failure> {
+        let name = format!("step {number} ({step:?})");
+        let broken = |problem: String| Failure::Step {
+            step: name.clone(),
+            problem,
+        };
+        let before = before.settled();
+        let after = before.fresh();
+        self.perform(&after, step).map_err(|e| broken(chain(&e)))?;
+        let allowed = self.allowed(&before, &after, step).map_err(broken)?;
+        self.report.steps += 1;
+        let sample = self.cut(&before, &after.log(), &allowed, &name, self.effort.random)?;
+        for (number, left) in sample.iter().enumerate() {
+            self.resume(
+                left,
+                &after,
+                step,
+                &allowed,
+                &format!("{name}, resumed from sample {number}"),
+            )?;
+        }
+        Ok(after)
+    }
+
+    /// Does a step again from what a cut has left, and cuts that.
+    fn resume(
+        &mut self,
+        left: &Disk,
+        after: &Disk,
+        step: Step,
+        allowed: &Allowed,
+        name: &str,
+    ) -> Result<(), Failure> {
+        let broken = |problem: String| Failure::Step {
+            step: name.to_owned(),
+            problem,
+        };
+        self.report.resumed += 1;
+        let left = left.settled();
+        let again = left.fresh();
+        // What had been done is not done twice: a slot that was rolled back to is in force.
+        let done = starts(&left) == starts(after) && matches!(step, Step::RollBack | Step::Start);
+        if !done {
+            self.perform(&again, step).map_err(|e| broken(chain(&e)))?;
+        }
+        self.cut(&left, &again.log(), allowed, name, 1)?;
+        if starts(&again) == starts(after) {
+            Ok(())
+        } else {
+            Err(broken("another image starts than without the cut".to_owned()))
+        }
+    }
+
+    /// Cuts behind every operation; gives a sample of what is left.
+    fn cut(
+        &mut self,
+        before: &Disk,
+        log: &[Operation],
+        allowed: &Allowed,
+        name: &str,
+        random: u32,
+    ) -> Result<Vec<Disk>, Failure> {
+        let durable = before.fresh();
+        let mut pending: Vec<Operation> = Vec::new();
+        let mut sample = Vec::new();
+        for (number, operation) in log.iter().enumerate() {
+            match operation {
+                Operation::Flush => {
+                    for operation in pending.drain(..) {
+                        durable.apply(&operation)?;
+                    }
+                }
+                Operation::Write { .. } => pending.push(operation.clone()),
+            }
+            self.report.cuts += 1;
+            let mut left = vec![durable.cut(&pending, |versions| versions - 1)?];
+            if !pending.is_empty() {
+                left.push(durable.cut(&pending, |_| 0)?);
+                let newest = pending.len() - 1;
+                left.push(durable.cut(pending.get(newest..).unwrap_or_default(), |versions| versions - 1)?);
+                for _ in 0..random {
+                    left.push(durable.cut(&pending, |versions| self.chance.below(versions))?);
+                }
+            }
+            for disk in left {
+                self.report.disks += 1;
+                check(&disk, allowed, self.pool_at()).map_err(|problem| Failure::Cut {
+                    step: name.to_owned(),
+                    operation: number + 1,
+                    of: log.len(),
+                    problem,
+                })?;
+                if self.report.disks.is_multiple_of(self.effort.resume_every) {
+                    sample.push(disk);
+                }
+            }
+        }
+        Ok(sample)
+    }
+
+    fn allowed(&self, before: &Disk, after: &Disk, step: Step) -> Result<Allowed, String> {
+        let last = inspect::inspect(after).map_err(|e| chain(&e))?;
+        let first = inspect::inspect(before).ok();
+        let installs = matches!(step, Step::Install | Step::InstallAgain);
+        let mut allowed = Allowed {
+            starts: vec![first.as_ref().and_then(started), started(&last)],
+            good: vec![first.as_ref().and_then(Inspection::good), last.good()],
+            table: None,
+            pool: step != Step::Install,
+        };
+        // While a slot that was to be started is written again, the confirmed one starts.
+        allowed
+            .starts
+            .extend(first.as_ref().and_then(confirmed).map(Some));
+        if installs {
+            allowed.starts.push(None);
+            allowed.good.push(None);
+        }
+        if step != Step::Install {
+            allowed.table = Some(self.plan.partitions.to_vec());
+        }
+        if started(&last).is_none() || (!installs && allowed.starts.contains(&None)) {
+            return Err("nothing starts".to_owned());
+        }
+        Ok(allowed)
+    }
+
+    fn perform(&self, disk: &Disk, step: Step) -> Result<(), StepError> {
+        let on = || inspect::open(disk).map(|esp| esp.with_chunk(CHUNK));
+        match step {
+            Step::Install => self.install(disk, &self.plan, 0)?,
+            Step::InstallAgain => {
+                let plan = Plan {
+                    keep: true,
+                    ..self.plan.clone()
+                };
+                self.install(disk, &plan, 9)?;
+            }
+            Step::Stage(image, running) => {
+                let (content, update) = self.image(image);
+                on()?.stage(Some(running), &update, &mut content.as_slice(), &mut |_| {})?;
+            }
+            Step::Start => {
+                on()?.count_start()?;
+            }
+            Step::Confirm(slot) => {
+                on()?.confirm(slot)?;
+            }
+            Step::RollBack => {
+                on()?.roll_back()?;
+            }
+            Step::SetOptions(slot) => on()?.set_options(slot, "console=tty0 isolcpus=2-3")?,
+        }
+        Ok(())
+    }
+
+    fn install(&self, disk: &Disk, plan: &Plan, image: u8) -> Result<(), InstallError> {
+        let (content, update) = self.image(image);
+        let what = Installation {
+            loader: LOADER,
+            image: &update,
+            config: "hostname = \"tortured\"\n",
+            chunk: CHUNK,
+        };
+        let mut content = content.as_slice();
+        install(disk, plan, &what, &mut content, &mut |_: perform::Progress| {}).map(drop)
+    }
+
+    /// An image: no two of its sectors are the same, nor are those of two images.
+    fn image(&self, number: u8) -> (Vec<u8>, Update) {
+        let size = self.effort.image + u64::from(number) * 700;
+        let mut chance = Chance(u64::from(number) + 1);
+        let bytes = (0..size.div_ceil(8)).flat_map(|_| chance.next().to_le_bytes());
+        let content: Vec<u8> = bytes.take(usize::try_from(size).unwrap_or(0)).collect();
+        let update = Update {
+            version: format!("0.{number}.0"),
+            size,
+            digest: inspect::digest(&content),
+            options: "console=tty0".to_owned(),
+        };
+        (content, update)
+    }
+}
+
+fn started(found: &Inspection) -> Option<Digest> {
+    found.starts().map(|named| named.entry.digest)
+}
+
+fn confirmed(found: &Inspection) -> Option<Digest> {
+    let good = found.good();
+    let mut entries = found.entries.iter();
+    let named = entries.find(|(named, _)| Some(named.name.slot) == good);
+    named.map(|(named, _)| named.entry.digest)
+}
+
+fn starts(disk: &Disk) -> Option<Digest> {
+    inspect::inspect(disk).ok().as_ref().and_then(started)
+}
+
+fn check(disk: &Disk, allowed: &Allowed, pool_at: u64) -> Result<(), String> {
+    if let Some(partitions) = &allowed.table
+        && table::read(disk).ok().as_ref() != Some(partitions)
+    {
+        return Err("the partition table is not what it was".to_owned());
+    }
+    if allowed.pool {
+        let mut pool = POOL;
+        pool.fill(0);
+        disk.read_at(pool_at, &mut pool).map_err(|e| e.to_string())?;
+        if pool != POOL {
+            return Err("the pool is not what it was".to_owned());
+        }
+    }
+    let found = match inspect::inspect(disk) {
+        Ok(found) => found,
+        Err(_) if allowed.starts.contains(&None) => return Ok(()),
+        Err(error) => return Err(format!("nothing starts: {}", chain(&error))),
+    };
+    if found.loader != inspect::digest(LOADER) {
+        return Err("the loader is not whole".to_owned());
+    }
+    match started(&found) {
+        None => return Err(format!("what starts is not whole: {:?}", found.entries)),
+        Some(image) if !allowed.starts.contains(&Some(image)) => {
+            return Err(format!("something else starts: {:?}", found.starts()));
+        }
+        Some(_) => {}
+    }
+    if allowed.good.contains(&found.good()) {
+        Ok(())
+    } else {
+        Err(format!("another slot is confirmed: {:?}", found.good()))
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+/// Numbers that look like chance and are the same in every run (SplitMix64).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        let end = u64::try_from(end).unwrap_or(1).max(1);
+        usize::try_from(self.next() % end).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

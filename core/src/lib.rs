@@ -11,6 +11,8 @@
 //! | [`mac`]      | how are Ethernet addresses written, and which does a guest get?          |
 //! | [`topology`] | which CPUs, memory, NUMA nodes, PCI devices, disks and NICs are there?   |
 //! | [`profile`]  | how are CPUs, memory and devices divided, and is it so?                   |
+//! | [`proof`]    | is an isolated CPU left alone, and by what is it not?                    |
+//! | [`threads`]  | who may run on which CPU?                                                |
 //! | [`quantity`] | how are byte sizes and durations written and read?                       |
 //! | [`paths`]    | where do the parts of a running node meet in the file system?            |
 
@@ -20,7 +22,9 @@ pub mod identity;
 pub mod mac;
 pub mod paths;
 pub mod profile;
+pub mod proof;
 pub mod quantity;
+pub mod threads;
 pub mod topology;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axion_api::host::{Host, Memory};
+use axion_api::host::{Device, Host, Memory};
 use axion_api::init::NodeStatus;
 use axion_api::problem::{Kind, Problem};
 use axion_api::profile::{HostProfile, ProfilePreview};
@@ -17,6 +17,7 @@ use axion_core::cmdline::CommandLine;
 use axion_core::config::Effective;
 use axion_core::paths;
 use axion_core::profile::{self, Declaration, Resolved, attest};
+use axion_core::proof::Proof;
 use axion_core::topology::Topology;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -127,14 +128,34 @@ impl Inventory {
         preview.await?.map_err(Problem::refused)
     }
 
+    /// PCI functions.
+    pub async fn devices(&self) -> Vec<Device> {
+        Device::all(&*self.topology(FRESH).await)
+    }
+
+    /// The last isolation proof and the one before it.
+    pub async fn proofs(&self) -> Result<(Option<Proof>, Option<Proof>), Problem> {
+        let root = self.root.clone();
+        apart(move || {
+            let read = |path: &str| {
+                let text = fs::read(root.join(path.trim_start_matches('/'))).ok()?;
+                serde_json::from_slice(&text).ok()
+            };
+            (read(paths::PROOF), read(paths::PREVIOUS_PROOF))
+        })
+        .await
+    }
+
     /// What is counted of the node.
     pub async fn with_metrics<T>(&self, tell: impl FnOnce(&Node<'_>) -> T) -> T {
         let topology = self.topology(FRESH).await;
+        let proof = self.proofs().await.ok().and_then(|(last, _)| last);
         tell(&Node {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: System::uptime().unwrap_or_default(),
             memory: self.memory(),
             topology: &topology,
+            proof: proof.as_ref(),
         })
     }
 

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::output::Format;
 use crate::{
-    api, completion, config, context, host, image, login, network, node, profile, token, vm, volume,
+    api, completion, config, context, devices, host, image, login, network, node, profile, token, vm, volume,
 };
 
 const EXAMPLES: &str = "\
@@ -47,6 +47,8 @@ pub enum Command {
     /// The boot profile: how CPUs, memory and devices are divided, and whether it is so
     #[command(subcommand)]
     Profile(profile::Command),
+    /// PCI devices: what they are, who has them, what giving them to a VM takes
+    Devices(devices::Devices),
     /// Virtual machines
     #[command(subcommand)]
     Vm(vm::Command),

@@ -1,7 +1,7 @@
 //! `axctl`: the operator's command line of Axion.
 //!
 //! ```text
-//! args ── node (which node, by which proof) ── api::client ── host | profile | vm | volume | network | image | events | api
+//! args ── node (which node, by which proof) ── api::client ── host | profile | devices | vm | volume | network | image | events | api
 //!   └──── token, config, completion: need no node
 //! ```
 //!
@@ -14,6 +14,7 @@ mod args;
 mod completion;
 mod config;
 mod context;
+mod devices;
 mod error;
 mod events;
 mod host;
@@ -58,6 +59,7 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
     match cli.command {
         Command::Host(command) => host::run(command, node, output).await,
         Command::Profile(command) => profile::run(command, node, output).await,
+        Command::Devices(arguments) => devices::run(arguments, node, output).await,
         Command::Vm(command) => vm::run(command, node, output).await,
         Command::Volume(command) => volume::run(command, node, output).await,
         Command::Network(command) => network::run(command, node, output).await,

@@ -3,12 +3,14 @@
 //! What a node, a guest or a unit says may hold control characters; [`plain`] takes them out of every text.
 
 pub mod context;
+pub mod device;
 pub mod event;
 pub mod host;
 pub mod image;
 pub mod log;
 pub mod network;
 pub mod profile;
+pub mod proof;
 pub mod stats;
 mod table;
 #[cfg(test)]

@@ -286,9 +286,8 @@ fn sample() -> Sample {
 }
 
 fn unit(window: &Window) -> Spec {
-    // Stage 1 ran this from a descriptor; the link still says where it lies.
-    let program = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| "/proc/self/exe".into());
-    let mut argv = vec![program.to_string_lossy().into_owned(), probe::FLAG.to_owned()];
+    // This program lies in the initramfs, below the root: no path leads there, but the link does.
+    let mut argv = vec!["/proc/self/exe".to_owned(), probe::FLAG.to_owned()];
     argv.extend(window.arguments());
     Spec {
         name: UNIT.to_owned(),

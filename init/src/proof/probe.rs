@@ -65,6 +65,7 @@ impl Window {
 
 /// The whole program; `arguments` are those behind [`FLAG`].
 pub fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
+    let _ = nix::sys::prctl::set_name(c"axion-probe");
     let Some(window) = Window::parse(arguments) else {
         return ExitCode::from(2);
     };

@@ -281,7 +281,10 @@ fn devices_that_are_not_as_planned() {
     let plan = plan_of_node();
     let vfio = |root: &Path| {
         let items = attest(root, &plan).items;
-        items.into_iter().find(|item| item.key.starts_with("vfio")).unwrap()
+        items
+            .into_iter()
+            .find(|item| item.key.starts_with("vfio"))
+            .unwrap()
     };
     let root = fixture::root(NODE);
     let device = root.path().join("sys/bus/pci/devices/0000:01:00.0");

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axion_api::capacity::Capacity;
-use axion_api::host::{Host, Memory};
+use axion_api::host::{Device, Host, Memory};
 use axion_api::init::NodeStatus;
 use axion_api::problem::{Kind, Problem};
 use axion_api::profile::{HostProfile, ProfilePreview};
@@ -19,6 +19,7 @@ use axion_core::config::Effective;
 use axion_core::paths;
 use axion_core::placement::{Division, Supply};
 use axion_core::profile::{self, Declaration, Resolved, attest};
+use axion_core::proof::Proof;
 use axion_core::topology::Topology;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -141,15 +142,35 @@ impl Inventory {
         preview.await?.map_err(Problem::refused)
     }
 
+    /// PCI functions.
+    pub async fn devices(&self) -> Vec<Device> {
+        Device::all(&*self.topology(FRESH).await)
+    }
+
+    /// The last isolation proof and the one before it.
+    pub async fn proofs(&self) -> Result<(Option<Proof>, Option<Proof>), Problem> {
+        let root = self.root.clone();
+        apart(move || {
+            let read = |path: &str| {
+                let text = fs::read(root.join(path.trim_start_matches('/'))).ok()?;
+                serde_json::from_slice(&text).ok()
+            };
+            (read(paths::PROOF), read(paths::PREVIOUS_PROOF))
+        })
+        .await
+    }
+
     /// What is counted of the node.
     pub async fn with_metrics<T>(&self, capacity: &Capacity, tell: impl FnOnce(&Node<'_>) -> T) -> T {
         let topology = self.topology(FRESH).await;
+        let proof = self.proofs().await.ok().and_then(|(last, _)| last);
         tell(&Node {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: System::uptime().unwrap_or_default(),
             memory: self.memory(),
             topology: &topology,
             capacity,
+            proof: proof.as_ref(),
         })
     }
 

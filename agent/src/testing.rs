@@ -471,6 +471,18 @@ impl FakeInit {
         lines.into_iter().take(usize::try_from(limit).unwrap()).collect()
     }
 
+    fn start_proof(&self, seconds: u32) -> zbus::fdo::Result<()> {
+        match seconds {
+            1 => Err(zbus::fdo::Error::Failed("no CPU is set apart".to_owned())),
+            601.. => Err(zbus::fdo::Error::InvalidArgs("allowed are 1 to 600".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    fn proof_status(&self) -> axion_api::init::ProofStatus {
+        axion_api::init::ProofStatus::default()
+    }
+
     fn reboot(&self) {}
 
     fn power_off(&self) {}

@@ -1,6 +1,6 @@
 //! What the node is, how it booted, what runs on it.
 
-use axion_core::topology::{CpuSet, Topology};
+use axion_core::topology::{CpuSet, PciDevice, Topology, class_name};
 use serde::{Deserialize, Serialize};
 
 pub use crate::init::{LogEntry, Phase, UnitState, UnitStatus};
@@ -105,6 +105,52 @@ pub struct Process {
     pub cpu_ms: u64,
     /// CPUs that any of its threads may run on.
     pub cpus: CpuSet,
+}
+
+/// A PCI function of the node (`GET /v1/host/devices`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Device {
+    /// What it is.
+    #[serde(flatten)]
+    pub function: PciDevice,
+    /// Name of its class: `NVMe controller`.
+    pub class_name: String,
+    /// Disks and network interfaces of the host that it carries: `nvme0n1`, `eth0`.
+    pub carries: Vec<String>,
+    /// The other functions of its IOMMU group that go to a VM with it, bridges left out.
+    pub goes_with: Vec<String>,
+}
+
+/// Base class of bridges, which stay with the host (PCI Code and ID Assignment 1.16, §1.7).
+const BRIDGE: u32 = 0x06;
+
+impl Device {
+    /// Every PCI function of `topology`.
+    pub fn all(topology: &Topology) -> Vec<Self> {
+        let functions = topology.pci.iter();
+        functions.map(|function| Self::of(topology, function)).collect()
+    }
+
+    fn of(topology: &Topology, function: &PciDevice) -> Self {
+        let disks = topology.disks.iter().map(|disk| (&disk.name, &disk.pci));
+        let nics = topology.nics.iter().map(|nic| (&nic.name, &nic.pci));
+        let own = |(name, pci): (&String, &Option<String>)| {
+            (pci.as_ref() == Some(&function.address)).then(|| name.clone())
+        };
+        let beside = topology.pci.iter().filter(|other| {
+            function.iommu_group.is_some()
+                && other.iommu_group == function.iommu_group
+                && other.address != function.address
+                && other.class >> 16 != BRIDGE
+        });
+        Self {
+            class_name: class_name(function.class).to_owned(),
+            carries: disks.chain(nics).filter_map(own).collect(),
+            goes_with: beside.map(|other| other.address.clone()).collect(),
+            function: function.clone(),
+        }
+    }
 }
 
 /// What `POST /v1/host/power` asks for.

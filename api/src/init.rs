@@ -236,6 +236,16 @@ pub struct NodeStatus {
     pub network: Vec<(String, String)>,
 }
 
+/// Whether an isolation proof is being taken. What came of it is in `axion_core::paths::PROOF`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
+pub struct ProofStatus {
+    /// One is.
+    pub running: bool,
+    /// Why the last one in this boot came to nothing, where it did.
+    pub error: Option<String>,
+}
+
 /// A line of the node's log: kernel, init and services.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -258,7 +268,7 @@ pub use proxy::{Error, InitProxy, connect};
 
 #[cfg(feature = "dbus")]
 mod proxy {
-    use super::{BootStatus, Bridge, LogEntry, NodeStatus, Phase, TransientUnit, UnitStatus};
+    use super::{BootStatus, Bridge, LogEntry, NodeStatus, Phase, ProofStatus, TransientUnit, UnitStatus};
 
     /// A D-Bus call to init that failed. `zbus::fdo::Error` names tell what: `UnknownObject`: no such unit,
     /// `InvalidArgs`: refused for its arguments, `FileExists`: a unit of that name exists, `Failed`: the rest.
@@ -301,6 +311,11 @@ mod proxy {
         fn node_status(&self) -> zbus::Result<NodeStatus>;
         /// Log lines after sequence number `after`, oldest first, at most `limit`; with `after` 0 the last `limit` ones.
         fn logs(&self, after: u64, limit: u32) -> zbus::Result<Vec<LogEntry>>;
+        /// Begins an isolation proof of so many seconds; returns at once. Fails where one is being taken, or no CPU is free for
+        /// it.
+        fn start_proof(&self, seconds: u32) -> zbus::Result<()>;
+        /// Whether a proof is being taken.
+        fn proof_status(&self) -> zbus::Result<ProofStatus>;
         /// Stops everything in order and restarts the machine.
         fn reboot(&self) -> zbus::Result<()>;
         /// Stops everything in order and powers the machine off.

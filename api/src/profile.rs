@@ -2,6 +2,7 @@
 
 use axion_core::cmdline::CommandLine;
 use axion_core::profile::{Attestation, KexecDecision, Plan, Refusal, Standing, compose, needs_kexec};
+use axion_core::proof::Proof;
 use serde::{Deserialize, Serialize};
 
 /// Media type of a machine config document, the body of a preview's request.
@@ -70,4 +71,38 @@ impl ProfilePreview {
             plan,
         }
     }
+}
+
+/// Shortest isolation proof, seconds.
+pub const SHORTEST_PROOF_S: u32 = 1;
+/// Longest isolation proof, seconds.
+pub const LONGEST_PROOF_S: u32 = 600;
+
+/// What is asked of an isolation proof (`POST /v1/host/profile/proof`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct ProofRequest {
+    /// How long the CPUs are kept busy and watched, 1 to 600 seconds.
+    pub seconds: u32,
+}
+
+impl Default for ProofRequest {
+    fn default() -> Self {
+        Self { seconds: 10 }
+    }
+}
+
+/// Isolation proofs of a node (`GET /v1/host/profile/proof`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostProof {
+    /// Whether one is being taken.
+    pub running: bool,
+    /// Why the last one that was asked for in this boot came to nothing, where it did.
+    pub error: Option<String>,
+    /// The last one.
+    pub last: Option<Proof>,
+    /// The one before it.
+    pub previous: Option<Proof>,
 }

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::output::Format;
 use crate::{
-    api, completion, config, context, dataset, host, image, login, media, netboot, network, node, pool,
-    profile, snapshot, token, vm, volume,
+    api, completion, config, context, dataset, devices, host, image, login, media, netboot, network, node,
+    pool, profile, snapshot, token, vm, volume,
 };
 
 const EXAMPLES: &str = "\
@@ -51,6 +51,8 @@ pub enum Command {
     Profile(profile::Command),
     /// What the node has for VMs: CPUs, memory and hugepages of each NUMA node, and who has them
     Capacity,
+    /// PCI devices: what they are, who has them, what giving them to a VM takes
+    Devices(devices::Devices),
     /// Virtual machines
     #[command(subcommand)]
     Vm(vm::Command),

@@ -38,6 +38,15 @@ pub enum Error {
     /// A node is not as planned.
     #[error("{0} items of the boot profile are not in force")]
     NotInForce(usize),
+    /// A proof came to nothing.
+    #[error("the isolation could not be proved: {0}")]
+    Proof(String),
+    /// CPUs that are set apart are not left alone.
+    #[error("CPUs {0} are disturbed")]
+    Disturbed(String),
+    /// No PCI function of that address.
+    #[error("there is no device at `{0}`")]
+    NoDevice(String),
     /// The name of a VM to be made is taken.
     #[error("there is a VM `{0}` already")]
     Exists(String),
@@ -110,6 +119,7 @@ impl Error {
         match self {
             Self::Usage(_) | Self::NoContext(_) | Self::Contexts { .. } => 2,
             Self::NoNode => 3,
+            Self::NoDevice(_) => 4,
             Self::Exists(_) | Self::Taken { .. } => 5,
             Self::Client(error) => client_exit_code(error),
             Self::Netboot(error) if error.is_usage() => 2,
@@ -131,6 +141,8 @@ impl Error {
                 "`axctl login https://ADDRESS` saves a node; --server names one for a single command"
             }
             Self::NotInForce(_) => "`axctl profile show` says what mends each",
+            Self::NoDevice(_) => "`axctl devices` lists them",
+            Self::Disturbed(_) => "`axctl profile show` says what of the isolation is not in force",
             Self::NoContext(_) => "`axctl context list` shows the saved ones",
             Self::Exists(name) => {
                 return Some(format!(

@@ -16,6 +16,7 @@ mod completion;
 mod config;
 mod context;
 mod dataset;
+mod devices;
 mod error;
 mod events;
 mod host;
@@ -65,6 +66,7 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Host(command) => host::run(command, node, output).await,
         Command::Profile(command) => profile::run(command, node, output).await,
         Command::Capacity => capacity::run(node, output).await,
+        Command::Devices(arguments) => devices::run(arguments, node, output).await,
         Command::Vm(command) => vm::run(command, node, output).await,
         Command::Volume(command) => volume::run(command, node, output).await,
         Command::Pool(command) => pool::run(command, node, output).await,

@@ -1,9 +1,10 @@
 //! `axctl profile`: the boot profile.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use axion_api::client;
-use axion_api::profile::{HostProfile, ProfilePreview};
+use axion_api::profile::{HostProfile, HostProof, ProfilePreview};
 use axion_core::cmdline::CommandLine;
 use axion_core::config::check;
 use axion_core::profile::{self, Declaration, ItemState, Refusal, Refusals, attest};
@@ -15,12 +16,31 @@ use crate::node::NodeArgs;
 use crate::output::Output;
 use crate::{config, render};
 
+/// Between two looks whether a proof has ended.
+const POLL: Duration = Duration::from_millis(500);
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// What is planned for the node's CPUs, memory and devices, and whether it is so
     #[command(after_help = "Examples:\n  axctl profile show\n  axctl profile show --check")]
     Show {
         /// Fail unless everything is as planned
+        #[arg(long)]
+        check: bool,
+    },
+    /// Keep every isolated CPU busy for a while and say what disturbs it; VMs' CPUs are left alone
+    #[command(after_help = "Examples:\n  axctl profile prove\n  axctl profile prove --seconds 60 --check")]
+    Prove {
+        /// How long
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+        seconds: u32,
+        /// Fail unless every CPU is left alone
+        #[arg(long)]
+        check: bool,
+    },
+    /// The last proof of the isolation
+    Proof {
+        /// Fail unless every CPU was left alone
         #[arg(long)]
         check: bool,
     },
@@ -45,6 +65,16 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
             output.show(&profile, |style| render::profile::show(&profile, style))?;
             if check { verdict(&profile) } else { Ok(()) }
         }
+        Command::Prove { seconds, check } => {
+            let proofs = prove(node, seconds, output).await?;
+            output.show(&proofs, |style| render::proof::show(&proofs, style))?;
+            if check { quiet(&proofs) } else { Ok(()) }
+        }
+        Command::Proof { check } => {
+            let proofs = node.client()?.proof().await?;
+            output.show(&proofs, |style| render::proof::show(&proofs, style))?;
+            if check { quiet(&proofs) } else { Ok(()) }
+        }
         Command::Plan { file, offline } => {
             let (name, text) = config::read(&file)?;
             let planned = if offline {
@@ -60,6 +90,35 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
                 }
             }
         }
+    }
+}
+
+/// Has a proof taken and waits for it.
+async fn prove(node: &NodeArgs, seconds: u32, output: &Output) -> Result<HostProof, Error> {
+    let client = node.client()?;
+    client.start_proof(seconds).await?;
+    let sign = output.wait(format!("proving for {seconds} s"));
+    let proofs = loop {
+        tokio::time::sleep(POLL).await;
+        let proofs = client.proof().await?;
+        if !proofs.running {
+            break proofs;
+        }
+    };
+    sign.finish_and_clear();
+    match proofs.error {
+        Some(error) => Err(Error::Proof(error)),
+        None => Ok(proofs),
+    }
+}
+
+/// Whether the last proof found every CPU left alone.
+fn quiet(proofs: &HostProof) -> Result<(), Error> {
+    match &proofs.last {
+        None => Err(Error::Proof("there is no proof".to_owned())),
+        Some(proof) if proof.is_met() => Ok(()),
+        Some(proof) if proof.cpus.is_empty() => Err(Error::Proof("no CPU was measured".to_owned())),
+        Some(proof) => Err(Error::Disturbed(proof.missed().to_string())),
     }
 }
 

@@ -7,6 +7,7 @@ use axion_api::profile::HostProfile;
 use axion_api::vm::{Pause, Vm, VmState};
 use axion_core::config::ProfileMode;
 use axion_core::profile::{ItemState, Standing};
+use axion_core::proof::Proof;
 use axion_core::topology::CpuSet;
 
 /// What one look at the node found. Values are rounded to what the screen shows, so that two looks at an idle node are
@@ -42,6 +43,28 @@ pub struct Profile {
     pub state: ItemState,
     /// Items in that state.
     pub wrong: usize,
+    /// What the last isolation proof said, where there is one.
+    pub proof: Option<Proved>,
+}
+
+/// What an isolation proof said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proved {
+    /// Every CPU is left alone.
+    Quiet,
+    /// These are not.
+    Disturbed(CpuSet),
+}
+
+impl Proved {
+    /// Of the last proof; none where no CPU was measured, or none is meant to be quiet.
+    pub fn of(proof: &Proof) -> Option<Self> {
+        if proof.is_met() {
+            return Some(Self::Quiet);
+        }
+        let promised = proof.mode == ProfileMode::Hpc && !proof.cpus.is_empty();
+        promised.then(|| Self::Disturbed(proof.missed()))
+    }
 }
 
 impl From<HostProfile> for Profile {
@@ -54,6 +77,7 @@ impl From<HostProfile> for Profile {
             isolated: profile.plan.isolated,
             state,
             wrong: items.filter(|item| item.state == state).count(),
+            proof: None,
         }
     }
 }

@@ -18,7 +18,7 @@ use axion_core::paths;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::node::{InitFacts, Local, Profile, Snapshot};
+use crate::node::{InitFacts, Local, Profile, Proved, Snapshot};
 
 /// How long a part of the node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -197,7 +197,11 @@ impl Source {
             return;
         }
         if let Ok(profile) = self.agent.profile().await {
-            self.profile = Some(profile.into());
+            let proof = self.agent.proof().await.ok().and_then(|proofs| proofs.last);
+            self.profile = Some(Profile {
+                proof: proof.as_ref().and_then(Proved::of),
+                ..profile.into()
+            });
             self.profile_due = Instant::now() + PROFILE_INTERVAL;
         }
     }

@@ -12,6 +12,8 @@
 //! | [`topology`] | which CPUs, memory, NUMA nodes, PCI devices, disks and NICs are there?   |
 //! | [`profile`]  | how are CPUs, memory and devices divided, and is it so?                   |
 //! | [`placement`] | on which CPUs and NUMA nodes does a VM run, and what is left?            |
+//! | [`proof`]    | is an isolated CPU left alone, and by what is it not?                    |
+//! | [`threads`]  | who may run on which CPU?                                                |
 //! | [`quantity`] | how are byte sizes and durations written and read?                       |
 //! | [`paths`]    | where do the parts of a running node meet in the file system?            |
 
@@ -22,7 +24,9 @@ pub mod mac;
 pub mod paths;
 pub mod placement;
 pub mod profile;
+pub mod proof;
 pub mod quantity;
+pub mod threads;
 pub mod topology;
 
 #[cfg(test)]

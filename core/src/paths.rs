@@ -20,6 +20,12 @@ pub const EFFECTIVE_CONFIG: &str = "/run/axion/config.json";
 pub const MACHINE_ID_IN_FORCE: &str = "/run/axion/machine-id";
 /// The boot profile of this boot (JSON of `profile::Resolved`); readable by everyone.
 pub const PROFILE: &str = "/run/axion/profile.json";
+/// The last isolation proof (JSON of `proof::Proof`); readable by everyone.
+pub const PROOF: &str = "/var/lib/axion/proof.json";
+/// The one before it.
+pub const PREVIOUS_PROOF: &str = "/var/lib/axion/proof.previous.json";
+/// ACS of the PCI functions, as only root may read it: `ADDRESS CAPABLE ENABLED` a line; readable by everyone.
+pub const PCI_ACS: &str = "/run/axion/acs";
 /// Cgroup of the node's own services, below the root of the cgroups.
 pub const NODE_CGROUP: &str = "axion.slice";
 /// Cgroup of all VMs, below the root of the cgroups.

@@ -12,6 +12,13 @@ pub fn since_start() -> Duration {
         .unwrap_or_default()
 }
 
+/// CLOCK_MONOTONIC: the same in every process, and in the tracer's `mono`.
+pub fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map(Duration::from)
+        .unwrap_or_default()
+}
+
 /// Microseconds, saturating.
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)

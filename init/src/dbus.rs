@@ -7,7 +7,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use axion_api::init::{BootStatus, Bridge, LogEntry, NodeStatus, PATH, Phase, TransientUnit, UnitStatus};
+use axion_api::init::{
+    BootStatus, Bridge, LogEntry, NodeStatus, PATH, Phase, ProofStatus, TransientUnit, UnitStatus,
+};
 use axion_core::paths;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
@@ -19,6 +21,7 @@ use crate::files::{self, Access, FileError};
 use crate::network::SwitchError;
 use crate::node::{Node, Signal};
 use crate::power::Verb;
+use crate::proof::{self, ProofError};
 use crate::storage;
 use crate::sync::lock;
 use crate::units::{Change, Spec, UnitError};
@@ -145,6 +148,17 @@ fn not_switched(error: &SwitchError) -> fdo::Error {
     }
 }
 
+fn not_proved(error: &ProofError) -> fdo::Error {
+    let text = chain(error);
+    if error.is_refusal() {
+        fdo::Error::InvalidArgs(text)
+    } else if matches!(error, ProofError::Running) {
+        fdo::Error::FileExists(text)
+    } else {
+        fdo::Error::Failed(text)
+    }
+}
+
 #[zbus::interface(name = "org.axion.Init1")]
 impl Init1 {
     async fn list_units(&self) -> Vec<UnitStatus> {
@@ -218,6 +232,15 @@ impl Init1 {
         self.node
             .log
             .after(after, usize::try_from(limit).unwrap_or(MAX_LINES).min(MAX_LINES))
+    }
+
+    async fn start_proof(&self, seconds: u32) -> fdo::Result<()> {
+        let node = self.node.clone();
+        proof::start(&node, seconds).map_err(|e| not_proved(&e))
+    }
+
+    fn proof_status(&self) -> ProofStatus {
+        lock(&self.node.proof).clone()
     }
 
     fn reboot(&self) {

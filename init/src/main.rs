@@ -13,6 +13,7 @@
 //! | [`units`]    | services and transient units: states, processes, cgroups, output                  |
 //! | [`dbus`]     | `org.axion.Init1`                                                                  |
 //! | [`profile`]  | putting the boot profile in force                                                  |
+//! | [`proof`]    | proving that isolated CPUs are left alone; `--probe` is its work                   |
 //! | [`network`]  | links, addresses, DHCP, resolvers                                                  |
 //! | [`storage`]  | ZFS for whoever may ask                                                            |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
@@ -33,6 +34,7 @@ mod network;
 mod node;
 mod power;
 mod profile;
+mod proof;
 mod rcu;
 mod slot;
 mod stage1;
@@ -52,6 +54,12 @@ use crate::log::Log;
 
 fn main() -> ExitCode {
     let stage2 = std::env::args_os().nth(1).is_some_and(|a| a == "--stage2");
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|a| a == proof::probe::FLAG)
+    {
+        return proof::probe::run(std::env::args().skip(2));
+    }
     if std::process::id() != 1 {
         let _ = writeln!(
             std::io::stderr(),

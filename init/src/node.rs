@@ -65,6 +65,8 @@ pub struct Node {
     pub switch: Arc<Switch>,
     /// Names to addresses.
     pub names: Arc<Names>,
+    /// The isolation proof that is being taken.
+    pub proof: crate::proof::Status,
 }
 
 impl Node {
@@ -114,6 +116,7 @@ impl Node {
             network,
             switch,
             names: Arc::new(Names::new(state)),
+            proof: crate::proof::Status::default(),
         })
     }
 

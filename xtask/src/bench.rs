@@ -1,5 +1,7 @@
 //! Measurements, compared within one run: absolute times of an emulated machine mean nothing.
 
+mod isolation;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
@@ -29,6 +31,18 @@ enum Bench {
         #[arg(long)]
         record: bool,
     },
+    /// Interrupts on CPUs that a pinned loop keeps busy: the image in `hpc`, its kernel without a profile, Debian's kernel
+    Isolation {
+        /// Seconds that are counted on each
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+        seconds: u32,
+        /// Leave Debian's kernel out
+        #[arg(long)]
+        without_debian: bool,
+        /// Replace the section "Isolation" of docs/benchmarks.md
+        #[arg(long)]
+        record: bool,
+    },
 }
 
 /// Runs a benchmark.
@@ -36,6 +50,11 @@ pub fn bench(options: &Options) -> Result<()> {
     setup::install(&setup::Options::default())?;
     match options.bench {
         Bench::Boot { rounds, record } => boot(rounds, record),
+        Bench::Isolation {
+            seconds,
+            without_debian,
+            record,
+        } => isolation::isolation(seconds, !without_debian, record),
     }
 }
 

@@ -121,6 +121,19 @@ pub fn fetch(step: &Step, name: &str) -> Result<Package> {
     package.with_context(|| format!("apt-cache knows no package {name}"))
 }
 
+/// The first package that `name` depends on and whose name begins with `prefix`: the kernel behind `linux-image-amd64`.
+pub fn dependency(step: &Step, name: &str, prefix: &str) -> Result<String> {
+    prepare(step)?;
+    let shown = output(apt("apt-cache").args(["show", "--no-all-versions", name]))?;
+    let depends = shown.lines().find_map(|line| line.strip_prefix("Depends: "));
+    let wanted = depends.into_iter().flat_map(|list| list.split([',', '|']));
+    wanted
+        .filter_map(|package| package.split_whitespace().next())
+        .find(|package| package.starts_with(prefix))
+        .map(str::to_owned)
+        .with_context(|| format!("{name} depends on nothing that begins with {prefix}"))
+}
+
 /// Downloads packages without their dependencies, in the order of `names`. Reading the lists takes apt seconds, so they are read
 /// once for all.
 pub fn fetch_all(step: &Step, names: &[&str]) -> Result<Vec<Package>> {

@@ -19,7 +19,7 @@ use crate::{layout, programs, rootfs};
 
 /// Where the image is.
 pub struct Image {
-    /// Directory with `vmlinuz`, `initramfs.cpio`, `kexec.cpio`, `floor.cpio`, `guest/`.
+    /// Directory with `vmlinuz`, `initramfs.cpio`, `kexec.cpio`, `floor.cpio`, `busy.cpio`, `guest/`.
     pub dir: PathBuf,
 }
 
@@ -57,10 +57,12 @@ pub fn build() -> Result<Image> {
     fs::copy(root.kernel.dir.join("vmlinuz"), staging.join("axion/vmlinuz"))?;
     fs::write(dir.join("kexec.cpio"), cpio(&staging)?)?;
     fs::remove_dir_all(&staging)?;
-    fs::create_dir_all(&staging)?;
-    fs::copy(programs::path("axion-floor"), staging.join("init"))?;
-    fs::write(dir.join("floor.cpio"), cpio(&staging)?)?;
-    fs::remove_dir_all(&staging)?;
+    for (program, archive) in [("axion-floor", "floor.cpio"), ("axion-busy", "busy.cpio")] {
+        fs::create_dir_all(&staging)?;
+        fs::copy(programs::path(program), staging.join("init"))?;
+        fs::write(dir.join(archive), cpio(&staging)?)?;
+        fs::remove_dir_all(&staging)?;
+    }
     fs::copy(root.kernel.dir.join("vmlinuz"), dir.join("vmlinuz"))?;
     step.done();
 

@@ -7,6 +7,7 @@ use axion_api::capacity::{Capacity, NodeCapacity};
 use axion_api::host::Memory;
 use axion_api::vm::{Vm, VmDiskStats, VmNetStats, VmState, VmStats};
 use axion_api::vmm::in_force::{Latency, QueueLatencies};
+use axion_core::proof::{CpuProof, Proof};
 use axion_core::topology::Topology;
 
 use crate::vm::stats::Measured;
@@ -26,6 +27,8 @@ pub struct Node<'a> {
     pub topology: &'a Topology,
     /// What it has for VMs.
     pub capacity: &'a Capacity,
+    /// The last isolation proof.
+    pub proof: Option<&'a Proof>,
 }
 
 /// One after the other, each metric with its samples together.
@@ -162,6 +165,9 @@ pub fn render(node: &Node<'_>, vms: &[(Vm, Option<Measured>)]) -> String {
             })
         }),
     );
+    if let Some(proof) = node.proof {
+        isolation(&mut text, proof);
+    }
     vm_counters(&mut text, vms);
     disk_counters(&mut text, vms);
     disk_times(&mut text, vms);
@@ -205,6 +211,64 @@ fn capacity(text: &mut Text, capacity: &Capacity) {
         })
     });
     text.metric("hugepages_of_vms", "gauge", "Hugepages that VMs have.", pools);
+}
+
+/// What the last isolation proof found.
+fn isolation(text: &mut Text, proof: &Proof) {
+    text.metric(
+        "isolation_proof_timestamp_seconds",
+        "gauge",
+        "When the last isolation proof began.",
+        [(String::new(), float(proof.started_unix_us) / 1e6)],
+    );
+    text.metric(
+        "isolation_proof_window_seconds",
+        "gauge",
+        "How long it was.",
+        [(String::new(), float(proof.window_ms) / 1e3)],
+    );
+    type Of = fn(&CpuProof) -> f64;
+    let gauges: [(&str, &str, Of); 8] = [
+        ("met", "Whether the CPU met the goals.", |cpu| {
+            f64::from(u8::from(cpu.is_met()))
+        }),
+        ("ticks", "Timer ticks in the window.", |cpu| {
+            float(cpu.counts.ticks)
+        }),
+        (
+            "device_interrupts",
+            "Interrupts of devices in the window.",
+            |cpu| float(cpu.counts.device_interrupts),
+        ),
+        ("ipis", "Interrupts by other CPUs in the window.", |cpu| {
+            float(cpu.counts.ipis)
+        }),
+        ("softirqs", "Softirqs in the window.", |cpu| {
+            float(cpu.counts.softirqs)
+        }),
+        (
+            "switches",
+            "Times that another thread ran in the window.",
+            |cpu| float(cpu.counts.switches),
+        ),
+        (
+            "delay_p999_seconds",
+            "999 of 1000 rounds of fixed work were at most so late.",
+            |cpu| float(cpu.delay.p999_ns) / 1e9,
+        ),
+        (
+            "delay_max_seconds",
+            "So late was the latest round of fixed work.",
+            |cpu| float(cpu.delay.max_ns) / 1e9,
+        ),
+    ];
+    for (name, help, of) in gauges {
+        let samples = proof
+            .cpus
+            .iter()
+            .map(|cpu| (label("cpu", &cpu.cpu.to_string()), of(cpu)));
+        text.metric(&format!("isolation_{name}"), "gauge", help, samples);
+    }
 }
 
 fn vm_counters(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {

@@ -68,6 +68,17 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
             }],
             ..Capacity::default()
         },
+        proof: Some(&Proof {
+            started_unix_us: 2_500_000,
+            window_ms: 10_000,
+            mode: axion_core::config::ProfileMode::Hpc,
+            cpus: vec![CpuProof {
+                cpu: 3,
+                ..CpuProof::default()
+            }],
+            skipped: Vec::new(),
+            notes: Vec::new(),
+        }),
     };
     let off = Vm {
         name: "off".to_owned(),
@@ -81,6 +92,9 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         "axion_dedicated_cores{node=\"1\"} 7",
         "axion_dedicated_cores_free{node=\"1\"} 3",
         "axion_hugepages_of_vms{node=\"1\",page_bytes=\"2097152\"} 9",
+        "axion_isolation_proof_timestamp_seconds 2.5",
+        "axion_isolation_met{cpu=\"3\"} 1",
+        "axion_isolation_ticks{cpu=\"3\"} 0",
         "axion_vm_state{vm=\"web\",state=\"paused\"} 1",
         "axion_vm_state{vm=\"web\",state=\"running\"} 0",
         "axion_vm_cpu_seconds_total{vm=\"web\"} 1.5",

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axion_api::host::{
-    BootReport, ConfigValue, Host, HostConfig, LogEntry, PowerAction, PowerRequest, Process, UnitStatus,
+    BootReport, ConfigValue, Device, Host, HostConfig, LogEntry, PowerAction, PowerRequest, Process,
+    UnitStatus,
 };
 use axion_api::problem::{Kind, Problem};
 use axion_core::config::ChangeCost;
@@ -67,6 +68,12 @@ pub async fn config(State(app): State<Arc<App>>) -> axum::Json<HostConfig> {
         values: values.collect(),
         rejected: rejected.collect(),
     })
+}
+
+/// PCI functions: what they are, who has them, what giving them to a VM takes.
+#[utoipa::path(get, path = "/v1/host/devices", tag = "host", responses((status = 200, body = Vec<Device>)))]
+pub async fn devices(State(app): State<Arc<App>>) -> axum::Json<Vec<Device>> {
+    axum::Json(app.inventory.devices().await)
 }
 
 /// Which log lines.

@@ -51,11 +51,16 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/host", get(host::get))
         .route("/v1/host/boot", get(host::boot))
         .route("/v1/host/config", get(host::config))
+        .route("/v1/host/devices", get(host::devices))
         .route("/v1/host/logs", get(host::logs))
         .route("/v1/host/power", post(host::power))
         .route("/v1/host/processes", get(host::processes))
         .route("/v1/host/profile", get(profile::get))
         .route("/v1/host/profile/plan", post(profile::plan))
+        .route(
+            "/v1/host/profile/proof",
+            get(profile::proof).post(profile::start_proof),
+        )
         .route("/v1/host/units", get(host::units))
         .route("/v1/host/units/{name}/restart", post(host::restart_unit))
         .route("/v1/capacity", get(capacity::get))

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::profile::{HostProfile, ProfilePreview};
+use axion_api::profile::{HostProfile, HostProof, ProfilePreview, ProofRequest};
 use axion_core::config::check;
 use axion_core::profile::Declaration;
 use axum::extract::State;
+use axum::http::StatusCode;
 
 use super::Answer;
-use super::extract::Text;
+use super::extract::{Json, Text};
 use crate::app::App;
+use crate::init::{InitError, answer};
 
 /// The boot profile: what is planned for this boot, and whether it is so.
 #[utoipa::path(get, path = "/v1/host/profile", tag = "host", responses((status = 200, body = HostProfile)))]
@@ -33,4 +35,35 @@ pub async fn plan(State(app): State<Arc<App>>, Text(document): Text) -> Answer<a
         ..Declaration::new(&config)
     };
     Ok(axum::Json(app.inventory.plan(declaration).await?))
+}
+
+/// The last isolation proof and the one before it, and whether one is being taken.
+#[utoipa::path(get, path = "/v1/host/profile/proof", tag = "host", responses((status = 200, body = HostProof)))]
+pub async fn proof(State(app): State<Arc<App>>) -> Answer<axum::Json<HostProof>> {
+    // Asked before the files are read: what has ended is in them.
+    let status = answer(app.init.proxy()?.proof_status()).await?;
+    let (last, previous) = app.inventory.proofs().await?;
+    Ok(axum::Json(HostProof {
+        running: status.running,
+        error: status.error,
+        last,
+        previous,
+    }))
+}
+
+/// Begins an isolation proof: each CPU that is set apart and that no VM may use is kept busy, and what hits it is counted.
+/// The result is what GET answers once `running` is false again.
+#[utoipa::path(post, path = "/v1/host/profile/proof", tag = "host", request_body = ProofRequest,
+    responses((status = 202, description = "It has begun")))]
+pub async fn start_proof(
+    State(app): State<Arc<App>>,
+    Json(request): Json<ProofRequest>,
+) -> Answer<StatusCode> {
+    let begun = answer(app.init.proxy()?.start_proof(request.seconds)).await;
+    begun.map_err(|error| match error {
+        InitError::Refused(detail) => Problem::new(Kind::Invalid, detail).at("/seconds").into(),
+        InitError::Exists(detail) | InitError::Failed(detail) => Problem::new(Kind::Conflict, detail).into(),
+        other => super::problem::Fault::from(other),
+    })?;
+    Ok(StatusCode::ACCEPTED)
 }

@@ -369,3 +369,21 @@ async fn events_are_a_stream_that_a_reader_can_take_up_again() {
     agent.app.closing.cancel();
     assert!(body.next().await.is_none(), "the stream ends with the agent");
 }
+
+#[tokio::test]
+async fn a_proof_is_asked_of_init() {
+    let agent = Agent::new().await;
+    let start = async |body| agent.call("POST", "/v1/host/profile/proof", body).await;
+    assert_eq!(start("").await.status, StatusCode::ACCEPTED);
+    assert_eq!(start(r#"{"seconds":60}"#).await.status, StatusCode::ACCEPTED);
+    let refused = start(r#"{"seconds":601}"#).await.problem();
+    assert_eq!(
+        (refused.status, refused.pointer.as_deref()),
+        (422, Some("/seconds"))
+    );
+    assert_eq!(start(r#"{"seconds":1}"#).await.problem().status, 409);
+    let proofs: axion_api::profile::HostProof = agent.call("GET", "/v1/host/profile/proof", "").await.json();
+    assert!(!proofs.running);
+    let devices: Value = agent.call("GET", "/v1/host/devices", "").await.json();
+    assert!(devices.is_array());
+}

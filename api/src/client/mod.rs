@@ -34,9 +34,11 @@ use http::{HeaderName, HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
 
 use crate::capacity::Capacity;
-use crate::host::{BootReport, Host, HostConfig, LogEntry, PowerAction, PowerRequest, Process, UnitStatus};
+use crate::host::{
+    BootReport, Device, Host, HostConfig, LogEntry, PowerAction, PowerRequest, Process, UnitStatus,
+};
 use crate::network::{Network, NetworkSpec};
-use crate::profile::{CONFIG_MEDIA_TYPE, HostProfile, ProfilePreview};
+use crate::profile::{CONFIG_MEDIA_TYPE, HostProfile, HostProof, ProfilePreview, ProofRequest};
 use crate::vm::{BalloonRequest, Image, StopRequest, Vm, VmSpec, VmStats};
 use crate::volume::{Volume, VolumeSpec};
 
@@ -222,6 +224,32 @@ impl Client {
     pub async fn plan_profile(&self, document: &str) -> Result<ProfilePreview, Error> {
         let call = Call::new(Method::POST, "/v1/host/profile/plan");
         self.json(call.body(CONFIG_MEDIA_TYPE, document.to_owned())).await
+    }
+
+    /// `GET /v1/host/profile/proof`: the last isolation proof, the one before it, and whether one is being taken.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn proof(&self) -> Result<HostProof, Error> {
+        self.get("/v1/host/profile/proof").await
+    }
+
+    /// `POST /v1/host/profile/proof`: begins an isolation proof of so many seconds.
+    ///
+    /// # Errors
+    /// See [`Error`]; a 409 where one is being taken, or no CPU is free for it.
+    pub async fn start_proof(&self, seconds: u32) -> Result<(), Error> {
+        let request = ProofRequest { seconds };
+        self.done(Call::new(Method::POST, "/v1/host/profile/proof").json(&request))
+            .await
+    }
+
+    /// `GET /v1/host/devices`: PCI functions.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn devices(&self) -> Result<Vec<Device>, Error> {
+        self.get("/v1/host/devices").await
     }
 
     /// `POST /v1/host/power`: restarts the node or powers it off.

@@ -5,6 +5,7 @@
 pub mod capacity;
 pub mod context;
 pub mod dataset;
+pub mod device;
 pub mod event;
 pub mod host;
 pub mod image;
@@ -14,6 +15,7 @@ pub mod network;
 mod placement;
 pub mod pool;
 pub mod profile;
+pub mod proof;
 pub mod stats;
 mod table;
 #[cfg(test)]

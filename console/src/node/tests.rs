@@ -15,6 +15,7 @@ fn hpc() -> Profile {
         isolated: "1-3".parse().unwrap(),
         state: ItemState::Ok,
         wrong: 0,
+        proof: Some(Proved::Quiet),
     }
 }
 
@@ -160,4 +161,30 @@ fn a_profile_is_said_in_words() {
         ..hpc()
     };
     assert_eq!(said(&off), words("off", ""));
+}
+
+#[test]
+fn a_proof_counts_where_quiet_was_promised() {
+    use axion_core::proof::CpuProof;
+    let proof = |mode, missed: &[&str]| Proof {
+        started_unix_us: 0,
+        window_ms: 10_000,
+        mode,
+        cpus: vec![CpuProof {
+            cpu: 3,
+            missed: missed.iter().map(|why| (*why).to_owned()).collect(),
+            ..CpuProof::default()
+        }],
+        skipped: Vec::new(),
+        notes: Vec::new(),
+    };
+    assert_eq!(Proved::of(&proof(ProfileMode::Hpc, &[])), Some(Proved::Quiet));
+    let disturbed = Proved::Disturbed("3".parse().unwrap());
+    assert_eq!(Proved::of(&proof(ProfileMode::Hpc, &["ticks"])), Some(disturbed));
+    assert_eq!(Proved::of(&proof(ProfileMode::Balanced, &["ticks"])), None);
+    let nothing = Proof {
+        cpus: Vec::new(),
+        ..proof(ProfileMode::Hpc, &[])
+    };
+    assert_eq!(Proved::of(&nothing), None);
 }

@@ -11,7 +11,7 @@ use ratatui::widgets::Paragraph;
 
 use super::{Theme, log, services, wrap};
 use crate::app::App;
-use crate::node::Profile;
+use crate::node::{Profile, Proved};
 
 /// Columns of the labels; a CA fingerprint fits behind them on 80.
 const LABEL: usize = 9;
@@ -195,6 +195,13 @@ fn profile<'a>(profile: &Profile, theme: &Theme) -> Vec<Span<'a>> {
     match profile.trouble() {
         Some(trouble) => spans.push(Span::styled(format!(": {trouble}"), theme.bad())),
         None if profile.standing == Standing::Planned => spans.push(Span::raw(": in force")),
+        None => {}
+    }
+    match &profile.proof {
+        Some(Proved::Quiet) => spans.push(Span::raw(", proved")),
+        Some(Proved::Disturbed(cpus)) => {
+            spans.push(Span::styled(format!(", CPUs {cpus} disturbed"), theme.bad()));
+        }
         None => {}
     }
     spans

@@ -32,6 +32,8 @@ pub struct Profile {
     pub vfio: Vec<VfioRule>,
     /// Network functions that are split into virtual ones.
     pub sriov: Vec<SriovRule>,
+    /// Prove the isolation once after each boot.
+    pub proof_at_boot: bool,
 }
 
 /// What the keys that say `auto` mean.
@@ -486,4 +488,7 @@ pub struct SriovRule {
     /// Guests may change their MAC address and listen to everything.
     #[serde(default)]
     pub trust: bool,
+    /// They are kept for VMs: bound to vfio-pci.
+    #[serde(default)]
+    pub vfio: bool,
 }

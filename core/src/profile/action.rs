@@ -112,6 +112,9 @@ pub enum Action {
         vlan: Option<u16>,
         /// Whether guests may change their MAC address and listen to everything.
         trust: bool,
+        /// Whether they are bound to vfio-pci.
+        #[serde(default)]
+        vfio: bool,
     },
     /// `driver_override` of a function is `vfio-pci`, and it is bound to it.
     VfioBind {
@@ -225,12 +228,14 @@ impl fmt::Display for Action {
                 macs,
                 vlan,
                 trust,
+                vfio,
                 ..
             } => {
                 write!(f, "{vfs} VFs")?;
                 macs.first().map_or(Ok(()), |mac| write!(f, " from {mac}"))?;
                 vlan.map_or(Ok(()), |vlan| write!(f, " vlan {vlan}"))?;
-                f.write_str(if *trust { " trusted" } else { "" })
+                f.write_str(if *trust { " trusted" } else { "" })?;
+                f.write_str(if *vfio { " for VMs" } else { "" })
             }
             Self::VfioBind { .. } => f.write_str("vfio-pci"),
         }

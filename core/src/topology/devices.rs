@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::read;
+use super::{Acs, PciLink, pci, read};
 
 /// Address of a PCI function, `domain:bus:device.function` as in `0000:01:00.0`.
 pub type PciAddress = String;
@@ -64,6 +64,18 @@ pub struct PciDevice {
     pub iommu_group: Option<u32>,
     /// Virtual functions, where it can have them.
     pub sriov: Option<Sriov>,
+    /// The physical function, where it is a virtual one.
+    #[serde(default)]
+    pub physical_function: Option<PciAddress>,
+    /// Its link, where it is on PCI Express and has a partner.
+    #[serde(default)]
+    pub link: Option<PciLink>,
+    /// How it can be reset, the kernel's choice first: `flr`, `pm`, `bus`. Without any, what a VM leaves behind stays.
+    #[serde(default)]
+    pub reset_methods: Vec<String>,
+    /// What it keeps from its neighbours, where it can.
+    #[serde(default)]
+    pub acs: Option<Acs>,
 }
 
 /// SR-IOV state of a physical function.
@@ -149,6 +161,7 @@ pub struct Nic {
 impl PciDevice {
     /// Reads every function below `/sys/bus/pci/devices`.
     pub(super) fn read_all(root: &Path) -> Vec<Self> {
+        let acs = pci::written_acs(root);
         let function = |(address, path): (String, PathBuf)| {
             let id = |name: &str| u16::try_from(read::hex(path.join(name))?).ok();
             let total = read::value(path.join("sriov_totalvfs"));
@@ -162,6 +175,12 @@ impl PciDevice {
                 node: read::value(path.join("numa_node")),
                 iommu_group: read::link_name(path.join("iommu_group")).and_then(|group| group.parse().ok()),
                 sriov: total.filter(|vfs| *vfs > 0).map(|total| Sriov { total, enabled }),
+                physical_function: read::link_name(path.join("physfn")),
+                link: PciLink::read(&path),
+                reset_methods: read::text(path.join("reset_method"))
+                    .map(|methods| methods.split_whitespace().map(str::to_owned).collect())
+                    .unwrap_or_default(),
+                acs: acs.get(&address).copied(),
                 address,
             })
         };

@@ -6,6 +6,7 @@
 mod cpu;
 mod devices;
 mod memory;
+mod pci;
 pub(crate) mod read;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use cpu::{Cpu, CpuModel, CpuSet, CpuSetError, SmtState};
 pub use devices::{Disk, DiskKind, IommuKind, Nic, PciAddress, PciDevice, Sriov, is_pci_address};
 pub use memory::{Hugepages, NumaNode};
+pub use pci::{Acs, PciLink, class_name, read_acs, write_acs};
 
 /// Everything known about the machine's hardware.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -267,3 +267,90 @@ proptest! {
         prop_assert_eq!(CpuSet::from_mask(&set.mask()), Some(set));
     }
 }
+
+#[test]
+fn a_pci_function_tells_its_link_resets_and_parent() {
+    let root = fixture::root(
+        r"sys/bus/pci/devices/0000:01:00.0/vendor = 0x8086
+          sys/bus/pci/devices/0000:01:00.0/device = 0x1521
+          sys/bus/pci/devices/0000:01:00.0/current_link_speed = 2.5 GT/s PCIe
+          sys/bus/pci/devices/0000:01:00.0/max_link_speed = 16.0 GT/s PCIe
+          sys/bus/pci/devices/0000:01:00.0/current_link_width = 4
+          sys/bus/pci/devices/0000:01:00.0/max_link_width = 4
+          sys/bus/pci/devices/0000:01:00.0/reset_method = flr bus
+          sys/bus/pci/devices/0000:01:10.0/vendor = 0x8086
+          sys/bus/pci/devices/0000:01:10.0/device = 0x1520
+          sys/bus/pci/devices/0000:01:10.0/physfn -> ../0000:01:00.0
+          sys/bus/pci/devices/0000:01:10.0/current_link_speed = Unknown
+          sys/bus/pci/devices/0000:01:10.0/max_link_speed = Unknown
+          sys/bus/pci/devices/0000:01:10.0/current_link_width = 0
+          sys/bus/pci/devices/0000:01:10.0/max_link_width = 255
+          run/axion/acs = 0000:01:00.0 31 29\nnonsense",
+    );
+    let machine = Topology::read(root.path());
+    let [physical, virtual_] = machine.pci.as_slice() else {
+        panic!("{:?}", machine.pci)
+    };
+    let link = PciLink {
+        speed_mts: 2500,
+        width: 4,
+        max_speed_mts: 16_000,
+        max_width: 4,
+    };
+    assert_eq!(physical.link, Some(link));
+    assert!(link.is_reduced());
+    assert_eq!(physical.reset_methods, ["flr", "bus"]);
+    assert!(physical.acs.unwrap().isolates());
+    assert_eq!((virtual_.link, virtual_.acs), (None, None));
+    assert_eq!(virtual_.physical_function.as_deref(), Some("0000:01:00.0"));
+}
+
+#[test]
+fn access_control_is_found_in_the_configuration_space() {
+    let config = |capabilities: &[(usize, u32, u32)]| {
+        let mut config = vec![0_u8; 4096];
+        for (at, header, word) in capabilities {
+            config[*at..at + 4].copy_from_slice(&header.to_le_bytes());
+            config[at + 4..at + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        config
+    };
+    let found = Acs {
+        capable: 0x5f,
+        enabled: 0x1d,
+    };
+    let (aer, acs) = (0x0001_u32 | 1 << 16, 0x000d_u32 | 1 << 16);
+    let behind = config(&[(0x100, aer | 0x148 << 20, 0), (0x148, acs, 0x001d_005f)]);
+    for (what, config, expected) in [
+        ("first", config(&[(0x100, acs, 0x001d_005f)]), Some(found)),
+        ("behind another", behind.clone(), Some(found)),
+        ("none", config(&[(0x100, aer, 0)]), None),
+        ("no extended space", config(&[]), None),
+        ("absent", vec![0xff; 4096], None),
+        ("a loop", config(&[(0x100, aer | 0x100 << 20, 0)]), None),
+        ("out of the space", config(&[(0x100, aer | 0xffc << 20, 0)]), None),
+        ("what everyone may read", behind[..64].to_vec(), None),
+    ] {
+        assert_eq!(Acs::of_config_space(&config), expected, "{what}");
+    }
+    let root = fixture::root("");
+    let device = root.path().join("sys/bus/pci/devices/0000:00:01.0");
+    std::fs::create_dir_all(&device).unwrap();
+    std::fs::write(device.join("config"), behind).unwrap();
+    let read = read_acs(root.path());
+    assert_eq!(write_acs(&read), "0000:00:01.0 95 29\n");
+}
+
+#[test]
+fn classes_have_names() {
+    for (class, name) in [
+        (0x01_0802, "NVMe controller"),
+        (0x02_0000, "Ethernet controller"),
+        (0x03_0200, "3D controller"),
+        (0x06_0400, "PCI bridge"),
+        (0x06_8000, "bridge"),
+        (0xff_0000, "device"),
+    ] {
+        assert_eq!(class_name(class), name);
+    }
+}

@@ -12,15 +12,33 @@ use super::{ActionError, Files};
 /// Driver that keeps a function for VMs.
 const VFIO: &str = "vfio-pci";
 
-/// Splits a physical function. Drivers refuse another number while there are some, so those go first.
-pub(super) fn virtual_functions(node: &Files<'_>, address: &str, wanted: u32) -> Result<(), ActionError> {
-    let file = format!("/sys/bus/pci/devices/{address}/sriov_numvfs");
-    match node.number(&file) {
-        Some(vfs) if vfs == u64::from(wanted) => return Ok(()),
-        Some(0) | None => {}
-        Some(_) => node.set(&file, "0")?,
+/// Splits a physical function. Drivers refuse another number while there are some, so those go first. Functions for VMs are
+/// offered to no driver of the host.
+pub(super) fn virtual_functions(
+    node: &Files<'_>,
+    address: &str,
+    wanted: u32,
+    for_vms: bool,
+) -> Result<(), ActionError> {
+    let device = format!("/sys/bus/pci/devices/{address}");
+    let file = format!("{device}/sriov_numvfs");
+    if for_vms {
+        node.set(&format!("{device}/sriov_drivers_autoprobe"), "0")?;
     }
-    node.set(&file, &wanted.to_string())
+    match node.number(&file) {
+        Some(vfs) if vfs == u64::from(wanted) => {}
+        Some(0) | None => node.set(&file, &wanted.to_string())?,
+        Some(_) => {
+            node.set(&file, "0")?;
+            node.set(&file, &wanted.to_string())?;
+        }
+    }
+    if !for_vms {
+        return Ok(());
+    }
+    let functions = (0..wanted).filter_map(|vf| node.link_name(&format!("{device}/virtfn{vf}")));
+    let results: Vec<_> = functions.map(|function| vfio(node, &function)).collect();
+    results.into_iter().collect()
 }
 
 /// Gives virtual functions that exist what their rule says, before anyone has one.
@@ -94,7 +112,8 @@ fn bytes(mac: &str) -> Vec<u8> {
 }
 
 /// Takes a function from its driver and gives it to vfio-pci (Documentation/driver-api/driver-model/binding.rst; the
-/// override keeps every other driver away).
+/// override keeps every other driver away). What a group has goes together: where one function of it cannot be given, those
+/// that were go back to their drivers.
 pub(super) fn vfio(node: &Files<'_>, address: &str) -> Result<(), ActionError> {
     let device = format!("/sys/bus/pci/devices/{address}");
     let driver = || node.link_name(&format!("{device}/driver"));
@@ -111,9 +130,44 @@ pub(super) fn vfio(node: &Files<'_>, address: &str) -> Result<(), ActionError> {
     node.set("/sys/bus/pci/drivers_probe", address)?;
     match driver() {
         Some(driver) if driver == VFIO => Ok(()),
-        other => Err(ActionError::Driver {
-            address: address.to_owned(),
-            driver: other.unwrap_or_else(|| "no driver".to_owned()),
-        }),
+        other => {
+            for function in group(node, address) {
+                give_back(node, &function);
+            }
+            Err(ActionError::Driver {
+                address: address.to_owned(),
+                driver: other.unwrap_or_else(|| "no driver".to_owned()),
+            })
+        }
     }
+}
+
+/// The functions of the group that `address` is in, itself among them.
+fn group(node: &Files<'_>, address: &str) -> Vec<String> {
+    let directory = format!("/sys/bus/pci/devices/{address}/iommu_group/devices");
+    let entries = std::fs::read_dir(node.path(&directory))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut group: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|function| function != address)
+        .collect();
+    group.push(address.to_owned());
+    group
+}
+
+/// Takes a function's override away and offers it to the drivers of the host. That the device has none again is all that can
+/// go wrong, and what failed before is what counts.
+fn give_back(node: &Files<'_>, address: &str) {
+    let device = format!("/sys/bus/pci/devices/{address}");
+    if node.text(&format!("{device}/driver_override")).as_deref() != Some(VFIO) {
+        return;
+    }
+    // A line that is empty clears it.
+    let _ = node.set(&format!("{device}/driver_override"), "");
+    if node.link_name(&format!("{device}/driver")).as_deref() == Some(VFIO) {
+        let _ = node.set(&format!("{device}/driver/unbind"), address);
+    }
+    let _ = node.set("/sys/bus/pci/drivers_probe", address);
 }

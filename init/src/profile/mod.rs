@@ -176,7 +176,9 @@ pub fn perform(root: &Path, action: &Action) -> Result<(), ActionError> {
             live,
         } => settings::parameter(&node, module, name, value, *live),
         Action::LoadModule { .. } => Ok(()),
-        Action::VirtualFunctions { address, vfs, .. } => devices::virtual_functions(&node, address, *vfs),
+        Action::VirtualFunctions {
+            address, vfs, vfio, ..
+        } => devices::virtual_functions(&node, address, *vfs, *vfio),
         Action::VfioBind { address } => devices::vfio(&node, address),
     }
 }

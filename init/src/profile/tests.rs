@@ -224,9 +224,10 @@ fn a_device_goes_to_vfio_by_way_of_its_override() {
         error(root.path(), &bind),
         "0000:01:00.0 is with nvme and not with vfio-pci; the kernel log says why"
     );
+    // It was asked for, and taken back: the file keeps what a line did not cover.
     assert_eq!(
         text(root.path(), &format!("{DEVICE}/driver_override")),
-        "vfio-pci\n"
+        "\nfio-pci\n"
     );
     assert_eq!(
         text(root.path(), "sys/bus/pci/drivers/nvme/unbind"),
@@ -245,6 +246,7 @@ fn virtual_functions_that_exist_stay() {
         macs: macs.iter().map(|mac| (*mac).to_owned()).collect(),
         vlan,
         trust,
+        vfio: false,
     };
     for before in ["0", "2", "4"] {
         let root = node(&[(FILE, before)]);

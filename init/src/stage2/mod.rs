@@ -26,6 +26,7 @@ use crate::handover::Handover;
 use crate::log::Log;
 use crate::node::Node;
 use crate::power::{self, Verb};
+use crate::proof;
 use crate::rcu;
 use crate::slot;
 use crate::sync::lock;
@@ -96,6 +97,7 @@ async fn boot(node: &Arc<Node>) -> Verb {
         lock(&node.boot).ready_us = Some(clock::micros(ready));
         node.log.info(&format!("ready in {} ms", ready.as_millis()));
         rcu::hurry(false, &node.log);
+        proof::start_after_boot(node);
         return std::future::pending().await;
     };
     let log = node.log.clone();

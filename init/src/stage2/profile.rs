@@ -4,10 +4,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use axion_core::paths;
 use axion_core::profile::{Action, ItemState, Standing, attest};
+use axion_core::topology::{read_acs, write_acs};
 
 use super::tasks::{Done, given, read_modules, several};
 use crate::failure::chain;
+use crate::files::{self, PUBLIC};
 use crate::node::Node;
 use crate::profile::{Part, name_functions, part, perform};
 
@@ -47,6 +50,9 @@ pub async fn divide_cpus(node: Arc<Node>) -> Done {
 /// Modules, those of the config among them, and devices.
 pub async fn prepare_devices(node: Arc<Node>) -> Done {
     let done = put_in_force(node.clone(), Part::Devices).await;
+    // The agent may not read this.
+    let acs = tokio::task::spawn_blocking(|| write_acs(&read_acs(Path::new(ROOT)))).await?;
+    files::replace(Path::new(paths::PCI_ACS), acs.as_bytes(), PUBLIC)?;
     let mut failures: Vec<String> = done.err().map(|e| e.to_string()).into_iter().collect();
     for planned in node.plan().into_iter().flat_map(|plan| &plan.actions) {
         let named = name_functions(&planned.action).await;

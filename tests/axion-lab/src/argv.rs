@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::spec::{Boot, DiskBus, Display, Drive, Firmware, Network, NetworkBoot, Spec, WatchdogDevice};
+use crate::spec::{
+    Boot, DiskBus, Display, Drive, Firmware, Iommu, Network, NetworkBoot, Spec, WatchdogDevice,
+};
 
 /// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +84,7 @@ pub fn arguments(spec: &Spec, accelerator: Accelerator, wiring: &Wiring) -> Vec<
     argv.flags(["-nodefaults", "-no-user-config", "-name", &spec.name]);
     argv.flags([
         "-M",
-        if spec.iommu {
+        if spec.iommu.is_some() {
             "q35,kernel-irqchip=split"
         } else {
             "q35"
@@ -121,10 +123,14 @@ impl Argv {
     }
 
     fn processors(&mut self, spec: &Spec) {
-        let cores = spec.cpus.checked_div(spec.sockets).unwrap_or(spec.cpus);
+        let per_socket = spec.cpus.checked_div(spec.sockets).unwrap_or(spec.cpus);
+        let cores = per_socket.checked_div(spec.threads).unwrap_or(per_socket);
         self.flags([
             "-smp",
-            &format!("{},sockets={},cores={cores},threads=1", spec.cpus, spec.sockets),
+            &format!(
+                "{},sockets={},cores={cores},threads={}",
+                spec.cpus, spec.sockets, spec.threads
+            ),
         ]);
         let nodes: u64 = spec.numa.iter().map(|node| node.memory_mib).sum();
         let memory = if spec.numa.is_empty() {
@@ -238,8 +244,21 @@ impl Argv {
     }
 
     fn devices(&mut self, spec: &Spec, wiring: &Wiring) {
-        if spec.iommu {
-            self.flags(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
+        match spec.iommu {
+            None => {}
+            Some(Iommu::Intel) => self.flags(["-device", "intel-iommu,intremap=on,caching-mode=on"]),
+            Some(Iommu::Amd) => self.flags(["-device", "amd-iommu,intremap=on"]),
+        }
+        if spec.sriov_nic {
+            // Virtual functions have bus numbers behind the card's own; a port leaves them some.
+            self.flags([
+                "-device",
+                "pcie-root-port,id=sriov,chassis=1,slot=1",
+                "-netdev",
+                "user,id=net-sriov",
+                "-device",
+                "igb,bus=sriov,netdev=net-sriov,romfile=",
+            ]);
         }
         self.flags(["-display", "none"]);
         self.flags(match spec.display {

@@ -3,6 +3,8 @@
 //! A computer's speed changes from minute to minute (frequency, neighbours), so the image and the floor boot in turns
 //! within one run, and what is reported are medians and the ratio between the two.
 
+pub mod isolation;
+
 use std::time::Duration;
 
 use axion_api::host::{BootReport, Phase};

@@ -64,6 +64,14 @@ impl Image {
         self.file("floor.cpio")
     }
 
+    /// An initramfs whose init keeps CPUs busy and counts what hits them.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn busy(&self) -> Result<PathBuf> {
+        self.file("busy.cpio")
+    }
+
     /// The guest's kernel, the same file that the image carries.
     ///
     /// # Errors

@@ -28,7 +28,7 @@
 //! | [`command`]  | programs beside the machine, with a deadline                            |
 //! | [`deadline`] | every wait, scaled for slow machines                                    |
 //! | [`turn`]     | one machine at a time on the computer's cores                           |
-//! | [`bench`]    | boot times against the floor                                            |
+//! | [`bench`]    | boot times against the floor, isolation against other kernels           |
 //!
 //! Nothing here sleeps in the hope that something has happened: each wait ends with its event, with the end of the machine, or
 //! with an error that carries the end of the log.
@@ -55,4 +55,6 @@ pub use error::{Error, Result};
 pub use image::Image;
 pub use machine::Machine;
 pub use node::{Node, Token};
-pub use spec::{Boot, Disk, Display, Drive, Firmware, Network, NetworkBoot, NumaNode, Spec, WatchdogDevice};
+pub use spec::{
+    Boot, Disk, Display, Drive, Firmware, Iommu, Network, NetworkBoot, NumaNode, Spec, WatchdogDevice,
+};

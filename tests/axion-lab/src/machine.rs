@@ -75,7 +75,7 @@ impl Spec {
             .enumerate()
             .map(|(n, disk)| media::disk_file(&dir, n, &disk.content));
         let wiring = Wiring {
-            kernel: image.kernel(),
+            kernel: self.kernel.clone().unwrap_or_else(|| image.kernel()),
             initramfs: self.initramfs.clone().unwrap_or_else(|| image.initramfs()),
             nvram: boot_variables(self.firmware(), &emulator, &dir)?,
             firmware: emulator.firmware.clone(),

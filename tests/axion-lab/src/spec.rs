@@ -24,6 +24,8 @@ pub struct Spec {
     pub cpus: u32,
     /// CPU sockets.
     pub sockets: u32,
+    /// Threads of each core.
+    pub threads: u32,
     /// Memory, MiB; with `numa` the sum of its nodes counts instead.
     pub memory_mib: u64,
     /// NUMA nodes; none: one node with everything.
@@ -32,8 +34,10 @@ pub struct Spec {
     pub disks: Vec<Disk>,
     /// Network.
     pub network: Network,
-    /// An Intel IOMMU with interrupt remapping.
-    pub iommu: bool,
+    /// IOMMU.
+    pub iommu: Option<Iommu>,
+    /// An Intel 82576 network card behind a port of its own: SR-IOV, up to 7 virtual functions.
+    pub sriov_nic: bool,
     /// Hardware watchdog.
     pub watchdog: WatchdogDevice,
     /// Display adapter.
@@ -50,6 +54,8 @@ pub struct Spec {
     pub token: Token,
     /// Initramfs instead of the image's.
     pub initramfs: Option<PathBuf>,
+    /// Kernel (a bzImage) instead of the image's.
+    pub kernel: Option<PathBuf>,
     /// Waits until no other lab machine runs on this computer; only a person's own machine should not.
     pub exclusive: bool,
 }
@@ -178,6 +184,15 @@ pub enum Network {
     None,
 }
 
+/// What translates the devices' addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Iommu {
+    /// VT-d, with interrupt remapping.
+    Intel,
+    /// AMD-Vi, with interrupt remapping.
+    Amd,
+}
+
 /// Watchdog hardware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchdogDevice {
@@ -207,11 +222,13 @@ impl Spec {
             firmware: Firmware::Bios,
             cpus: 2,
             sockets: 1,
+            threads: 1,
             memory_mib: 2048,
             numa: Vec::new(),
             disks: Vec::new(),
             network: Network::User { port: None },
-            iommu: false,
+            iommu: None,
+            sriov_nic: false,
             watchdog: WatchdogDevice::None,
             display: Display::None,
             uuid: None,
@@ -220,6 +237,7 @@ impl Spec {
             config: None,
             token: Token::random(),
             initramfs: None,
+            kernel: None,
             exclusive: true,
         }
     }
@@ -317,10 +335,37 @@ impl Spec {
         Self { network, ..self }
     }
 
-    /// With an IOMMU.
+    /// So many threads in each core; they count as CPUs.
     #[must_use]
-    pub fn iommu(self) -> Self {
-        Self { iommu: true, ..self }
+    pub fn threads(self, threads: u32) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// With that IOMMU.
+    #[must_use]
+    pub fn iommu(self, iommu: Iommu) -> Self {
+        Self {
+            iommu: Some(iommu),
+            ..self
+        }
+    }
+
+    /// With a network card that has virtual functions.
+    #[must_use]
+    pub fn sriov_nic(self) -> Self {
+        Self {
+            sriov_nic: true,
+            ..self
+        }
+    }
+
+    /// That kernel instead of the image's.
+    #[must_use]
+    pub fn kernel(self, path: impl AsRef<Path>) -> Self {
+        Self {
+            kernel: Some(path.as_ref().to_owned()),
+            ..self
+        }
     }
 
     /// With that watchdog.
@@ -438,7 +483,17 @@ impl Spec {
                 self.cpus, self.sockets
             ));
         }
-        let tells_kernel = self.config.is_some() || self.initramfs.is_some() || !self.kernel_args.is_empty();
+        let cores = self.cpus / self.sockets;
+        if self.threads == 0 || !cores.is_multiple_of(self.threads) {
+            return Some(format!(
+                "{cores} CPUs of a socket cannot be cores of {} threads",
+                self.threads
+            ));
+        }
+        let tells_kernel = self.kernel.is_some()
+            || self.config.is_some()
+            || self.initramfs.is_some()
+            || !self.kernel_args.is_empty();
         if self.boot != Boot::Kernel && tells_kernel {
             return Some(
                 "it starts from a medium, which has its own kernel command line and initramfs; put the config on a volume"

@@ -61,7 +61,7 @@ fn named(irqs: &[u32]) -> String {
     }
 }
 
-pub(super) fn virtual_functions(probe: &Probe<'_>, address: &str, wanted: u32) -> Finding {
+pub(super) fn virtual_functions(probe: &Probe<'_>, address: &str, wanted: u32, for_vms: bool) -> Finding {
     let file = format!("/sys/bus/pci/devices/{address}/sriov_numvfs");
     match probe.text(&file).and_then(|text| text.parse::<u32>().ok()) {
         None if probe.exists(&format!("/sys/bus/pci/devices/{address}")) => Finding::impossible(
@@ -70,8 +70,36 @@ pub(super) fn virtual_functions(probe: &Probe<'_>, address: &str, wanted: u32) -
         ),
         None => Finding::impossible("no such device", "the device is gone; look at its slot"),
         Some(0) => Finding::drifted("none", format!("write {wanted} to {file}")),
+        Some(vfs) if vfs == wanted && for_vms => kept_functions(probe, address, wanted),
         Some(vfs) if vfs == wanted => Finding::ok(format!("{vfs} VFs")),
         Some(vfs) => Finding::drifted(format!("{vfs} VFs"), format!("write 0, then {wanted} to {file}")),
+    }
+}
+
+/// Whether the virtual functions of `address` are with vfio-pci.
+fn kept_functions(probe: &Probe<'_>, address: &str, vfs: u32) -> Finding {
+    let mut astray = Vec::new();
+    for vf in 0..vfs {
+        let function = format!("/sys/bus/pci/devices/{address}/virtfn{vf}");
+        if read::link_name(probe.path(&format!("{function}/iommu_group"))).is_none() {
+            let fix = "reboot with the IOMMU on (`profile.iommu.mode`)";
+            return Finding::needs_reboot(format!("{vfs} VFs, VF {vf} in no IOMMU group"), fix);
+        }
+        match read::link_name(probe.path(&format!("{function}/driver"))) {
+            Some(driver) if driver == "vfio-pci" => {}
+            other => astray.push(format!(
+                "VF {vf} with {}",
+                other.unwrap_or_else(|| "no driver".to_owned())
+            )),
+        }
+    }
+    if astray.is_empty() {
+        Finding::ok(format!("{vfs} VFs for VMs"))
+    } else {
+        Finding::drifted(
+            format!("{vfs} VFs, {}", astray.join(", ")),
+            "bind them to vfio-pci",
+        )
     }
 }
 

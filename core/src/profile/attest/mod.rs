@@ -7,6 +7,7 @@
 mod arguments;
 mod devices;
 mod settings;
+mod threads;
 
 use std::path::{Path, PathBuf};
 
@@ -160,6 +161,14 @@ pub fn attest(root: &Path, plan: &Plan) -> Attestation {
         let finding = action(&probe, &planned.action);
         item(planned.key.clone(), planned.text.clone(), finding)
     }));
+    if !plan.isolated.is_empty() {
+        let desired = format!("none of the host on {}", plan.isolated);
+        items.push(item(
+            "cpu.threads".to_owned(),
+            desired,
+            threads::threads(&probe, plan),
+        ));
+    }
     Attestation {
         state: items.iter().map(|item| item.state).max().unwrap_or(ItemState::Ok),
         items,
@@ -210,7 +219,9 @@ fn action(probe: &Probe<'_>, action: &Action) -> Finding {
             live,
         } => settings::parameter(probe, module, name, value, *live),
         Action::LoadModule { name } => settings::module(probe, name),
-        Action::VirtualFunctions { address, vfs, .. } => devices::virtual_functions(probe, address, *vfs),
+        Action::VirtualFunctions {
+            address, vfs, vfio, ..
+        } => devices::virtual_functions(probe, address, *vfs, *vfio),
         Action::VfioBind { address } => devices::vfio(probe, address),
     }
 }

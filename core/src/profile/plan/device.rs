@@ -26,7 +26,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
 fn iommu(draft: &mut Draft<'_>) {
     let profile = draft.profile();
     let for_vms = !profile.vfio.is_empty() || !profile.sriov.is_empty();
-    let needed = !profile.vfio.is_empty();
+    let needed = !profile.vfio.is_empty() || profile.sriov.iter().any(|rule| rule.vfio);
     let (mode, why) = match profile.iommu.mode {
         IommuChoice::Auto if for_vms => (IommuMode::Passthrough, "devices are given to VMs"),
         IommuChoice::Auto => return,
@@ -41,7 +41,12 @@ fn iommu(draft: &mut Draft<'_>) {
         ),
     };
     if mode == IommuMode::Off && needed {
-        let reason = "devices of `profile.vfio` cannot be given to VMs without it";
+        let what = if profile.vfio.is_empty() {
+            "virtual functions of `profile.sriov`"
+        } else {
+            "devices of `profile.vfio`"
+        };
+        let reason = format!("{what} cannot be given to VMs without it");
         draft.refuse("profile.iommu.mode", reason, Some("\"passthrough\"".to_owned()));
         return;
     }
@@ -49,8 +54,10 @@ fn iommu(draft: &mut Draft<'_>) {
         Some(iommu) => draft.argument(Argument::Iommu { iommu, mode }, why),
         None if mode == IommuMode::Off => {}
         None if needed || draft.profile().iommu.mode != IommuChoice::Auto => {
-            let key = if needed {
+            let key = if !draft.profile().vfio.is_empty() {
                 "profile.vfio"
+            } else if needed {
+                "profile.sriov"
             } else {
                 "profile.iommu.mode"
             };
@@ -272,6 +279,7 @@ fn sriov(draft: &mut Draft<'_>, bound: &BTreeMap<&str, bool>) {
                 macs: macs(rule),
                 vlan: rule.vlan,
                 trust: rule.trust,
+                vfio: rule.vfio,
             };
             draft.action(
                 action,

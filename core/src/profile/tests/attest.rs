@@ -118,6 +118,7 @@ fn a_node_as_planned() {
             "module.dm-mod | loaded | built in | ok",
             "module.loop | loaded | built in | ok",
             "vfio.0000:01:00.0 | vfio-pci | vfio-pci, group 7 | ok",
+            "cpu.threads | none of the host on 1,3 | none | ok",
         ]
     );
     assert_eq!(attestation.state, ItemState::Ok);
@@ -279,7 +280,13 @@ fn each_drift_is_named_with_what_mends_it() {
 #[test]
 fn devices_that_are_not_as_planned() {
     let plan = plan_of_node();
-    let vfio = |root: &Path| attest(root, &plan).items.pop().unwrap();
+    let vfio = |root: &Path| {
+        let items = attest(root, &plan).items;
+        items
+            .into_iter()
+            .find(|item| item.key.starts_with("vfio"))
+            .unwrap()
+    };
     let root = fixture::root(NODE);
     let device = root.path().join("sys/bus/pci/devices/0000:01:00.0");
     std::fs::remove_file(device.join("driver")).unwrap();
@@ -304,6 +311,7 @@ fn virtual_functions_are_counted() {
                 macs: Vec::new(),
                 vlan: None,
                 trust: false,
+                vfio: false,
             },
             "",
         )],
@@ -366,4 +374,77 @@ fn a_partition_that_the_kernel_declared_invalid_drifted() {
             "root invalid (Cpu list in cpuset.cpus not exclusive) 1-3".to_owned()
         )
     );
+}
+
+#[test]
+fn virtual_functions_for_vms_are_with_vfio() {
+    let plan = Plan {
+        actions: vec![PlannedAction::new(
+            Action::VirtualFunctions {
+                address: "0000:04:00.0".to_owned(),
+                interface: "eth0".to_owned(),
+                vfs: 2,
+                macs: Vec::new(),
+                vlan: None,
+                trust: false,
+                vfio: true,
+            },
+            "",
+        )],
+        ..Plan::default()
+    };
+    const DEVICE: &str = "sys/bus/pci/devices/0000:04:00.0";
+    let function = |vf: u32, driver: &str| {
+        format!(
+            "{DEVICE}/virtfn{vf}/driver -> ../../drivers/{driver}\n{DEVICE}/virtfn{vf}/iommu_group -> ../groups/{vf}\n"
+        )
+    };
+    let both = function(0, "vfio-pci") + &function(1, "vfio-pci");
+    let one = function(0, "vfio-pci") + &function(1, "igbvf");
+    let outside = format!("{DEVICE}/virtfn0/driver -> ../../drivers/vfio-pci");
+    for (functions, effective, state) in [
+        (both, "2 VFs for VMs", ItemState::Ok),
+        (one, "2 VFs, VF 1 with igbvf", ItemState::Drifted),
+        (outside, "2 VFs, VF 0 in no IOMMU group", ItemState::NeedsReboot),
+    ] {
+        let root = fixture::root(&format!("{DEVICE}/sriov_numvfs = 2\n{functions}"));
+        let [item] = attest(root.path(), &plan).items.try_into().unwrap();
+        assert_eq!((item.effective.as_str(), item.state), (effective, state));
+    }
+}
+
+#[test]
+fn a_thread_of_the_host_on_an_isolated_cpu_is_named() {
+    let root = fixture::root(NODE);
+    let middle = ["0"; 29].join(" ");
+    for (id, name, flags, cgroup) in [
+        (60, "kswapd0", 0x0020_0040, "/"),
+        (70, "agent", 0, "/axion.slice/agent"),
+    ] {
+        let task = format!("proc/{id}/task/{id}");
+        std::fs::create_dir_all(root.path().join(&task)).unwrap();
+        let stat = format!("{id} ({name}) S 2 0 0 0 -1 {flags} {middle} 3 0 0");
+        write(root.path(), &format!("{task}/stat"), &stat);
+        write(
+            root.path(),
+            &format!("{task}/status"),
+            "Cpus_allowed_list:\t0-3\n",
+        );
+        write(
+            root.path(),
+            &format!("proc/{id}/cgroup"),
+            &format!("0::{cgroup}\n"),
+        );
+    }
+    let threads = |plan: &Plan| {
+        let items = attest(root.path(), plan).items;
+        items.into_iter().find(|item| item.key == "cpu.threads").unwrap()
+    };
+    let mut plan = plan_of_node();
+    let item = threads(&plan);
+    assert_eq!(item.effective, "kswapd0 (60) on 3, agent (70) on 3");
+    assert_eq!(item.state, ItemState::Drifted);
+    // Where the kernel may put its later threads anywhere, they are no drift.
+    plan.mode = crate::config::ProfileMode::Balanced;
+    assert_eq!(threads(&plan).effective, "agent (70) on 3");
 }

@@ -186,6 +186,15 @@ fn network_functions_are_split() {
         )
     );
     assert_eq!(arguments(&plan), "intel_iommu=on iommu=pt");
+    let kept = planned(
+        &topology,
+        "[[profile.sriov]]\nmatch.name = \"eth1\"\nvfs = 2\nvfio = true",
+    );
+    assert_eq!(actions(&kept, "sriov"), ["sriov.eth1 2 VFs for VMs"]);
+    let mut without = topology.clone();
+    without.iommu = None;
+    let toml = "[[profile.sriov]]\nmatch.name = \"eth1\"\nvfs = 2\nvfio = true";
+    assert!(refused(&without, toml)[0].starts_with("`profile.sriov`: the firmware shows no IOMMU"));
 
     let mut plain = topology.clone();
     plain.pci[5].sriov = None;

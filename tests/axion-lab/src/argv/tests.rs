@@ -1,5 +1,5 @@
 use super::*;
-use crate::spec::DiskContent;
+use crate::spec::{DiskContent, Iommu};
 
 fn wiring() -> Wiring {
     Wiring {
@@ -59,7 +59,7 @@ fn the_big_machine() {
         .cpus(4, 2)
         .numa_node(0, 1, 1024)
         .numa_node(2, 3, 2048)
-        .iommu()
+        .iommu(Iommu::Intel)
         .watchdog(WatchdogDevice::I6300esb)
         .display(Display::Text)
         .uuid("6f1c7a6e-3c0d-4f4e-9a51-1d2f3a4b5c6d")

@@ -34,7 +34,6 @@ struct Sizes {
     agent: u64,
     console: u64,
     vmm: u64,
-    axctl: u64,
     guest_kernel: u64,
     guest_initrd: u64,
 }
@@ -80,7 +79,6 @@ pub fn build() -> Result<Image> {
         agent: size(&programs::path("axion-agent"))?,
         console: size(&programs::path("axion-console"))?,
         vmm: size(&programs::path("axion-vmm"))?,
-        axctl: size(&programs::path("axctl"))?,
         guest_kernel: size(&root.guest_kernel.dir.join("vmlinux"))?,
         guest_initrd: size(&root.guest_initrd)?,
     };

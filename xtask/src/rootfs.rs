@@ -20,11 +20,10 @@ use crate::{layout, programs, sbom, zfs};
 const RECIPE: u32 = 2;
 
 /// Programs in the root, and where. PID 1 is not among them: it runs on from the initramfs.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 3] = [
     ("axion-agent", "usr/lib/axion/axion-agent"),
     ("axion-console", "usr/lib/axion/axion-console"),
     ("axion-vmm", "usr/lib/axion/axion-vmm"),
-    ("axctl", "usr/bin/axctl"),
 ];
 
 /// Mount points and directories that the root has besides those of its files.

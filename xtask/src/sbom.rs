@@ -144,7 +144,7 @@ fn spdx_name(debian: &str) -> Option<String> {
 /// Every crate linked into the programs of the image.
 fn crates() -> Result<Vec<Value>> {
     let mut names = BTreeSet::new();
-    for package in ["axion-init", "axion-agent", "axion-console", "axion-vmm", "axctl"] {
+    for package in ["axion-init", "axion-agent", "axion-console", "axion-vmm"] {
         let tree = output(
             Command::new("cargo")
                 .current_dir(layout::root())

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use axion_api::client::{ImageFile, Precondition};
 use axion_api::host::UnitStatus;
 use axion_api::vm::{BootSource, ImageRef, RestartPolicy, VmSpec, VmState};
+use axion_core::quantity::ByteSize;
 use axion_e2e::{SOON, boot, unit_pid, wait_restarted, wait_vm};
 use axion_lab::deadline::Poll;
 use axion_lab::machine::READY;
@@ -113,6 +114,8 @@ fn broken_guest(machine: &Machine, node: &Node) -> Result<VmSpec> {
     };
     Ok(VmSpec {
         boot,
+        // A wave of them has a place at once.
+        memory: ByteSize(32 << 20),
         restart: RestartPolicy::OnFailure,
         ..VmSpec::default()
     })

@@ -335,7 +335,7 @@ fn virtual_functions_are_counted() {
 fn a_machine_that_shows_nothing_is_attested_all_the_same() {
     let root = fixture::root("");
     let attestation = attest(root.path(), &plan_of_node());
-    assert_eq!(attestation.items.len(), 26);
+    assert_eq!(attestation.items.len(), 27);
     assert!(
         attestation
             .items

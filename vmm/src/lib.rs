@@ -115,3 +115,6 @@ pub fn chain(error: &dyn StdError) -> String {
     }
     text.replace('\n', " ")
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -14,6 +14,7 @@
 //! | `run.rs`        | boots the image in QEMU with its console in this terminal                     |
 //! | `test.rs`       | everything that must pass                                                     |
 //! | `bench.rs`      | measurements, compared within one run                                         |
+//! | `fuzz.rs`       | hostile inputs for the VMM, for as long as one likes                          |
 //! | `terminal.rs`   | the console of `run`                                                          |
 //! | `clean.rs`      | removes build products                                                        |
 //!
@@ -33,6 +34,7 @@ mod cache;
 mod clean;
 mod debian;
 mod emulator;
+mod fuzz;
 mod image;
 mod kernel;
 mod keys;
@@ -87,6 +89,8 @@ enum Task {
     Test(test::Options),
     /// Measure, with comparisons taken in the same run
     Bench(bench::Options),
+    /// Give the VMM's parsers hostile inputs
+    Fuzz(fuzz::Options),
     /// Remove build products
     Clean(clean::Options),
 }
@@ -104,6 +108,7 @@ fn main() -> anyhow::Result<()> {
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::test(&options),
         Task::Bench(options) => bench::bench(&options),
+        Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Clean(options) => clean::clean(&options),
     }
 }

@@ -63,7 +63,7 @@ pub fn run(options: &Options) -> Result<()> {
     let host = host::make(&dir, &plan, &peers)?;
     let starts = native::starts(&host.vmm, NATIVE_STARTS)?;
     let samples = samples(&dir, &host)?;
-    let text = report(&plan, &host, &samples, starts);
+    let text = report(&plan, &host, &samples, &starts);
     println!("{text}");
     if options.record {
         replace_section("VMM", &text)
@@ -168,7 +168,7 @@ const fn row(figure: Figure, name: &'static str, unit: &'static str, scale: f64,
     }
 }
 
-fn report(plan: &Plan, host: &Host, samples: &[Sample], starts: Vec<Duration>) -> String {
+fn report(plan: &Plan, host: &Host, samples: &[Sample], starts: &[Duration]) -> String {
     let mut values: BTreeMap<(Figure, Vmm), Vec<f64>> = BTreeMap::new();
     for sample in samples {
         values

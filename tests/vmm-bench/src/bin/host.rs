@@ -74,7 +74,7 @@ fn measure() -> Result<()> {
             if round == 0 && job != Job::Byte && job != Job::Idle {
                 continue;
             }
-            for vmm in &plan.vmms {
+            for vmm in plan.vmms.iter().filter(|vmm| vmm.can(job)) {
                 number += 1;
                 let dir = PathBuf::from(format!("/run/vm{number}"));
                 match one(*vmm, job, &dir) {

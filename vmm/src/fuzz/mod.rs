@@ -132,9 +132,12 @@ impl Behaviour {
     }
 }
 
+/// An input and since when it is at work.
+type Current = Option<(Instant, Vec<u8>)>;
+
 /// The input at work, and who ends the process when it takes too long.
 struct Watched {
-    current: Arc<Mutex<Option<(Instant, Vec<u8>)>>>,
+    current: Arc<Mutex<Current>>,
     ended: Arc<AtomicBool>,
 }
 

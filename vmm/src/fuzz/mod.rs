@@ -25,8 +25,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// An input that takes longer hangs, on however slow a machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+use nix::time::{ClockId, clock_gettime};
+
+/// An input during which the process has worked for longer hangs. A busy machine may keep it from working for as long as it
+/// likes.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// So does one that waits for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// Longest input, bytes.
 const LONGEST: usize = 16 << 10;
 /// Most inputs that are kept.
@@ -39,7 +44,6 @@ fn fuzz(name: &str, seeds: &[&[u8]], target: fn(&[u8]) -> Behaviour) {
     let run = |input: &[u8]| {
         watched.begin(input);
         let behaviour = catch_unwind(AssertUnwindSafe(|| target(input)));
-        watched.end();
         behaviour.unwrap_or_else(|_| {
             let file = store(&directory, input);
             panic!(
@@ -132,8 +136,14 @@ impl Behaviour {
     }
 }
 
-/// An input and since when it is at work.
-type Current = Option<(Instant, Vec<u8>)>;
+/// An input, when it began, and how long the process had worked by then.
+type Current = Option<(Instant, Duration, Vec<u8>)>;
+
+/// CPU time of the process.
+fn worked() -> Duration {
+    let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap();
+    Duration::from(time)
+}
 
 /// The input at work, and who ends the process when it takes too long.
 struct Watched {
@@ -156,7 +166,12 @@ impl Watched {
             while !ended.load(Ordering::Relaxed) {
                 thread::park_timeout(Duration::from_secs(1));
                 let current = lock(&current);
-                if let Some((_, input)) = current.as_ref().filter(|(since, _)| since.elapsed() > PATIENCE) {
+                let hangs = |since: &Instant, before: &Duration| {
+                    worked().saturating_sub(*before) > PATIENCE || since.elapsed() > LONGEST_WAIT
+                };
+                if let Some((_, _, input)) =
+                    current.as_ref().filter(|(since, before, _)| hangs(since, before))
+                {
                     let file = store(&directory, input);
                     eprintln!("an input hangs: {}", file.display());
                     std::process::abort();
@@ -168,16 +183,11 @@ impl Watched {
 
     fn begin(&self, input: &[u8]) {
         let mut current = lock(&self.current);
-        let (since, bytes) = current.get_or_insert_with(|| (Instant::now(), Vec::new()));
-        *since = Instant::now();
+        let (since, before, bytes) =
+            current.get_or_insert_with(|| (Instant::now(), Duration::ZERO, Vec::new()));
+        (*since, *before) = (Instant::now(), worked());
         bytes.clear();
         bytes.extend_from_slice(input);
-    }
-
-    fn end(&self) {
-        if let Some((since, _)) = lock(&self.current).as_mut() {
-            *since = Instant::now();
-        }
     }
 }
 

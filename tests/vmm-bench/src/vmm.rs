@@ -1,7 +1,7 @@
 //! How each VMM is started: one vCPU, [`GUEST_MIB`] of memory, the same kernel, command line and devices.
 //!
-//! Each gets what its own documentation recommends for speed: QEMU the firmware-light machine type without its legacy
-//! devices, `io_uring` past the page cache and a thread for the disk; everyone `vhost-net` who has it.
+//! Each gets what its own documentation recommends for speed: QEMU its smallest firmware and a machine without legacy devices,
+//! `io_uring` past the page cache and a thread for the disk; everyone `vhost-net` who has it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

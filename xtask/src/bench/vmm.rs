@@ -180,8 +180,8 @@ fn report(plan: &Plan, host: &Host, samples: &[Sample], starts: &[Duration]) -> 
     let rounds = plan.rounds;
     let mut text = format!(
         "`cargo xtask bench vmm --rounds {rounds}`: guests of 1 vCPU and {GUEST_MIB} MiB under each VMM on one emulated host of \
-         2 CPUs, the same kernel and initramfs, in turns; medians of {rounds}, in brackets the ratio of ours to it. The disk is \
-         a file in the host's memory.\n\n"
+         2 CPUs, the\nsame kernel and initramfs, in turns; medians of {rounds}, in brackets the ratio of ours to it. The disk is \
+         a file in the\nhost's memory.\n\n"
     );
     let names: Vec<_> = plan.vmms.iter().map(|vmm| vmm.name()).collect();
     // Writing to a string cannot fail.

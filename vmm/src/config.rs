@@ -115,8 +115,7 @@ pub struct Plan {
 /// [`ConfigError`] that names the field, its value and what is allowed.
 pub fn load(run_dir: &Path) -> Result<Plan, ConfigError> {
     let config = read(&run_dir.join(CONFIG_FILE))?;
-    check(&config)?;
-    let topology = hardware::check(&config)?;
+    let topology = validate(&config)?;
     let nodes = HostNodes::new(Path::new("/sys"));
     hardware::check_host(&config, &nodes)?;
     nodes.admit(&config.memory)?;
@@ -188,7 +187,13 @@ fn value(
     }
 }
 
-/// What can be checked without looking at the host.
+/// Checks what can be checked without looking at the host; says what CPUs the guest is to see.
+pub(crate) fn validate(config: &VmmConfig) -> Result<Topology, ConfigError> {
+    check(config)?;
+    hardware::check(config)
+}
+
+/// Name, vCPUs, memory, files and devices.
 fn check(config: &VmmConfig) -> Result<(), ConfigError> {
     let name = config.name.as_bytes();
     let letters = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';

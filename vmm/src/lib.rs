@@ -121,3 +121,6 @@ pub fn chain(error: &dyn StdError) -> String {
     }
     text.replace('\n', " ")
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -1,6 +1,9 @@
 //! Measurements, compared within one run: absolute times of an emulated machine mean nothing.
 
+mod host;
 mod isolation;
+mod native;
+mod vmm;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -43,18 +46,22 @@ enum Bench {
         #[arg(long)]
         record: bool,
     },
+    /// Our VMM against others on one emulated host, in turns: start, memory, disk, network. With AXION_IMAGE_DIR the image
+    /// there is taken as it is
+    Vmm(vmm::Options),
 }
 
 /// Runs a benchmark.
 pub fn bench(options: &Options) -> Result<()> {
     setup::install(&setup::Options::default())?;
-    match options.bench {
-        Bench::Boot { rounds, record } => boot(rounds, record),
+    match &options.bench {
+        Bench::Boot { rounds, record } => boot(*rounds, *record),
         Bench::Isolation {
             seconds,
             without_debian,
             record,
-        } => isolation::isolation(seconds, !without_debian, record),
+        } => isolation::isolation(*seconds, !without_debian, *record),
+        Bench::Vmm(options) => vmm::run(options),
     }
 }
 

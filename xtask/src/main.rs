@@ -16,6 +16,7 @@
 //! | `test.rs`       | everything that must pass                                                     |
 //! | `torture.rs`    | power cuts behind every write of an installed disk, offline                   |
 //! | `bench.rs`      | measurements, compared within one run                                         |
+//! | `fuzz.rs`       | hostile inputs for the VMM, for as long as one likes                          |
 //! | `terminal.rs`   | the console of `run`                                                          |
 //! | `clean.rs`      | removes build products                                                        |
 //!
@@ -35,6 +36,7 @@ mod cache;
 mod clean;
 mod debian;
 mod emulator;
+mod fuzz;
 mod image;
 mod kernel;
 mod keys;
@@ -95,6 +97,8 @@ enum Task {
     Torture(torture::Options),
     /// Measure, with comparisons taken in the same run
     Bench(bench::Options),
+    /// Give the VMM's parsers hostile inputs
+    Fuzz(fuzz::Options),
     /// Remove build products
     Clean(clean::Options),
 }
@@ -114,6 +118,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(options) => test::test(&options),
         Task::Torture(options) => torture::torture(&options),
         Task::Bench(options) => bench::bench(&options),
+        Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Clean(options) => clean::clean(&options),
     }
 }

@@ -22,7 +22,12 @@ const PACKAGES: [&str; 6] = [
 
 /// Builds every program.
 pub fn build() -> Result<()> {
-    let step = Step::start("programs")?;
+    build_packages("programs", &PACKAGES)
+}
+
+/// Builds the programs of some packages.
+pub fn build_packages(name: &str, packages: &[&str]) -> Result<()> {
+    let step = Step::start(name)?;
     let cargo_home = std::env::var("CARGO_HOME")
         .unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap_or_default()));
     // Paths of this machine would make the image differ between machines.
@@ -38,7 +43,7 @@ pub fn build() -> Result<()> {
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env("CARGO_TERM_COLOR", "never")
         .env("SOURCE_DATE_EPOCH", layout::SOURCE_DATE_EPOCH.to_string());
-    for package in PACKAGES {
+    for package in packages {
         cargo.args(["-p", package]);
     }
     step.run(&mut cargo)?;

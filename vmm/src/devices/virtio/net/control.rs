@@ -23,7 +23,7 @@ const OK: u8 = 0;
 const ERROR: u8 = 1;
 
 /// The number of pairs that the command in `chain`, in which its data is left, asks for, if it is one of 1 to `most`.
-fn parse(memory: &GuestMemory, chain: &mut Chain, most: u16) -> Option<u16> {
+pub(crate) fn parse(memory: &GuestMemory, chain: &mut Chain, most: u16) -> Option<u16> {
     let [class, command, low, high] = take_first(memory, &mut chain.readable)?;
     let pairs = u16::from_le_bytes([low, high]);
     let known = class == CLASS_MQ && command == PAIRS_SET && chain.readable.is_empty();

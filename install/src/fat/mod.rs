@@ -11,6 +11,7 @@
 //!
 //! Clusters are allocated by the `fatfs` crate, over an [`Overlay`]; names are changed by [`raw`].
 
+mod date;
 pub mod raw;
 
 use std::io::{self, Read, Write};
@@ -161,7 +162,10 @@ impl<S: Storage> Volume<S> {
     /// The disk fails.
     pub fn make_directory(&self, path: &str) -> Result<()> {
         let made = || -> io::Result<()> {
-            let system = FileSystem::new(Stream::new(&self.overlay), FsOptions::new())?;
+            let system = FileSystem::new(
+                Stream::new(&self.overlay),
+                FsOptions::new().time_provider(&date::FIXED),
+            )?;
             system.root_dir().create_dir(path)?;
             system.unmount()?;
             let raw = Raw::open(&self.overlay)?;
@@ -220,7 +224,10 @@ impl<S: Storage> Volume<S> {
         length: u64,
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<Digest> {
-        let system = FileSystem::new(Stream::new(&self.overlay), FsOptions::new())?;
+        let system = FileSystem::new(
+            Stream::new(&self.overlay),
+            FsOptions::new().time_provider(&date::FIXED),
+        )?;
         let mut file = system.root_dir().create_file(path)?;
         let mut hash = Sha256::new();
         let mut left = length;
@@ -287,7 +294,10 @@ impl<S: Storage> Volume<S> {
             return Ok(None);
         }
         let mut visit = || -> io::Result<u64> {
-            let system = FileSystem::new(Stream::new(&self.overlay), FsOptions::new())?;
+            let system = FileSystem::new(
+                Stream::new(&self.overlay),
+                FsOptions::new().time_provider(&date::FIXED),
+            )?;
             let mut file = system.root_dir().open_file(path)?;
             let mut buffer = vec![0; CHUNK];
             let mut length = 0;

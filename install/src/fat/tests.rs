@@ -95,3 +95,21 @@ fn what_cannot_be_done_changes_nothing() {
     assert_eq!(volume.list("d").unwrap(), ["file"]);
     assert_eq!(volume.read("none", 1).unwrap(), None);
 }
+
+#[test]
+fn files_have_dates_that_firmware_takes() {
+    let disk = Disk::new(40 << 20);
+    let volume = volume(&disk);
+    write(&volume, "d/file", &[7; 3000]).unwrap();
+    volume.rename("d", "file", "axion-a+3.conf").unwrap();
+    let entry = volume.raw().unwrap().find("d/axion-a+3.conf").unwrap().unwrap();
+    let mut slot = [0; raw::ENTRY];
+    volume
+        .overlay
+        .read_at(*entry.places.last().unwrap(), &mut slot)
+        .unwrap();
+    for date in [&slot[16..18], &slot[24..26]] {
+        let date = u16::from_le_bytes([date[0], date[1]]);
+        assert_eq!((date >> 9, date >> 5 & 15, date & 31), (46, 1, 1));
+    }
+}

@@ -42,6 +42,8 @@ pub const API_SOCKET: &str = "api.sock";
 pub const CONSOLE_SOCKET: &str = "console.sock";
 /// Name of the socket in a VM's run directory where clients connect to ports of the guest.
 pub const VSOCK_SOCKET: &str = "vsock.sock";
+/// Most network interfaces of a VM.
+pub const MOST_NETS: usize = 6;
 
 /// What a VMM process runs (JSON file).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use axion_api::vm::HugepageSize;
-use axion_api::vmm::{BalloonConfig, ConsoleDevice, DiskConfig, NetConfig, VmmConfig};
+use axion_api::vmm::{BalloonConfig, ConsoleDevice, DiskConfig, MOST_NETS, NetConfig, VmmConfig};
 
 use super::{ConfigError, value};
 use crate::devices::virtio::balloon::backing::PAGE;
@@ -15,8 +15,6 @@ use crate::pci::MAX_FUNCTIONS;
 
 /// Most disks.
 const MOST_DISKS: usize = 24;
-/// Most network interfaces.
-const MOST_NETS: usize = 6;
 /// Context ids that a guest may have: those below are of hypervisor, loopback and host, and the last one means any.
 const CIDS: RangeInclusive<u32> = 3..=u32::MAX - 1;
 /// Most queues of a disk, or pairs of an interface.

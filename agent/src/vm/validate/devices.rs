@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axion_api::problem::Problem;
 use axion_api::vm::{CloudInit, HugepageSize, VmBalloon, VmDisk, VmNet, VmSpec};
+use axion_api::vmm::MOST_NETS;
 use axion_core::mac::Mac;
 use axion_core::quantity::ByteSize;
 
@@ -15,8 +16,6 @@ use crate::{networks, volumes};
 
 /// Most disks; one for cloud-init may come on top.
 const DISKS: usize = 16;
-/// Most interfaces.
-const NETS: usize = 8;
 /// MTUs, bytes.
 const MTUS: std::ops::RangeInclusive<u16> = 576..=9216;
 /// Most queue pairs of an interface.
@@ -33,8 +32,8 @@ pub fn check(spec: &VmSpec) -> Result<(), Problem> {
         let detail = format!("{} disks; allowed are at most {DISKS}", spec.disks.len());
         return Err(invalid("/disks", detail));
     }
-    if spec.nets.len() > NETS {
-        let detail = format!("{} interfaces; allowed are at most {NETS}", spec.nets.len());
+    if spec.nets.len() > MOST_NETS {
+        let detail = format!("{} interfaces; allowed are at most {MOST_NETS}", spec.nets.len());
         return Err(invalid("/nets", detail));
     }
     let mut used = BTreeSet::new();

@@ -84,11 +84,21 @@ pub fn test(options: &Options) -> Result<()> {
     if !options.no_e2e {
         let image = image::build()?;
         media::media(&media::Options::default())?;
+        let mut shaky = Vec::new();
         for target in e2e_targets()? {
             let mut test = cargo(&["test", "--workspace", "--locked", "--test", &target]);
             test.env("AXION_IMAGE_DIR", &image.dir)
                 .env("AXION_AXCTL", programs::path("axctl"));
-            run(&format!("end-to-end test {target}"), options, &mut test)?;
+            let name = format!("end-to-end test {target}");
+            // Others share the computer, and may stall an emulated machine beyond a deadline.
+            if let Err(error) = run(&name, options, &mut test) {
+                eprintln!("  {error:#}; once more, in case the computer stood still");
+                run(&name, &Options::default(), &mut test)?;
+                shaky.push(target);
+            }
+        }
+        if !shaky.is_empty() {
+            eprintln!("  passed at the second attempt only: {}", shaky.join(", "));
         }
     }
     eprintln!("  all tests passed in {:.0} s", started.elapsed().as_secs_f64());

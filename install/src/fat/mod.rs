@@ -11,7 +11,7 @@
 //!
 //! Clusters are allocated by the `fatfs` crate, over an [`Overlay`]; names are changed by [`raw`].
 
-mod date;
+pub mod date;
 pub mod raw;
 
 use std::io::{self, Read, Write};

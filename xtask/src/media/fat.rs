@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{Cursor, Write};
 
 use anyhow::{Context, Result};
-use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
+use axion_install::fat::date::FIXED;
+use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 
 /// FAT16 has at least 4085 clusters (FAT specification 1.03, "FAT Type Determination"); a few sectors are tables.
 const MIN_CLUSTERS: u64 = 4500;
@@ -26,34 +27,6 @@ pub struct Volume {
     pub bytes: u64,
 }
 
-/// SOURCE_DATE_EPOCH in FAT's own terms: 2026-01-01T00:00:00.
-#[derive(Debug)]
-struct Epoch;
-
-static EPOCH: Epoch = Epoch;
-
-impl TimeProvider for Epoch {
-    fn get_current_date(&self) -> Date {
-        Date {
-            year: 2026,
-            month: 1,
-            day: 1,
-        }
-    }
-
-    fn get_current_date_time(&self) -> DateTime {
-        DateTime {
-            date: self.get_current_date(),
-            time: Time {
-                hour: 0,
-                min: 0,
-                sec: 0,
-                millis: 0,
-            },
-        }
-    }
-}
-
 impl Volume {
     /// Makes the volume with `files`, in their order; directories of theirs are made.
     pub fn build(&self, files: &[File<'_>]) -> Result<Vec<u8>> {
@@ -71,7 +44,7 @@ impl Volume {
             .fat_type(FatType::Fat16)
             .bytes_per_cluster(cluster_size(self.bytes));
         fatfs::format_volume(Cursor::new(&mut *bytes), options)?;
-        let options = FsOptions::new().time_provider(&EPOCH);
+        let options = FsOptions::new().time_provider(&FIXED);
         let volume = FileSystem::new(Cursor::new(bytes), options)?;
         let mut made = BTreeSet::new();
         for (path, content) in files {

@@ -11,12 +11,13 @@
 //!      └──── ended ── stopping ── deadline ──> SIGKILL             └──> running
 //! ```
 //! Every unit has a cgroup of its own, so that ending it ends every process that it started. What a transient unit is
-//! given for its life (run directory, [`volumes`], taps) is taken back when it is removed.
+//! given for its life ([`run_directory`], [`volumes`], taps) is taken back when it is removed.
 
 pub mod cgroup;
 mod commands;
 mod notify;
 mod output;
+mod run_directory;
 mod spawn;
 mod spec;
 mod state;

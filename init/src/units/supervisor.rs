@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axion_api::init::{UnitStatus, VolumeGrant};
-use axion_core::paths;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,13 +14,13 @@ use super::cgroup::Cgroup;
 use super::commands::Commands;
 use super::notify;
 use super::output;
+use super::run_directory;
 use super::spawn::spawn;
 use super::spec::Spec;
 use super::state::{Action, Event, Exit, Unit};
 use super::volumes::{VolumeError, Volumes};
 use crate::clock;
 use crate::failure::chain;
-use crate::files::{self, Access};
 use crate::log::Log;
 use crate::network::{Switch, SwitchError};
 
@@ -410,7 +409,7 @@ impl Supervisor {
                 name: name.clone(),
                 source,
             })?;
-        if let Err(source) = make_run_directory(&spec) {
+        if let Err(source) = run_directory::make(&spec) {
             self.take_back(&name, &spec.volumes);
             return Err(UnitError::RunDirectory { name, source });
         }
@@ -572,31 +571,4 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// Makes the unit's directory (its user, group axion, mode 2750) and the files in it.
-fn make_run_directory(spec: &Spec) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let Some(directory) = &spec.run_directory else {
-        return Ok(());
-    };
-    if let Some(parent) = directory.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    std::fs::create_dir(directory)?;
-    let made = (|| {
-        let access = |mode| Access {
-            uid: spec.uid,
-            gid: paths::GROUP_AXION,
-            mode,
-        };
-        for (name, contents) in &spec.files {
-            files::create(&directory.join(name), contents, access(0o440))?;
-        }
-        files::set_access(directory, access(0o2750))
-    })();
-    if let Err(e) = made {
-        let _ = std::fs::remove_dir_all(directory);
-        return Err(e.into());
-    }
-    Ok(())
 }

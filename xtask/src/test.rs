@@ -108,12 +108,6 @@ pub fn test(options: &Options) -> Result<()> {
 /// The package of the tests that boot machines.
 const E2E: &str = "axion-e2e";
 
-/// Tests that do not gate yet, and why.
-///
-/// `guest_many`: of twenty guests that boot at once on two emulated processors, one or two stood still on their way in the one
-/// run that there was; whether the VMM or the emulator loses them is not known.
-const NOT_YET: [&str; 1] = ["guest_many"];
-
 /// Tests that make network namespaces, which needs root.
 const FOR_ROOT: [&str; 1] = ["netboot"];
 
@@ -123,7 +117,6 @@ fn e2e_targets() -> Result<Vec<String>> {
     let files = fs::read_dir(&dir).with_context(|| format!("reading {}", dir.display()))?;
     let mut names: Vec<_> = files
         .filter_map(|f| f.ok()?.path().file_stem()?.to_str().map(str::to_owned))
-        .filter(|name| !NOT_YET.contains(&name.as_str()))
         .collect();
     names.sort();
     if !is_root() {

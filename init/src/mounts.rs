@@ -106,6 +106,8 @@ pub const ESSENTIAL: &[Mount] = &[
 pub const OPTIONAL: &[Mount] = &[
     api("securityfs", "/sys/kernel/security", "securityfs", ""),
     api("bpf", "/sys/fs/bpf", "bpf", "mode=0700"),
+    // The agent (group axion) attests what is set there.
+    api("debugfs", "/sys/kernel/debug", "debugfs", "mode=0750,gid=900"),
     api("tracefs", "/sys/kernel/tracing", "tracefs", "mode=0700"),
     api("pstore", "/sys/fs/pstore", "pstore", ""),
     api("efivarfs", "/sys/firmware/efi/efivars", "efivarfs", ""),

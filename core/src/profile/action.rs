@@ -68,6 +68,13 @@ pub enum Action {
         /// Who spreads threads over them.
         partition: PartitionKind,
     },
+    /// `/sys/kernel/debug/sched/fair_server/cpuN/period` of each CPU, where the kernel has it.
+    FairServerPeriod {
+        /// Nanoseconds, 100,000 to 4,194,304,000.
+        period_ns: u64,
+        /// Whose.
+        cpus: CpuSet,
+    },
     /// `scaling_governor` of each CPU.
     Governor {
         /// Which.
@@ -190,6 +197,7 @@ impl Action {
             Self::WorkqueueCpumask { .. } => "cpu.workqueues".to_owned(),
             Self::Cpuset { cgroup, .. } => format!("cpu.cpuset.{cgroup}"),
             Self::CpusetPartition { cgroup, .. } => format!("cpu.partition.{cgroup}"),
+            Self::FairServerPeriod { .. } => "cpu.fair-server".to_owned(),
             Self::Governor { .. } => "power.governor".to_owned(),
             Self::IdleLatency { .. } => "power.idle-latency".to_owned(),
             Self::ModuleParameter { module, name, .. } => format!("module.{module}.{name}"),
@@ -213,6 +221,9 @@ impl fmt::Display for Action {
                 write!(f, "on {cpus}")
             }
             Self::CpusetPartition { cpus, partition, .. } => write!(f, "{} {cpus}", partition.word()),
+            Self::FairServerPeriod { period_ns, cpus } => {
+                write!(f, "each {} s on {cpus}", period_ns / 1_000_000_000)
+            }
             Self::Governor { governor, cpus } => write!(f, "{governor} on {cpus}"),
             Self::IdleLatency { limit, cpus } => match limit {
                 IdleLimit::Microseconds(us) => write!(f, "{us} us on {cpus}"),

@@ -1,6 +1,7 @@
 //! Who runs on which CPU: interrupts, the kernel's background work, cgroups.
 
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 
 use axion_core::profile::PartitionKind;
 use axion_core::topology::CpuSet;
@@ -81,6 +82,29 @@ fn move_thread(thread: u32, cpus: &CpuSet) -> nix::Result<()> {
     }
     let thread = i32::try_from(thread).map_err(|_| nix::errno::Errno::ESRCH)?;
     nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(thread), &set)
+}
+
+/// Sets the period of the deadline server that lends time to ordinary threads; a kernel without it, or one that is locked, has
+/// no such file to write.
+///
+/// Each file is written from its own CPU. The kernel stops the server for the change, and 6.12 does so twice where it was not
+/// running; a thread of ours on that CPU has it run (kernel/sched/deadline.c, `dl_server_stop`).
+pub(super) fn fair_server(node: &Files<'_>, period_ns: u64, cpus: &CpuSet) -> Result<(), ActionError> {
+    let set = |cpu: u32| {
+        let file = format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/period");
+        if node.text(&file).is_none() {
+            return Ok(());
+        }
+        let own = CpuSet::from_iter([cpu]);
+        move_thread(0, &own).map_err(|source| ActionError::Pin { cpu, source })?;
+        node.set(&file, &period_ns.to_string())
+    };
+    let all = || cpus.iter().map(set).collect::<Vec<_>>().into_iter().collect();
+    // On a thread of its own, for the caller's stays where it is.
+    thread::scope(|scope| {
+        let done = scope.spawn(all).join();
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 pub(super) fn cpuset(node: &Files<'_>, cgroup: &str, cpus: &CpuSet) -> Result<(), ActionError> {

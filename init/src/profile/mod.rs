@@ -61,6 +61,14 @@ pub enum ActionError {
     /// Interrupts that stay where they are.
     #[error("the kernel does not move the interrupts {0}")]
     Interrupts(String),
+    /// A CPU that init cannot run on.
+    #[error("init cannot run on CPU {cpu}")]
+    Pin {
+        /// CPU.
+        cpu: u32,
+        /// Why.
+        source: nix::Error,
+    },
     /// A partition that the kernel took and declared invalid.
     #[error("the kernel makes no partition of {cgroup}: `{state}`")]
     Partition {
@@ -133,6 +141,7 @@ pub const fn part(action: &Action) -> Part {
         | Action::WorkqueueCpumask { .. }
         | Action::Cpuset { .. }
         | Action::CpusetPartition { .. }
+        | Action::FairServerPeriod { .. }
         | Action::Governor { .. }
         | Action::IdleLatency { .. } => Part::Cpus,
         Action::ModuleParameter { .. }
@@ -163,6 +172,7 @@ pub fn perform(root: &Path, action: &Action) -> Result<(), ActionError> {
             cpus,
             partition,
         } => fence::partition(&node, cgroup, cpus, *partition),
+        Action::FairServerPeriod { period_ns, cpus } => fence::fair_server(&node, *period_ns, cpus),
         Action::Governor { governor, cpus } => {
             settings::per_cpu(&node, cpus, "cpufreq/scaling_governor", governor)
         }

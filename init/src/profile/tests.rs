@@ -265,3 +265,17 @@ fn virtual_functions_that_exist_stay() {
         ]
     );
 }
+
+#[test]
+fn the_fair_servers_period_is_set_where_the_kernel_has_one() {
+    let file = |cpu: u32| format!("sys/kernel/debug/sched/fair_server/cpu{cpu}/period");
+    // CPU 0 is there on every machine that runs this.
+    let root = node(&[(&file(0), "1000000000\n")]);
+    let period = Action::FairServerPeriod {
+        period_ns: 4_000_000_000,
+        cpus: cpus("0,3"),
+    };
+    perform(root.path(), &period).unwrap();
+    assert_eq!(text(root.path(), &file(0)).lines().next(), Some("4000000000"));
+    assert!(!root.path().join(file(3)).exists());
+}

@@ -206,6 +206,7 @@ fn action(probe: &Probe<'_>, action: &Action) -> Finding {
             cpus,
             partition,
         } => settings::partition(probe, cgroup, cpus, *partition),
+        Action::FairServerPeriod { period_ns, cpus } => settings::fair_server(probe, *period_ns, cpus),
         Action::Governor { governor, cpus } => {
             settings::per_cpu(probe, cpus, "cpufreq/scaling_governor", governor)
         }

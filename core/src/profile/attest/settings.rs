@@ -191,6 +191,29 @@ pub(super) fn per_cpu(probe: &Probe<'_>, cpus: &CpuSet, file: &str, wanted: &str
     )
 }
 
+/// Period of the deadline server that lends time to ordinary threads. A kernel without it has no such file, and a locked one
+/// does not show it.
+pub(super) fn fair_server(probe: &Probe<'_>, wanted_ns: u64, cpus: &CpuSet) -> Finding {
+    let seconds = |ns: u64| ns / 1_000_000_000;
+    let period = |cpu: u32| -> Option<u64> {
+        let file = format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/period");
+        probe.text(&file)?.parse().ok()
+    };
+    let others: CpuSet = cpus
+        .iter()
+        .filter(|cpu| period(*cpu).is_some_and(|ns| ns != wanted_ns))
+        .collect();
+    if let Some(ns) = others.first().and_then(period) {
+        let effective = format!("each {} s on {others}", seconds(ns));
+        return Finding::needs_reboot(effective, "reboot: it is set before anything runs there");
+    }
+    if cpus.first().and_then(period).is_some() {
+        Finding::ok(format!("each {} s on {cpus}", seconds(wanted_ns)))
+    } else {
+        Finding::ok("this kernel shows none")
+    }
+}
+
 /// sysfs has `-` in a module's name as `_`.
 fn directory(module: &str) -> String {
     format!("/sys/module/{}", module.replace('-', "_"))

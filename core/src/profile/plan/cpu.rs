@@ -303,6 +303,10 @@ fn list(cpus: &CpuSet) -> Option<String> {
     (!cpus.is_empty()).then(|| format!("\"{cpus}\""))
 }
 
+/// The longest whole number of seconds that the scheduler's fair server takes (kernel/sched/debug.c, `fair_server_period_max`);
+/// its default is one second. An ordinary thread that a real-time one keeps from its CPU still gets its 50 ms in each.
+const FAIR_SERVER_PERIOD_NS: u64 = 4_000_000_000;
+
 /// Keeps everything else off the isolated CPUs, while running.
 pub(super) fn fence(draft: &mut Draft<'_>, division: &Division) {
     if division.isolated.is_empty() {
@@ -320,6 +324,16 @@ pub(super) fn fence(draft: &mut Draft<'_>, division: &Division) {
         Action::WorkqueueCpumask { cpus: cpus() },
         "the kernel's own background work stays on the host's CPUs",
     );
+    // Before init itself has to stay off these CPUs: it sets the period from each of them.
+    if !division.nohz_full.is_empty() {
+        draft.action(
+            Action::FairServerPeriod {
+                period_ns: FAIR_SERVER_PERIOD_NS,
+                cpus: division.nohz_full.clone(),
+            },
+            "the scheduler looks after a thread that runs alone, too, with a timer in each period",
+        );
+    }
     draft.action(
         Action::Cpuset {
             cgroup: paths::NODE_CGROUP.to_owned(),

@@ -109,6 +109,7 @@ fn a_node_as_planned() {
             "module.zfs.zfs_arc_max | 1GiB | given when the module is loaded | ok",
             "cpu.irqs | on 0,2 | 3 there; managed or immovable elsewhere: 25 | ok",
             "cpu.workqueues | on 0,2 | on 0,2 | ok",
+            "cpu.fair-server | each 4 s on 1,3 | this kernel shows none | ok",
             "cpu.cpuset.axion.slice | on 0,2 | on 0,2 | ok",
             "cpu.cpuset.vms.slice | on 0-3 | on 0-3 | ok",
             "power.governor | performance on 0-3 | performance on 4 CPUs | ok",
@@ -335,7 +336,7 @@ fn virtual_functions_are_counted() {
 fn a_machine_that_shows_nothing_is_attested_all_the_same() {
     let root = fixture::root("");
     let attestation = attest(root.path(), &plan_of_node());
-    assert_eq!(attestation.items.len(), 27);
+    assert_eq!(attestation.items.len(), 28);
     assert!(
         attestation
             .items
@@ -447,4 +448,30 @@ fn a_thread_of_the_host_on_an_isolated_cpu_is_named() {
     // Where the kernel may put its later threads anywhere, they are no drift.
     plan.mode = crate::config::ProfileMode::Balanced;
     assert_eq!(threads(&plan).effective, "agent (70) on 3");
+}
+
+#[test]
+fn a_fair_server_with_another_period_needs_a_reboot() {
+    let root = fixture::root(NODE);
+    let directory = root.path().join("sys/kernel/debug/sched/fair_server");
+    for (cpu, period) in [(1, "4000000000"), (3, "1000000000")] {
+        std::fs::create_dir_all(directory.join(format!("cpu{cpu}"))).unwrap();
+        std::fs::write(directory.join(format!("cpu{cpu}/period")), period).unwrap();
+    }
+    let item = || {
+        let items = attest(root.path(), &plan_of_node()).items;
+        items
+            .into_iter()
+            .find(|item| item.key == "cpu.fair-server")
+            .unwrap()
+    };
+    assert_eq!(
+        (item().effective.as_str(), item().state),
+        ("each 1 s on 3", ItemState::NeedsReboot)
+    );
+    std::fs::write(directory.join("cpu3/period"), "4000000000").unwrap();
+    assert_eq!(
+        (item().effective.as_str(), item().state),
+        ("each 4 s on 1,3", ItemState::Ok)
+    );
 }

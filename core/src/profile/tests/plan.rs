@@ -398,6 +398,7 @@ fn stage_2_has_everything_that_needs_no_boot() {
             "module.zfs.zfs_arc_max 1GiB",
             "cpu.irqs on 0",
             "cpu.workqueues on 0",
+            "cpu.fair-server each 4 s on 1-3",
             "cpu.cpuset.axion.slice on 0",
             "cpu.cpuset.vms.slice on 0-3",
             "power.governor performance on 0-3",

@@ -117,6 +117,8 @@ Why
   for its cache
   cpu.irqs: devices interrupt the host's CPUs, not the workloads'
   cpu.workqueues: the kernel's own background work stays on the host's CPUs
+  cpu.fair-server: the scheduler looks after a thread that runs alone, too, with
+  a timer in each period
   cpu.cpuset.axion.slice: the node's own services run beside the kernel, not
   beside workloads
   cpu.cpuset.vms.slice: dedicated VMs are pinned to isolated CPUs, shared ones

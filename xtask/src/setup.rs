@@ -19,7 +19,7 @@ pub struct Options {
 }
 
 /// Debian packages, and why.
-const PACKAGES: [(&str, &str); 16] = [
+const PACKAGES: [(&str, &str); 17] = [
     ("bc", "the kernel's build computes constants with it"),
     ("bison", "the kernel's build parses Kconfig with it"),
     (
@@ -40,6 +40,7 @@ const PACKAGES: [(&str, &str); 16] = [
     ("libelf-dev", "the kernel's objtool reads object files with it"),
     ("libssl-dev", "the kernel's build signs and hashes with it"),
     ("make", "builds the kernel"),
+    ("swtpm", "a TPM in software, for tests and emulated machines"),
     ("xorriso", "writes the ISO"),
     ("xz-utils", "Debian's kernel source is compressed with it"),
 ];

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
-use super::{ConfigError, MachineConfig, check};
+use super::{ConfigError, MachineConfig, SECRET_KEY, Secret, check};
 
 /// Where a document came from, weakest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -131,7 +131,8 @@ pub fn resolve(documents: &[Document]) -> Effective {
     }
 }
 
-/// What the documents say, those with an error left out, as one document; without the table `left_out`.
+/// What the documents say, those with an error left out, as one document to be kept on a disk: without the table `left_out`,
+/// and without the key of what is on that disk.
 pub fn in_one(documents: &[Document], left_out: &str) -> String {
     let mut ordered: Vec<&Document> = documents.iter().collect();
     ordered.sort_by_key(|document| document.source.rank());
@@ -144,7 +145,20 @@ pub fn in_one(documents: &[Document], left_out: &str) -> String {
         }
     }
     merged.remove(left_out);
+    remove(&mut merged, SECRET_KEY);
     merged.to_string()
+}
+
+/// Removes the value at a dotted key.
+fn remove(table: &mut toml::Table, key: &str) {
+    match key.split_once('.') {
+        None => drop(table.remove(key)),
+        Some((first, rest)) => {
+            if let Some(toml::Value::Table(below)) = table.get_mut(first) {
+                remove(below, rest);
+            }
+        }
+    }
 }
 
 /// Documents merged so far.
@@ -179,8 +193,13 @@ fn record(table: &toml::Table, above: &Place, source: &Source, into: &mut BTreeM
             toml::Value::Table(below) => record(below, &place, source, into),
             leaf => {
                 let change = ChangeCost::of(&place);
+                let value = if place.to_string() == SECRET_KEY {
+                    format!("\"{}\"", Secret::HIDDEN)
+                } else {
+                    leaf.to_string()
+                };
                 let entry = Provenance {
-                    value: leaf.to_string(),
+                    value,
                     source: source.clone(),
                     change,
                 };

@@ -9,6 +9,7 @@
 //! typing error never makes a node unreachable.
 
 mod check;
+mod encryption;
 mod install;
 mod merge;
 mod place;
@@ -20,6 +21,9 @@ mod tests;
 mod validate;
 
 pub use check::check;
+pub use encryption::{
+    Encryption, KeySource, LAST_PCR, RESETTABLE_PCRS, SECRET_KEY, Secret, is_hex_key, is_passphrase,
+};
 pub use install::{AfterInstall, DiskSelector, Existing, Install, PoolChoice};
 pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, in_one, resolve};
 pub use profile::{

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Encryption;
 use crate::quantity::{Span, as_text};
 use crate::topology::{Disk, is_pci_address};
 
@@ -21,6 +22,8 @@ pub struct Storage {
     pub settle: Span,
     /// Time between two scrubs of a pool; 0s: none. 1d to 365d.
     pub scrub: Span,
+    /// Encryption of the node's own datasets.
+    pub encryption: Encryption,
     /// Pools that are made where they are missing.
     pub pools: Vec<PoolRule>,
 }
@@ -32,6 +35,7 @@ impl Default for Storage {
             state: StatePool::default(),
             settle: Span(Duration::from_secs(10)),
             scrub: Span(Duration::from_secs(30 * 86_400)),
+            encryption: Encryption::default(),
             pools: Vec::new(),
         }
     }

@@ -244,6 +244,24 @@ const REFUSED: &[(&str, &str)] = &[
         "axion.toml line 2: `storage.scrub`: `1h` is not allowed; allowed are whole seconds from 1d to 365d, or 0s for none",
     ),
     (
+        "[storage.encryption]\nkey = \"config\"\nsecret = \"short\"\n",
+        "axion.toml line 3: `storage.encryption.secret`: allowed are a key of 64 hex digits, and a passphrase of 8 to 512 bytes \
+         in one line",
+    ),
+    (
+        "[storage.encryption]\nsecret = 12345678\n",
+        "axion.toml line 2: `storage.encryption.secret`: a secret is text in quotes",
+    ),
+    (
+        "[storage.encryption]\npcrs = [7, 24]\n",
+        "axion.toml line 2: `storage.encryption.pcrs[1]`: PCR 24 does not exist; allowed are 0 to 23",
+    ),
+    (
+        "[storage.encryption]\npcrs = [16]\n",
+        "axion.toml line 2: `storage.encryption.pcrs[0]`: PCR 16 can be reset by whatever runs on the machine; it protects \
+         nothing",
+    ),
+    (
         "[storage]\nstate = \"a/b\"\n",
         "axion.toml line 2: `storage.state`: `a/b` is not `auto`, `none` or a pool's name, as in `tank`",
     ),
@@ -524,4 +542,29 @@ fn documents_become_one_without_what_is_left_out() {
     let text = in_one(&documents, "install");
     assert_eq!(text, "hostname = \"b\"\nmodules = [\"y\"]\n");
     assert_eq!(in_one(&[], "install"), "");
+}
+
+#[test]
+fn a_secret_is_in_force_and_shown_nowhere() {
+    let document = Document {
+        source: Source::Volume("/dev/sda1".to_owned()),
+        text: "[storage.encryption]\nkey = \"config\"\nsecret = \"correct horse\"\n".to_owned(),
+    };
+    let effective = resolve(std::slice::from_ref(&document));
+    let secret = effective.config.storage.encryption.secret.clone().unwrap();
+    assert_eq!(secret.expose(), "correct horse");
+    assert_eq!(effective.provenance[SECRET_KEY].value, "\"(hidden)\"");
+    let stored = serde_json::to_string(&effective).unwrap();
+    assert!(
+        !stored.contains("horse") && !format!("{effective:?}").contains("horse"),
+        "{stored}"
+    );
+    // Who reads that file gets a config, and no secret.
+    let read: Effective = serde_json::from_str(&stored).unwrap();
+    assert_eq!(read.config.storage.encryption.key, KeySource::Config);
+    // Nor is it kept beside what it protects.
+    assert_eq!(
+        in_one(&[document], "install"),
+        "[storage.encryption]\nkey = \"config\"\n"
+    );
 }

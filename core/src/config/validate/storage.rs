@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Findings, Place};
+use crate::config::encryption::{Encryption, LAST_PCR, RESETTABLE_PCRS, is_hex_key, is_passphrase};
 use crate::config::storage::{ImportPolicy, POOL_NAME_FORM, PoolRule, StatePool, Storage, is_pool_name};
 
 pub(super) fn rules(found: &mut Findings, storage: &Storage) {
@@ -15,6 +16,7 @@ pub(super) fn rules(found: &mut Findings, storage: &Storage) {
             "1d to 365d, or 0s for none",
         );
     }
+    encryption(found, &storage.encryption);
     let mut names = BTreeSet::new();
     let mut disks = BTreeSet::new();
     for (index, rule) in storage.pools.iter().enumerate() {
@@ -68,5 +70,34 @@ fn pool(found: &mut Findings, place: &Place, rule: &PoolRule) {
     if let Some(ashift) = rule.ashift.filter(|ashift| !(9..=16).contains(ashift)) {
         let message = format!("{ashift} is not allowed; allowed are 9 to 16 (512 B to 64 KiB)");
         found.refuse(place.key("ashift"), message);
+    }
+}
+
+fn encryption(found: &mut Findings, encryption: &Encryption) {
+    let place = Place::of("storage.encryption");
+    // Another document may have the secret, so that it need not be there; and it is not repeated here.
+    if let Some(secret) = &encryption.secret
+        && !is_hex_key(secret.expose())
+        && !is_passphrase(secret.expose())
+    {
+        let message = "allowed are a key of 64 hex digits, and a passphrase of 8 to 512 bytes in one line";
+        found.refuse(place.key("secret"), message.to_owned());
+    }
+    let mut seen = BTreeSet::new();
+    for (at, pcr) in encryption.pcrs.iter().enumerate() {
+        let wrong = if *pcr > LAST_PCR {
+            Some(format!("PCR {pcr} does not exist; allowed are 0 to {LAST_PCR}"))
+        } else if RESETTABLE_PCRS.contains(pcr) {
+            Some(format!(
+                "PCR {pcr} can be reset by whatever runs on the machine; it protects nothing"
+            ))
+        } else if !seen.insert(pcr) {
+            Some(format!("PCR {pcr} is named twice"))
+        } else {
+            None
+        };
+        if let Some(message) = wrong {
+            found.refuse(place.key("pcrs").index(at), message);
+        }
     }
 }

@@ -25,6 +25,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use sysinfo::{MemoryRefreshKind, System};
 
+use crate::keys;
 use crate::metrics::Node;
 
 /// How long a topology is good for clients.
@@ -120,9 +121,13 @@ impl Inventory {
         apart(move || {
             let resolved = in_force(&root)
                 .unwrap_or_else(|| Resolved::of(&Topology::read(&root), &declaration, &command_line(&root)));
+            let mut attestation = attest(&root, &resolved.plan);
+            let tpm = keys::attested(&root, &resolved);
+            attestation.state = attestation.state.max(tpm.state);
+            attestation.items.push(tpm);
             HostProfile {
                 standing: resolved.standing,
-                attestation: attest(&root, &resolved.plan),
+                attestation,
                 plan: resolved.plan,
                 refusals: resolved.refusals,
             }
@@ -190,6 +195,7 @@ impl Inventory {
             kernel: line("/proc/sys/kernel/osrelease"),
             uptime_seconds: System::uptime().unwrap_or_default(),
             persistent_state: node.persistent_state,
+            state_lock: node.state_lock,
             time_synchronized: node.time_synchronized,
             addresses: addresses()
                 .into_iter()

@@ -15,6 +15,7 @@
 //! | [`host`]    | what the node is                                                                 |
 //! | [`drift`]   | whether the node is as its boot profile says                                     |
 //! | [`init`]    | the line to PID 1: units, logs, power                                            |
+//! | [`keys`]    | the TPM and the keys that it keeps                                               |
 //! | [`processes`] | what runs in user space                                                        |
 //! | [`events`]  | what changed, for any number of readers                                          |
 //! | [`store`]   | desired state, with revisions and watch                                          |
@@ -31,6 +32,7 @@ mod files;
 mod host;
 mod images;
 mod init;
+mod keys;
 mod log;
 mod metrics;
 mod networks;

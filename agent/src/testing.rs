@@ -1,5 +1,6 @@
 //! An agent in a temporary directory, with an init and VMMs that only pretend, on this machine or one that is written down.
 
+mod keys;
 pub mod machine;
 
 use std::collections::BTreeMap;
@@ -245,6 +246,7 @@ struct State {
     bridges: BTreeMap<String, Bridge>,
     /// Storage calls, oldest first, and what the next is answered.
     storage_calls: Vec<Call>,
+    keys: keys::FakeKeys,
     storage_answer: Option<Told>,
     refuse_starts: bool,
     clock: u64,
@@ -439,6 +441,10 @@ impl FakeInit {
         init.storage_calls.push(serde_json::from_str(call).unwrap());
         let answer = init.storage_answer.take().unwrap_or(Told::Done);
         serde_json::to_string(&answer).unwrap()
+    }
+
+    fn keys(&self, call: &str) -> String {
+        self.0.lock().unwrap().keys.answer(call)
     }
 
     fn boot_status(&self) -> BootStatus {

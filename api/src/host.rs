@@ -3,6 +3,8 @@
 use axion_core::topology::{CpuSet, PciDevice, Topology, class_name};
 use serde::{Deserialize, Serialize};
 
+use crate::keys::StateLock;
+
 pub use crate::init::{LogEntry, Phase, UnitState, UnitStatus};
 
 /// The node (`GET /v1/host`).
@@ -23,6 +25,8 @@ pub struct Host {
     pub uptime_seconds: u64,
     /// Whether state survives a reboot; false while it lives in memory.
     pub persistent_state: bool,
+    /// Why the state that should survive is locked, where it is: the node runs with one in memory meanwhile.
+    pub state_lock: Option<StateLock>,
     /// Whether the clock was set by NTP in this boot; until then it is the RTC's.
     pub time_synchronized: bool,
     /// Addresses of the host with their prefix length, loopback and link-local ones left out.

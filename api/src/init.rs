@@ -9,6 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::keys::StateLock;
+
 /// Well-known object path.
 pub const PATH: &str = "/org/axion/Init1";
 /// Interface name.
@@ -234,6 +236,12 @@ pub struct NodeStatus {
     pub watchdog_seconds: u32,
     /// Interfaces: name, state for people (`10.0.2.15/24 by DHCP`, `no link`).
     pub network: Vec<(String, String)>,
+    /// The TPM, for people: `IFX 7.85, boot profile in PCR 15`; `none`.
+    pub tpm: String,
+    /// Why the node's state is locked, where it is.
+    pub state_lock: Option<StateLock>,
+    /// A recovery passphrase was made in this boot and was not shown yet.
+    pub recovery_waits: bool,
 }
 
 /// Whether an isolation proof is being taken. What came of it is in `axion_core::paths::PROOF`.
@@ -305,6 +313,9 @@ mod proxy {
         /// Does something with pools, datasets or snapshots: the JSON of a [`crate::storage::Call`]; the JSON of a
         /// [`crate::storage::Answer`]. It answers when it is done, which may take minutes.
         fn storage(&self, call: &str) -> zbus::Result<String>;
+        /// Does something with the TPM or the keys that it keeps: the JSON of a [`crate::keys::Call`]; the JSON of a
+        /// [`crate::keys::Answer`].
+        fn keys(&self, call: &str) -> zbus::Result<String>;
         /// How the node booted.
         fn boot_status(&self) -> zbus::Result<BootStatus>;
         /// Facts about the running node.

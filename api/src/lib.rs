@@ -8,6 +8,7 @@
 //! | [`volume`]  | any client and the agent: disks that the node keeps                         |
 //! | [`network`] | any client and the agent: what connects VMs                                 |
 //! | [`storage`] | any client and the agent, the agent and init: pools, datasets, snapshots     |
+//! | [`keys`]    | any client and the agent, the agent or the console and init: the TPM, keys of datasets |
 //! | [`event`]   | the agent and any client: what changed, as server-sent events               |
 //! | [`profile`] | any client and the agent: the boot profile                                  |
 //! | [`problem`] | every error of the REST API (RFC 9457)                                      |
@@ -21,6 +22,7 @@ pub mod client;
 pub mod event;
 pub mod host;
 pub mod init;
+pub mod keys;
 pub mod network;
 pub mod problem;
 pub mod profile;

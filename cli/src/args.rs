@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::output::Format;
 use crate::{
     api, completion, config, context, dataset, devices, host, image, login, media, netboot, network, node,
-    pool, profile, snapshot, token, vm, volume,
+    pool, profile, snapshot, token, tpm, vm, volume,
 };
 
 const EXAMPLES: &str = "\
@@ -59,6 +59,9 @@ pub enum Command {
     /// Disks that the node keeps for VMs
     #[command(subcommand)]
     Volume(volume::Command),
+    /// The TPM: what was measured into it, and whose keys it keeps
+    #[command(subcommand)]
+    Tpm(tpm::Command),
     /// ZFS pools: what they are made of, their health, scrubs, replacing disks
     #[command(subcommand)]
     Pool(pool::Command),

@@ -17,7 +17,8 @@ Examples:
   axctl dataset create tank/disk1 --size 100GiB --sparse
       a zvol: a block device that takes room as it is written
   axctl dataset create tank/secret --passphrase-file key.txt
-      an encrypted file system; the node forgets the key when it restarts
+      an encrypted file system; the node forgets the key when it restarts, unless
+      `axctl tpm seal` has the TPM keep it
   axctl dataset set tank/disk1 --size 200GiB
       a zvol can grow
   axctl dataset list tank
@@ -93,7 +94,8 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    fn read(&self) -> Result<Option<Key>, Error> {
+    /// The key in the file, where one is named.
+    pub fn read(&self) -> Result<Option<Key>, Error> {
         let line = |path: &std::path::Path| {
             let text = std::fs::read_to_string(path);
             let text = text.map_err(|e| Error::io(format!("cannot read {}", path.display()), e))?;

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::error::Error;
 use crate::node::NodeArgs;
 use crate::output::Output;
-use crate::{render, terminal};
+use crate::{render, terminal, tpm};
 
 /// Disks and pools take their time.
 pub const PATIENCE: Duration = Duration::from_secs(600);
@@ -104,6 +104,10 @@ pub enum Command {
     Detach(Device),
     /// Forget a device's errors
     Clear(Device),
+    /// Unlock the node's state, which is locked since the node started
+    Unlock(tpm::Unlock),
+    /// Show the recovery passphrase that was made with the node's state, for the only time
+    Recovery,
 }
 
 /// A device of a pool
@@ -289,6 +293,8 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
         Command::Online(at) => device(at, DeviceAction::Online, "is in use").await,
         Command::Offline(at) => device(at, DeviceAction::Offline, "is out of use").await,
         Command::Detach(at) => device(at, DeviceAction::Detach, "is forgotten").await,
+        Command::Unlock(arguments) => tpm::unlock(&arguments, node, output).await,
+        Command::Recovery => tpm::recovery(node, output).await,
         Command::Clear(at) => device(at, DeviceAction::Clear, "has no errors any more").await,
     }
 }

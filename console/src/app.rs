@@ -4,6 +4,8 @@ mod log;
 
 use axion_api::host::PowerAction;
 use axion_api::init::LogEntry;
+use axion_api::keys::StateLock;
+use axion_core::config::Secret;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::node::Snapshot;
@@ -52,7 +54,21 @@ pub enum Dialog {
     },
     /// Has the token been noted?
     Token,
+    /// Has the recovery passphrase been noted?
+    Recovery,
+    /// What unlocks the state?
+    Unlock {
+        /// Typed so far.
+        typed: Secret,
+        /// A new passphrase that was typed once; it is typed twice.
+        first: Option<Secret>,
+        /// Whether it is a new one.
+        is_new: bool,
+    },
 }
+
+/// Longest passphrase, bytes.
+const LONGEST_PASSPHRASE: usize = 512;
 
 /// The word to type for `action`.
 pub fn confirmation(action: PowerAction) -> &'static str {
@@ -115,6 +131,12 @@ impl App {
             // Somebody confirmed it on another console.
             self.dialog = None;
         }
+        let is_unlocked =
+            matches!(self.dialog, Some(Dialog::Unlock { .. })) && self.snapshot.state_lock().is_none();
+        let is_noted = self.dialog == Some(Dialog::Recovery) && self.snapshot.recovery.is_none();
+        if is_unlocked || is_noted {
+            self.dialog = None;
+        }
         changed
     }
 
@@ -162,6 +184,8 @@ impl App {
             KeyCode::Char('n') if self.snapshot.local.first_token.is_some() => {
                 self.dialog = Some(Dialog::Token)
             }
+            KeyCode::Char('n') if self.snapshot.recovery.is_some() => self.dialog = Some(Dialog::Recovery),
+            KeyCode::Char('u') => self.ask_passphrase(),
             KeyCode::Char('s') if self.page == Page::Log => self.log.next_filter(),
             _ => self.scroll_key(code),
         }
@@ -189,6 +213,47 @@ impl App {
         });
     }
 
+    fn ask_passphrase(&mut self) {
+        if let Some(StateLock { is_new, .. }) = self.snapshot.state_lock() {
+            self.dialog = Some(Dialog::Unlock {
+                typed: Secret::from(String::new()),
+                first: None,
+                is_new: *is_new,
+            });
+        }
+    }
+
+    fn passphrase_key(
+        &mut self,
+        typed: Secret,
+        first: Option<Secret>,
+        is_new: bool,
+        code: KeyCode,
+    ) -> Option<Command> {
+        let ask = |typed, first| Some(Dialog::Unlock { typed, first, is_new });
+        let empty = || Secret::from(String::new());
+        let text = typed.expose();
+        match code {
+            KeyCode::Char(c) if text.len() + c.len_utf8() <= LONGEST_PASSPHRASE => {
+                self.dialog = ask(format!("{text}{c}").into(), first);
+            }
+            KeyCode::Backspace => {
+                let kept = text.char_indices().next_back().map_or(0, |(at, _)| at);
+                let kept = text.get(..kept).unwrap_or_default().to_owned();
+                self.dialog = ask(kept.into(), first);
+            }
+            KeyCode::Enter if !text.is_empty() => match (is_new, first) {
+                (true, None) => self.dialog = ask(empty(), Some(typed)),
+                (true, Some(first)) if first != typed => {
+                    self.notice = Some("These were not the same. Nothing was done.".to_owned());
+                }
+                _ => return Some(Command::Ask(Request::Unlock(typed))),
+            },
+            _ => self.dialog = ask(typed, first),
+        }
+        None
+    }
+
     fn scroll_key(&mut self, code: KeyCode) {
         let screenful = usize::from(view::body_height(self.size.1)).max(2) - 1;
         let (back, by) = match code {
@@ -212,7 +277,11 @@ impl App {
         match (dialog, code) {
             (_, KeyCode::Esc) => None,
             (Dialog::Token, KeyCode::Char('y' | 'Y')) => Some(Command::Ask(Request::ForgetToken)),
-            (Dialog::Token, _) => None,
+            (Dialog::Recovery, KeyCode::Char('y' | 'Y')) => Some(Command::Ask(Request::ForgetRecovery)),
+            (Dialog::Token | Dialog::Recovery, _) => None,
+            (Dialog::Unlock { typed, first, is_new }, code) => {
+                self.passphrase_key(typed, first, is_new, code)
+            }
             (Dialog::Power { action, typed }, KeyCode::Enter) if typed == confirmation(action) => {
                 Some(Command::Ask(Request::Power(action)))
             }

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axion_api::init::{BootStatus, NodeStatus, Outcome, UnitState, UnitStatus};
+use axion_api::keys::StateLock;
 use axion_api::profile::HostProfile;
 use axion_api::vm::{Pause, Vm, VmState};
-use axion_core::config::ProfileMode;
+use axion_core::config::{ProfileMode, Secret};
 use axion_core::profile::{ItemState, Standing};
 use axion_core::proof::Proof;
 use axion_core::topology::CpuSet;
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub init: Result<InitFacts, String>,
     /// What the agent says of VMs, or why it does not answer.
     pub vms: Result<Vec<Vm>, String>,
+    /// The recovery passphrase of the state, while nobody has confirmed that they noted it.
+    pub recovery: Option<Secret>,
     /// What became of the boot profile, once the agent has said so.
     pub profile: Option<Profile>,
     /// What lies in `/run/axion`.
@@ -164,6 +167,7 @@ impl Default for Snapshot {
             load: Load::default(),
             init: Err("not asked yet".to_owned()),
             vms: Err("not asked yet".to_owned()),
+            recovery: None,
             profile: None,
             local: Local::default(),
         }
@@ -196,6 +200,7 @@ impl Snapshot {
                         .filter(|u| !u.transient)
                         .filter_map(unit_problem),
                 );
+                problems.extend(facts.node.state_lock.as_ref().map(locked));
                 problems.extend(facts.boot_problems());
             }
         }
@@ -258,6 +263,11 @@ impl Snapshot {
         }
     }
 
+    /// Why the node's state is locked, where it is.
+    pub fn state_lock(&self) -> Option<&StateLock> {
+        self.init.as_ref().ok()?.node.state_lock.as_ref()
+    }
+
     /// Addresses of the host, in the order of its interfaces.
     pub fn addresses(&self) -> Vec<IpAddr> {
         let details = self
@@ -303,6 +313,15 @@ impl InitFacts {
                 })
             })
     }
+}
+
+fn locked(lock: &StateLock) -> String {
+    let what = if lock.is_new {
+        "a new passphrase"
+    } else {
+        "the passphrase"
+    };
+    format!("State locked: {}. Press u and type {what}.", lock.reason)
 }
 
 fn unit_problem(unit: &UnitStatus) -> Option<String> {

@@ -12,8 +12,10 @@ use std::time::Duration;
 use axion_api::client::{self, Client};
 use axion_api::host::PowerAction;
 use axion_api::init::{self, InitProxy, LogEntry};
+use axion_api::keys::{Answer, Call, UnlockRequest};
+use axion_api::storage::Key;
 use axion_api::vm::Vm;
-use axion_core::config::Effective;
+use axion_core::config::{Effective, Secret, is_hex_key};
 use axion_core::paths;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -22,6 +24,8 @@ use crate::node::{InitFacts, Local, Profile, Proved, Snapshot};
 
 /// How long a part of the node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Deriving a key from a passphrase and sealing it takes so long at most.
+const UNLOCKED: Duration = Duration::from_secs(60);
 /// Between two looks while someone is at the keyboard, or the node boots.
 const ATTENDED: Duration = Duration::from_secs(1);
 /// Between two looks otherwise.
@@ -36,7 +40,7 @@ const NO_SOCKET: &str = "its socket is not there yet";
 const LOG_BATCH: u32 = 500;
 
 /// What the operator wants of the node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// A key was pressed: somebody is there.
     Attended,
@@ -44,6 +48,10 @@ pub enum Request {
     Power(PowerAction),
     /// Remove the first token; the operator has noted it.
     ForgetToken,
+    /// Forget the recovery passphrase; the operator has noted it.
+    ForgetRecovery,
+    /// Unlock the node's state.
+    Unlock(Secret),
 }
 
 /// What is new.
@@ -67,6 +75,7 @@ pub struct Source {
     local: Local,
     profile: Option<Profile>,
     profile_due: Instant,
+    recovery: Option<Secret>,
     attended_until: Instant,
 }
 
@@ -82,6 +91,7 @@ impl Source {
             local: Local::default(),
             profile: None,
             profile_due: Instant::now(),
+            recovery: None,
             attended_until: Instant::now() + STAY,
         }
     }
@@ -122,6 +132,8 @@ impl Source {
                     }
                     Some(Request::Power(action)) => self.stop_node(action).await,
                     Some(Request::ForgetToken) => self.forget_token(),
+                    Some(Request::ForgetRecovery) => self.forget_recovery().await,
+                    Some(Request::Unlock(key)) => self.unlock(&key).await,
                 };
                 if updates.send(Update::Answer(answer)).await.is_err() {
                     return;
@@ -140,12 +152,16 @@ impl Source {
         if vms.is_ok() {
             self.look_at_profile().await;
         }
+        let init = self.ask_init().await;
+        self.look_for_recovery(init.as_ref().is_ok_and(|facts| facts.node.recovery_waits))
+            .await;
         Snapshot {
             uptime_minutes: proc::uptime(&self.root).as_secs() / 60,
             now_minutes: proc::now().as_secs() / 60,
             load,
-            init: self.ask_init().await,
+            init,
             vms,
+            recovery: self.recovery.clone(),
             profile: self.profile.clone(),
             local: self.local.clone(),
         }
@@ -250,6 +266,54 @@ impl Source {
                 "The token could not be removed from {}: {error}",
                 paths::FIRST_TOKEN
             ),
+        }
+    }
+
+    /// Has init answer a call about keys; its refusal, or why it does not answer, is the error.
+    async fn keys(&mut self, call: &Call) -> Result<Answer, String> {
+        let text = serde_json::to_string(call).map_err(|error| error.to_string())?;
+        let asked = async { self.init().await?.keys(&text).await };
+        let answer = timeout(UNLOCKED, asked).await;
+        let late = |_| format!("init does not answer within {} s", UNLOCKED.as_secs());
+        let answer = answer.map_err(late)?.map_err(|error| plain(&error))?;
+        match serde_json::from_str(&answer) {
+            Ok(Answer::Problem(problem)) => Err(problem.detail),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err("init answered something else than was asked".to_owned()),
+        }
+    }
+
+    /// The recovery passphrase is asked for once, and forgotten when nobody waits for it any more.
+    async fn look_for_recovery(&mut self, waits: bool) {
+        if !waits {
+            self.recovery = None;
+        } else if self.recovery.is_none()
+            && let Ok(Answer::Recovery(recovery)) = self.keys(&Call::Recovery { forget: false }).await
+        {
+            self.recovery = Some(recovery.passphrase.into());
+        }
+    }
+
+    async fn forget_recovery(&mut self) -> String {
+        self.recovery = None;
+        match self.keys(&Call::Recovery { forget: true }).await {
+            Ok(_) => "The recovery passphrase is no longer shown.".to_owned(),
+            Err(why) => format!("The recovery passphrase could not be forgotten: {why}"),
+        }
+    }
+
+    /// Unlocks the node's state, and says in words what became of it.
+    async fn unlock(&mut self, typed: &Secret) -> String {
+        let text = typed.expose().to_owned();
+        let key = if is_hex_key(&text) {
+            Key::Hex(text)
+        } else {
+            Key::Passphrase(text)
+        };
+        let request = UnlockRequest { key, seal: true };
+        match self.keys(&Call::Unlock { request }).await {
+            Ok(_) => "The state is unlocked; the agent starts again with it.".to_owned(),
+            Err(why) => format!("Not unlocked: {why}."),
         }
     }
 

@@ -132,6 +132,9 @@ fn footer<'a>(app: &'a App, theme: &Theme) -> Line<'a> {
         _ if last_scroll(app) > 0 => keys.push(("Up/Down", "scroll")),
         _ => {}
     }
+    if app.snapshot.state_lock().is_some() {
+        keys.push(("u", "unlock"));
+    }
     keys.extend([("r", "reboot"), ("p", "power off"), ("Ctrl-L", "repaint")]);
     let key = |(key, does): (&'static str, &'static str)| {
         [

@@ -26,6 +26,9 @@ pub const PROOF: &str = "/var/lib/axion/proof.json";
 pub const PREVIOUS_PROOF: &str = "/var/lib/axion/proof.previous.json";
 /// ACS of the PCI functions, as only root may read it: `ADDRESS CAPABLE ENABLED` a line; readable by everyone.
 pub const PCI_ACS: &str = "/run/axion/acs";
+/// What was measured into the TPM in this boot: a line of JSON for each event, as the TCG's Canonical Event Log has them;
+/// readable by everyone.
+pub const TPM_EVENTS: &str = "/run/axion/tpm-events.json";
 /// Cgroup of the node's own services, below the root of the cgroups.
 pub const NODE_CGROUP: &str = "axion.slice";
 /// Cgroup of all VMs, below the root of the cgroups.

@@ -18,6 +18,7 @@ use zbus::object_server::SignalEmitter;
 
 use crate::failure::chain;
 use crate::files::{self, Access, FileError};
+use crate::keys;
 use crate::network::SwitchError;
 use crate::node::{Node, Signal};
 use crate::power::Verb;
@@ -214,6 +215,10 @@ impl Init1 {
 
     async fn storage(&self, call: &str) -> String {
         storage::serve(&self.node, call).await
+    }
+
+    async fn keys(&self, call: &str) -> String {
+        keys::serve(&self.node, call).await
     }
 
     fn boot_status(&self) -> BootStatus {

@@ -16,6 +16,7 @@
 //! | [`proof`]    | proving that isolated CPUs are left alone; `--probe` is its work                   |
 //! | [`network`]  | links, addresses, DHCP, resolvers                                                  |
 //! | [`storage`]  | ZFS for whoever may ask                                                            |
+//! | [`keys`]     | the TPM: measuring the boot, keys of encrypted datasets                             |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
 //! | [`slot`]     | the slot of an installed node: confirmed, or given up                              |
 //! | [`power`]    | orderly shutdown and what asks for it                                              |
@@ -27,6 +28,7 @@ mod dbus;
 mod failure;
 mod files;
 mod handover;
+mod keys;
 mod log;
 mod mounts;
 mod names;

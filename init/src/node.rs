@@ -57,6 +57,8 @@ pub struct Node {
     pub watchdog: Watchdog,
     /// ZFS, once it is loaded and pools were looked for.
     pub storage: OnceLock<Arc<Storage>>,
+    /// The TPM, and keys of encrypted datasets.
+    pub keys: crate::keys::Keys,
     /// KVM while it is being loaded.
     pub kvm: Mutex<Option<JoinHandle<Result<(), TaskError>>>>,
     /// The network as it is.
@@ -93,6 +95,7 @@ impl Node {
         };
         let status = NodeStatus {
             time_detail: "not measured yet".to_owned(),
+            tpm: "not asked yet".to_owned(),
             ..NodeStatus::default()
         };
         let (network, state) = watch::channel(State::default());
@@ -112,6 +115,7 @@ impl Node {
             power,
             watchdog: Watchdog::default(),
             storage: OnceLock::new(),
+            keys: crate::keys::Keys::default(),
             kvm: Mutex::new(None),
             network,
             switch,

@@ -30,7 +30,9 @@ fn problem(problem: Problem) -> Answer {
 }
 
 /// Does work that blocks on a thread of its own.
-async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
+pub(crate) async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<T> {
     let (sender, receiver) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("storage".to_owned())

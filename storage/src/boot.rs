@@ -17,6 +17,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::error::{StorageError, chain};
 use crate::import::{self, Verdict};
+use crate::keys::Keyring;
 use crate::names;
 use crate::plan;
 use crate::storage::Storage;
@@ -34,6 +35,8 @@ pub struct Started {
     pub problems: Vec<String>,
     /// The pool that keeps the node's state, which is mounted.
     pub state: Option<String>,
+    /// The state that is locked: its pool, why, and whether nothing was made yet.
+    pub locked: Option<(String, String, bool)>,
 }
 
 /// The node's own datasets: name, where it is mounted, largest block in bytes. In the order in which they are mounted.
@@ -113,7 +116,7 @@ pub fn complaint(pool: &Pool) -> Option<String> {
     ))
 }
 
-fn in_time(deadline: Instant) -> Result<(), StorageError> {
+pub(crate) fn in_time(deadline: Instant) -> Result<(), StorageError> {
     if Instant::now() < deadline {
         return Ok(());
     }
@@ -127,7 +130,12 @@ impl Storage {
     ///
     /// # Errors
     /// The node has no ZFS.
-    pub fn start(&self, wanted: &config::Storage, deadline: Instant) -> Result<Started, StorageError> {
+    pub fn start(
+        &self,
+        wanted: &config::Storage,
+        keyring: &dyn Keyring,
+        deadline: Instant,
+    ) -> Result<Started, StorageError> {
         self.present()?;
         self.settle(wanted);
         let mut started = Started::default();
@@ -163,11 +171,11 @@ impl Storage {
         started
             .problems
             .extend(self.pools()?.iter().filter_map(complaint));
-        match self.mount_state(wanted, deadline) {
-            Ok(state) => started.state = state,
-            Err(reason) => started.problems.push(reason),
-        }
+        self.start_state(wanted, keyring, deadline, &mut started);
         in_time(deadline)?;
+        if !imported.is_empty() {
+            started.problems.extend(self.unlock_sealed(keyring, deadline)?);
+        }
         if let Err(error) = self.mount_all() {
             started.problems.push(chain(&error));
         }
@@ -196,40 +204,31 @@ impl Storage {
         self.make(&plan)
     }
 
-    /// Makes and mounts the node's own datasets on the pool that keeps its state; which that is.
-    fn mount_state(&self, wanted: &config::Storage, deadline: Instant) -> Result<Option<String>, String> {
+    /// Which pool keeps the node's state.
+    pub(crate) fn state_place(&self, wanted: &config::Storage) -> Result<Option<String>, String> {
         let imported = self.names().map_err(|error| chain(&error))?;
         let has_state = |pool: &str| self.dataset(&names::system(pool, "state")).is_ok();
-        let Some(pool) = choose_state(wanted, &imported, has_state)? else {
-            return Ok(None);
-        };
-        self.make_own(&pool, deadline)
-            .map_err(|error| format!("the node's state on `{pool}`: {}", chain(&error)))?;
-        self.set_state_pool(&pool);
-        Ok(Some(pool))
+        choose_state(wanted, &imported, has_state)
     }
 
-    fn make_own(&self, pool: &str, deadline: Instant) -> Result<(), StorageError> {
-        let there: Vec<String> = self
-            .datasets(Some(pool))?
-            .into_iter()
-            .map(|dataset| dataset.name)
-            .collect();
-        let above = names::system(pool, "");
-        if !there.contains(&above) {
-            self.tools
-                .zfs(["create", "-o", "canmount=off", "-o", "mountpoint=none", &above])
-                .done()?;
-        }
-        for (name, place, block) in OWN {
+    /// Makes the node's own datasets on a pool, but for those that are `there`.
+    pub(crate) fn make_own(&self, pool: &str, there: &[&str]) -> Result<(), StorageError> {
+        for (name, _, block) in OWN {
             let dataset = names::system(pool, name);
-            if !there.contains(&dataset) {
+            if !there.contains(&dataset.as_str()) {
                 let block = format!("recordsize={block}");
                 let arguments = ["create", "-o", "mountpoint=legacy", "-o", &block, &dataset];
                 self.tools.zfs(arguments).done()?;
             }
+        }
+        Ok(())
+    }
+
+    /// Mounts the node's own datasets of a pool.
+    pub(crate) fn mount_each(&self, pool: &str, deadline: Instant) -> Result<(), StorageError> {
+        for (name, place, _) in OWN {
             in_time(deadline)?;
-            self.mount_own(&dataset, place)?;
+            self.mount_own(&names::system(pool, name), place)?;
         }
         Ok(())
     }

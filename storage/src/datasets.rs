@@ -113,7 +113,7 @@ fn check(spec: &DatasetSpec) -> Result<(), StorageError> {
     key.transpose().map(drop)
 }
 
-fn check_key(key: &Key) -> Result<(), StorageError> {
+pub(crate) fn check_key(key: &Key) -> Result<(), StorageError> {
     match key {
         Key::Passphrase(words) if !(8..=512).contains(&words.len()) || words.contains(['\n', '\0']) => {
             let detail = "a passphrase has 8 to 512 bytes, without line breaks";
@@ -126,7 +126,7 @@ fn check_key(key: &Key) -> Result<(), StorageError> {
     }
 }
 
-fn secret(key: &Key) -> (String, &'static str) {
+pub(crate) fn secret(key: &Key) -> (String, &'static str) {
     match key {
         Key::Passphrase(words) => (words.clone(), "passphrase"),
         Key::Hex(digits) => (digits.clone(), "hex"),
@@ -393,6 +393,7 @@ impl Storage {
     pub fn load_key(&self, name: &str, key: &Key) -> Result<(), StorageError> {
         check_key(key)?;
         let dataset = self.encrypted(name)?;
+        not_system(name)?;
         if dataset.key == Some(KeyState::Unavailable) {
             self.tools
                 .zfs(["load-key", "-L", "prompt", name])

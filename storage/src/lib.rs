@@ -17,6 +17,7 @@
 //! | [`contents`]  | what is on a disk?                                                           |
 //! | [`hostid`]    | which host does a pool belong to?                                            |
 //! | [`import`]    | which of the pools on the disks may be imported?                             |
+//! | [`keys`]      | what unlocks encrypted datasets?                                             |
 //! | [`label`]     | which pool does a device say it is of?                                       |
 //! | [`names`]     | what may datasets and snapshots be called?                                   |
 //! | [`plan`]      | may a pool be made of these disks, and how?                                  |
@@ -34,6 +35,7 @@ mod error;
 pub mod hostid;
 pub mod import;
 mod json;
+pub mod keys;
 pub mod label;
 pub mod names;
 pub mod plan;

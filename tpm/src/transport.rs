@@ -27,8 +27,10 @@ pub trait Transport: Send {
 }
 
 /// The TPM by its device.
+///
+/// Closing it waits until the TPM has done with its command. One that did not answer in time is closed by a thread of its own.
 #[derive(Debug)]
-pub struct Device(File);
+pub struct Device(Option<File>);
 
 impl Device {
     /// Opens it.
@@ -42,27 +44,34 @@ impl Device {
             // The kernel then works on a command in the background, and says when its answer is there.
             .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC)
             .open(path);
-        opened.map(Self).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => TpmError::Absent,
-            _ => TpmError::Device {
-                action: "open",
-                source,
-            },
-        })
+        opened
+            .map(|file| Self(Some(file)))
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => TpmError::Absent,
+                _ => TpmError::Device {
+                    action: "open",
+                    source,
+                },
+            })
     }
 }
 
 impl Transport for Device {
     fn transmit(&mut self, command: &[u8], deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
-        self.0.write_all(command)?;
+        let silent = || io::Error::from(io::ErrorKind::TimedOut);
+        let file = self.0.as_mut().ok_or_else(silent)?;
+        file.write_all(command)?;
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, timeout)? == 0 {
-            return Err(io::ErrorKind::TimedOut.into());
+            let file = self.0.take();
+            // Where no thread can be had, it is closed here.
+            let _ = std::thread::Builder::new().spawn(move || drop(file));
+            return Err(silent());
         }
         let mut answer = Zeroizing::new(vec![0; LONGEST_ANSWER]);
-        let length = self.0.read(&mut answer)?;
+        let length = file.read(&mut answer)?;
         answer.truncate(length);
         Ok(answer)
     }

@@ -12,6 +12,7 @@ mod extract;
 mod guard;
 mod host;
 mod images;
+mod keys;
 mod metrics;
 mod networks;
 pub mod openapi;
@@ -61,6 +62,10 @@ pub fn router(app: &Arc<App>) -> Router {
             "/v1/host/profile/proof",
             get(profile::proof).post(profile::start_proof),
         )
+        .route("/v1/host/state/recovery", post(keys::recovery))
+        .route("/v1/host/state/unlock", post(keys::unlock))
+        .route("/v1/host/tpm", get(keys::tpm))
+        .route("/v1/host/tpm/seal", post(keys::seal))
         .route("/v1/host/units", get(host::units))
         .route("/v1/host/units/{name}/restart", post(host::restart_unit))
         .route("/v1/capacity", get(capacity::get))

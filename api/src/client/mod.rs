@@ -18,6 +18,7 @@ mod console;
 mod error;
 mod events;
 mod image;
+mod keys;
 mod request;
 mod sse;
 mod storage;

@@ -17,10 +17,10 @@ pub fn show(host: &Host, style: &Style) -> String {
     } else {
         "as the RTC had it (no NTP yet)"
     };
-    let state = if host.persistent_state {
-        "on disk"
-    } else {
-        "in memory: it is gone after a reboot"
+    let state = match &host.state_lock {
+        Some(lock) => lock.to_string(),
+        None if host.persistent_state => "on disk".to_owned(),
+        None => "in memory: it is gone after a reboot".to_owned(),
     };
     let mut text = fields(
         &[
@@ -32,7 +32,7 @@ pub fn show(host: &Host, style: &Style) -> String {
             ("Boot", host.boot_id.clone()),
             ("Up for", age(host.uptime_seconds.saturating_mul(1_000_000), 0)),
             ("Clock", clock.to_owned()),
-            ("State", state.to_owned()),
+            ("State", state),
             (
                 "Memory",
                 format!(

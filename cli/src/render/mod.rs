@@ -20,6 +20,7 @@ pub mod stats;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod tpm;
 pub mod vm;
 pub mod volume;
 

@@ -26,6 +26,7 @@ use axion_core::topology::{Cpu, CpuModel, CpuSet, Disk, Hugepages, Nic, NumaNode
 use super::*;
 use crate::context::Listed;
 
+mod keys;
 mod storage;
 
 const SCREEN: Style = Style {
@@ -138,6 +139,7 @@ fn the_node() {
         persistent_state: false,
         time_synchronized: true,
         addresses: vec!["10.0.2.15/24".to_owned(), "fec0::5054:ff:fe12:3456/64".to_owned()],
+        state_lock: None,
         ca_fingerprint: format!("sha256:{}", "1f".repeat(32)),
         memory: Memory {
             total: 4 << 30,

@@ -5,7 +5,7 @@
 //! cargo run -p axion-console -- --root /tmp/node
 //! ```
 //!
-//! A second argument `degraded`, `booting` or `idle` chooses how the node is.
+//! A second argument `degraded`, `booting`, `locked` or `idle` chooses how the node is.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -24,6 +24,7 @@ async fn main() {
         Some("degraded") => sample::degraded(),
         Some("booting") => sample::booting(),
         Some("idle") => sample::idle(),
+        Some("locked") => sample::locked(),
         _ => sample::ready(),
     };
     let talkative = state.as_deref() != Some("idle");

@@ -1,6 +1,7 @@
 //! What a pretended node says of itself.
 
 use axion_api::init::{BootStatus, LogEntry, NodeStatus, Outcome, Phase, Task, UnitState, UnitStatus};
+use axion_api::keys::StateLock;
 use axion_api::vm::{DesiredState, Vm, VmSpec, VmState, VmStatus};
 
 /// 2026-11-23 12:00:00 UTC.
@@ -103,6 +104,8 @@ pub fn ready() -> Sample {
                 ("eth0".to_owned(), "10.0.2.15/24 by DHCP".to_owned()),
                 ("eth1".to_owned(), "no link".to_owned()),
             ],
+            tpm: "none".to_owned(),
+            ..NodeStatus::default()
         },
         boot: BootStatus {
             kernel_us: 812_400,
@@ -198,6 +201,18 @@ pub fn degraded() -> Sample {
         "agent",
         "cannot open the store: No space left on device (os error 28)",
     ));
+    sample
+}
+
+/// A node whose TPM does not give the key of its state.
+pub fn locked() -> Sample {
+    let mut sample = idle();
+    sample.node.tpm = "IFX 7.85, boot profile in PCR 15".to_owned();
+    sample.node.state_lock = Some(StateLock {
+        pool: "tank".to_owned(),
+        reason: "PCR 15 changed since the key was sealed".to_owned(),
+        is_new: false,
+    });
     sample
 }
 

@@ -4,6 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axion_api::init::{BootStatus, LogEntry, NodeStatus, PATH, UnitStatus};
+use axion_api::keys::{Answer, Call, Recovery};
+use axion_api::problem::{Kind, Problem};
+use axion_api::storage::Key;
 use axion_core::config::{Effective, Rejected, Source, resolve};
 use axion_core::paths;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,6 +53,27 @@ impl Init {
             0
         };
         newer.into_iter().skip(surplus).take(limit as usize).collect()
+    }
+
+    fn keys(&self, call: &str) -> String {
+        let answer = match serde_json::from_str(call).unwrap() {
+            Call::Unlock { request } if request.key == Key::Passphrase("correct horse".to_owned()) => {
+                self.calls.send("unlock").unwrap();
+                Answer::Done
+            }
+            Call::Unlock { .. } => {
+                Answer::Problem(Problem::new(Kind::Invalid, "this does not unlock the state"))
+            }
+            Call::Recovery { forget } => {
+                self.sample.lock().unwrap().node.recovery_waits = !forget;
+                Answer::Recovery(Recovery {
+                    pool: "tank".to_owned(),
+                    passphrase: "0123-4567".to_owned(),
+                })
+            }
+            Call::Tpm | Call::Seal { .. } => Answer::Done,
+        };
+        serde_json::to_string(&answer).unwrap()
     }
 
     fn reboot(&self) {

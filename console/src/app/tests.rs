@@ -139,3 +139,62 @@ fn long_pages_scroll_to_their_end_and_no_further() {
     app.key(KeyEvent::from(KeyCode::Home));
     assert_eq!(app.scroll, 0);
 }
+
+fn unlock(passphrase: &str) -> Option<Command> {
+    Some(Command::Ask(Request::Unlock(passphrase.to_owned().into())))
+}
+
+#[test]
+fn a_passphrase_is_asked_for_where_the_state_is_locked() {
+    let mut app = ready();
+    assert_eq!(press(&mut app, "u"), None);
+    assert_eq!(app.dialog, None);
+    app.look(snapshot(sample::locked()));
+    assert_eq!(press(&mut app, "ucorrect hx\x08orse\n"), unlock("correct horse"));
+    assert_eq!(app.dialog, None);
+    // Nothing, and nothing at all after it was unlocked elsewhere.
+    assert_eq!(press(&mut app, "u\n"), None);
+    assert!(app.dialog.is_some());
+    app.look(snapshot(sample::idle()));
+    assert_eq!(app.dialog, None);
+}
+
+#[test]
+fn a_new_passphrase_is_typed_twice() {
+    let mut app = ready();
+    let mut node = snapshot(sample::locked());
+    if let Ok(facts) = &mut node.init {
+        facts.node.state_lock.as_mut().unwrap().is_new = true;
+    }
+    app.look(node);
+    assert_eq!(press(&mut app, "ucorrect horse\n"), None);
+    assert_eq!(press(&mut app, "wrong horse\n"), None);
+    assert_eq!(
+        app.notice.as_deref(),
+        Some("These were not the same. Nothing was done.")
+    );
+    assert_eq!(
+        press(&mut app, "ucorrect horse\ncorrect horse\n"),
+        unlock("correct horse")
+    );
+}
+
+#[test]
+fn what_is_typed_is_shown_nowhere() {
+    let mut app = ready();
+    app.look(snapshot(sample::locked()));
+    press(&mut app, "ucorrect horse");
+    assert!(!format!("{app:?}").contains("horse"));
+}
+
+#[test]
+fn a_recovery_passphrase_goes_after_two_keys_only() {
+    let mut app = App::new("tty1".to_owned());
+    let node = Snapshot {
+        recovery: Some("0123-4567".to_owned().into()),
+        ..snapshot(sample::idle())
+    };
+    app.look(node);
+    assert_eq!(press(&mut app, "nn"), None);
+    assert_eq!(press(&mut app, "ny"), Some(Command::Ask(Request::ForgetRecovery)));
+}

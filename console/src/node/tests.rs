@@ -37,6 +37,7 @@ pub fn snapshot(sample: Sample) -> Snapshot {
             units: sample.units,
         }),
         vms: Ok(sample.vms),
+        recovery: None,
         profile: Some(hpc()),
         local: Local {
             fingerprint: Some(sample::FINGERPRINT.to_owned()),

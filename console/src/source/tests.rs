@@ -97,3 +97,32 @@ async fn a_refusal_says_that_nothing_was_stopped() {
         "Init did not do it: its socket is not there yet. Nothing was stopped."
     );
 }
+
+#[tokio::test]
+async fn a_passphrase_that_was_typed_unlocks_or_says_why_not() {
+    let root = tempfile::tempdir().unwrap();
+    let (_fake, mut called) = FakeNode::start(root.path(), sample::locked()).await;
+    let mut source = Source::new(root.path());
+    assert!(source.look().await.state_lock().is_some());
+    let wrong = source.unlock(&"wrong horse".to_owned().into()).await;
+    assert_eq!(wrong, "Not unlocked: this does not unlock the state.");
+    let right = source.unlock(&"correct horse".to_owned().into()).await;
+    assert_eq!(right, "The state is unlocked; the agent starts again with it.");
+    assert_eq!(called.recv().await, Some("unlock"));
+}
+
+#[tokio::test]
+async fn a_recovery_passphrase_is_there_until_it_is_noted() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sample = sample::idle();
+    sample.node.recovery_waits = true;
+    let (_fake, _called) = FakeNode::start(root.path(), sample).await;
+    let mut source = Source::new(root.path());
+    let seen = source.look().await.recovery.unwrap();
+    assert_eq!(seen.expose(), "0123-4567");
+    assert_eq!(
+        source.forget_recovery().await,
+        "The recovery passphrase is no longer shown."
+    );
+    assert_eq!(source.look().await.recovery, None);
+}

@@ -1,6 +1,7 @@
 //! Questions over the page.
 
 use axion_api::host::PowerAction;
+use axion_core::config::Secret;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -20,6 +21,8 @@ pub fn draw(frame: &mut Frame<'_>, dialog: &Dialog, app: &App, theme: &Theme) {
     let (title, rows) = match dialog {
         Dialog::Power { action, typed } => power(*action, typed, app, theme),
         Dialog::Token => token(theme),
+        Dialog::Recovery => recovery(theme),
+        Dialog::Unlock { typed, first, is_new } => unlock(typed, first.is_some(), *is_new, app, theme),
     };
     let screen = frame.area();
     let width = WIDTH.min(screen.width);
@@ -119,4 +122,48 @@ fn token(theme: &Theme) -> (&'static str, Vec<Row>) {
         "Is the token noted?",
         rows.map(|(text, style)| (text.to_owned(), style)).into(),
     )
+}
+
+fn recovery(theme: &Theme) -> (&'static str, Vec<Row>) {
+    let gone = "It is then removed from this node's memory. Nobody can show it again. Without it, what is on the pool is lost \
+                when the TPM, the board or the firmware is changed.";
+    let ask = "Press y if it is noted, any other key to go back.";
+    let rows = [(gone, Style::new()), ("", Style::new()), (ask, theme.strong())];
+    (
+        "Is the recovery passphrase noted?",
+        rows.map(|(text, style)| (text.to_owned(), style)).into(),
+    )
+}
+
+/// Of a passphrase only its length is seen.
+fn unlock(
+    typed: &Secret,
+    is_second: bool,
+    is_new: bool,
+    app: &App,
+    theme: &Theme,
+) -> (&'static str, Vec<Row>) {
+    let (title, ask) = match (is_new, is_second) {
+        (false, _) => (
+            "Unlock the node's state",
+            "Type the passphrase and press Enter. Esc goes back.",
+        ),
+        (true, false) => (
+            "A passphrase for the node's state",
+            "Type a new passphrase of 8 bytes or more and press Enter. Esc goes back.",
+        ),
+        (true, true) => (
+            "A passphrase for the node's state",
+            "Type it once more and press Enter.",
+        ),
+    };
+    let mut rows = Vec::new();
+    if let Some(lock) = app.snapshot.state_lock() {
+        rows.push((format!("Pool {}: {}.", lock.pool, lock.reason), Style::new()));
+        rows.push((String::new(), Style::new()));
+    }
+    rows.push((ask.to_owned(), theme.strong()));
+    let hidden = "*".repeat(typed.expose().chars().count());
+    rows.push((format!("> {hidden}_"), theme.strong()));
+    (title, rows)
 }

@@ -37,7 +37,12 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     ])
     .areas(area);
     if !token.is_empty() {
-        let inner = theme.boxed(frame, top, "First API token: it opens this node", theme.warn());
+        let title = if app.snapshot.local.first_token.is_some() {
+            "First API token: it opens this node"
+        } else {
+            "Recovery passphrase: it opens this node's state"
+        };
+        let inner = theme.boxed(frame, top, title, theme.warn());
         frame.render_widget(Paragraph::new(token), inner);
     }
     frame.render_widget(Paragraph::new(problems), middle);
@@ -55,9 +60,10 @@ fn height(lines: &[Line<'_>]) -> u16 {
     u16::try_from(lines.len()).unwrap_or(u16::MAX - 2)
 }
 
-/// The first token, whole on any screen: a part of it is of no use to anyone.
+/// The first token, or else the recovery passphrase, whole on any screen: a part of it is of no use to anyone.
 fn token_lines<'a>(app: &App, theme: &Theme, width: u16) -> Vec<Line<'a>> {
-    let Some(token) = &app.snapshot.local.first_token else {
+    let recovery = app.snapshot.recovery.as_ref().map(|recovery| recovery.expose());
+    let Some(token) = app.snapshot.local.first_token.as_deref().or(recovery) else {
         return Vec::new();
     };
     let room = usize::from(width.saturating_sub(2));
@@ -130,12 +136,15 @@ fn facts<'a>(app: &'a App, theme: &Theme) -> Vec<Line<'a>> {
     }
     if let Some(facts) = facts {
         group("Clock", vec![clock(&facts.node, theme)]);
-        let state = if facts.node.persistent_state {
-            "kept on disk"
+        let state = if facts.node.state_lock.is_some() {
+            Span::styled("locked; in memory only meanwhile", theme.bad())
+        } else if facts.node.persistent_state {
+            Span::raw("kept on disk")
         } else {
-            "in memory only: VMs and settings are gone after a reboot"
+            Span::raw("in memory only: VMs and settings are gone after a reboot")
         };
-        group("State", vec![vec![Span::raw(state)]]);
+        group("State", vec![vec![state]]);
+        group("TPM", vec![vec![Span::raw(facts.node.tpm.as_str())]]);
         group("Services", vec![units(app, theme)]);
     }
     group("VMs", vec![vms(app, theme)]);

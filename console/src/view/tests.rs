@@ -267,3 +267,18 @@ fn the_token_is_whole_on_a_narrow_screen() {
     let screen: String = text(&rendered(&node, &Theme::PLAIN)).replace(['|', '\n'], "");
     assert!(screen.contains(&sample::ready().first_token.unwrap()), "{screen}");
 }
+
+#[test]
+fn a_node_whose_state_is_locked() {
+    let mut locked = app(sample::locked(), Page::Summary, (80, 24));
+    assert_screen("locked-80x24", &locked, &Theme::PLAIN);
+    locked.dialog = Some(Dialog::Unlock {
+        typed: "correct horse".to_owned().into(),
+        first: None,
+        is_new: false,
+    });
+    assert_screen("unlock-80x24", &locked, &Theme::PLAIN);
+    let mut made = app(sample::idle(), Page::Summary, (80, 24));
+    made.snapshot.recovery = Some("0123-4567-89ab-cdef-ghjk-mnpq-rstv-wxyz".to_owned().into());
+    assert_screen("recovery-80x24", &made, &Theme::PLAIN);
+}

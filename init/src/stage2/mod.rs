@@ -12,6 +12,7 @@ mod tasks;
 
 pub use self::pools::{fence_threads, give_back, load_zfs};
 pub use self::run::TaskError;
+pub use self::tasks::prepare_state;
 
 use std::sync::Arc;
 

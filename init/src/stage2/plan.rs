@@ -70,6 +70,7 @@ pub const PHASES: &[PhasePlan] = &[
         name: "profile",
         tasks: &[
             best_effort("profile", |node| Box::pin(profile::declare(node))),
+            best_effort("begin-measuring", |node| Box::pin(tasks::begin_measuring(node))),
             best_effort("profile-kernel", |node| Box::pin(profile::set_kernel(node))),
             best_effort("profile-memory", |node| Box::pin(profile::reserve_memory(node))),
             best_effort("profile-cpus", |node| Box::pin(profile::divide_cpus(node))),

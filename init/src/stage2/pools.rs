@@ -22,6 +22,7 @@ use axion_storage::{Storage, boot, contents, hostid};
 use super::run::TaskError;
 use super::tasks::{Done, config, given, read_modules, several};
 use crate::failure::chain;
+use crate::keys::{self, Ring};
 use crate::node::Node;
 use crate::profile;
 use crate::sync::lock;
@@ -108,7 +109,8 @@ fn start(node: &Node, storage: &Storage, deadline: Instant) -> Done {
         return Ok(());
     }
     load(node)?;
-    let started = storage.start(wanted, deadline)?;
+    let ring = Ring::new(node);
+    let started = storage.start(wanted, &ring, deadline)?;
     for line in &started.done {
         node.log.info(line);
     }
@@ -118,10 +120,14 @@ fn start(node: &Node, storage: &Storage, deadline: Instant) -> Done {
             lock(&node.status).persistent_state = true;
             node.log
                 .info(&format!("the node's state is on the pool `{pool}`"));
+            keys::show_recovery(node, ring.recovery(pool));
         }
-        None => node
-            .log
-            .warning("no pool keeps the node's state: it is gone when the node restarts"),
+        None => match &started.locked {
+            Some((pool, reason, is_new)) => keys::lock_state(node, pool, reason, *is_new),
+            None => node
+                .log
+                .warning("no pool keeps the node's state: it is gone when the node restarts"),
+        },
     }
     several(started.problems)
 }

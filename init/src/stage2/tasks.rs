@@ -19,7 +19,7 @@ use crate::network::{self, Settings};
 use crate::node::Node;
 use crate::sync::lock;
 use crate::units::{CPU_WEIGHT, Cpus, Restart, Spec, Stdio, cgroup, open_terminal};
-use crate::{dbus, log, profile, timekeeping, watchdog};
+use crate::{dbus, keys, log, profile, timekeeping, watchdog};
 
 pub(super) type Done = Result<(), TaskError>;
 
@@ -330,6 +330,12 @@ pub(super) fn given<'a>(node: &'a Node, own: &'a [(&'static str, String)]) -> Gi
         plan: node.plan(),
         cmdline: &node.cmdline,
     }
+}
+
+/// Begins to measure the boot profile into the TPM: it takes its time, and only keys that it keeps wait for it.
+pub async fn begin_measuring(node: Arc<Node>) -> Done {
+    keys::begin(&node);
+    Ok(())
 }
 
 /// Begins to load KVM: it takes the kernel longer than anything else, and only VMs need it.

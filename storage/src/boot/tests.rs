@@ -2,6 +2,7 @@ use axion_core::config::check;
 
 use super::*;
 use crate::fixture::{LIST, Node, STATUS, pool_label};
+use crate::keys::NoKeys;
 
 const US: u32 = 7;
 
@@ -35,7 +36,10 @@ fn with_label(pool: &str, state: u64, host: u64) -> Node {
 #[test]
 fn a_pool_of_ours_is_imported_by_its_id_and_nothing_is_made() {
     let node = with_label("tank", 0, u64::from(US));
-    let started = node.storage(US).start(&wanted(DECLARED), soon()).unwrap();
+    let started = node
+        .storage(US)
+        .start(&wanted(DECLARED), &NoKeys, soon())
+        .unwrap();
     assert_eq!(started.done, ["pool `tank` is imported"]);
     assert_eq!(
         node.changes(),
@@ -49,7 +53,10 @@ fn a_pool_of_ours_is_imported_by_its_id_and_nothing_is_made() {
 #[test]
 fn a_pool_of_another_host_is_a_problem_only_where_it_is_declared() {
     let node = with_label("tank", 0, 1234);
-    let started = node.storage(US).start(&wanted(DECLARED), soon()).unwrap();
+    let started = node
+        .storage(US)
+        .start(&wanted(DECLARED), &NoKeys, soon())
+        .unwrap();
     // The pool, and the state that would be on it.
     assert_eq!(started.problems.len(), 2, "{started:?}");
     assert!(
@@ -62,7 +69,7 @@ fn a_pool_of_another_host_is_a_problem_only_where_it_is_declared() {
     );
     assert_eq!(node.changes(), ["zfs mount -a"]);
 
-    let started = node.storage(US).start(&wanted(""), soon()).unwrap();
+    let started = node.storage(US).start(&wanted(""), &NoKeys, soon()).unwrap();
     assert!(started.problems.is_empty(), "{started:?}");
     assert!(
         started.done[0].starts_with("not imported: pool `tank`"),
@@ -70,7 +77,7 @@ fn a_pool_of_another_host_is_a_problem_only_where_it_is_declared() {
     );
 
     let forced = format!("{DECLARED}take_over = true\n");
-    node.storage(US).start(&wanted(&forced), soon()).unwrap();
+    node.storage(US).start(&wanted(&forced), &NoKeys, soon()).unwrap();
     assert!(node.changes().iter().any(|call| call.contains(" -f ")));
 }
 
@@ -81,7 +88,10 @@ fn an_import_that_fails_is_told_in_zfs_words_and_nothing_is_made_instead() {
         "zpool-import.err",
         b"cannot import 'tank': one or more devices is currently unavailable\n",
     );
-    let started = node.storage(US).start(&wanted(DECLARED), soon()).unwrap();
+    let started = node
+        .storage(US)
+        .start(&wanted(DECLARED), &NoKeys, soon())
+        .unwrap();
     assert_eq!(
         started.problems[0],
         "pool `tank`: `zpool import`: cannot import 'tank': one or more devices is currently unavailable"
@@ -92,7 +102,10 @@ fn an_import_that_fails_is_told_in_zfs_words_and_nothing_is_made_instead() {
 #[test]
 fn a_declared_pool_whose_disk_is_missing_is_told_and_the_boot_goes_on() {
     let node = Node::new();
-    let started = node.storage(US).start(&wanted(DECLARED), soon()).unwrap();
+    let started = node
+        .storage(US)
+        .start(&wanted(DECLARED), &NoKeys, soon())
+        .unwrap();
     assert_eq!(
         started.problems[0],
         "pool `tank`: `storage.pools[0].disks[0]`: no disk is `serial:A1`"
@@ -106,7 +119,10 @@ fn a_disk_with_something_on_it_is_not_touched() {
     let path = node.root.path().join("dev/nvme0n1");
     let disk = std::fs::File::options().write(true).open(&path).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&disk, b"XFSB", 0).unwrap();
-    let started = node.storage(US).start(&wanted(DECLARED), soon()).unwrap();
+    let started = node
+        .storage(US)
+        .start(&wanted(DECLARED), &NoKeys, soon())
+        .unwrap();
     assert!(
         started.problems[0].contains("nvme0n1 is not empty: XFS on nvme0n1"),
         "{started:?}"
@@ -123,7 +139,7 @@ fn a_degraded_pool_is_complained_of_with_its_device() {
     node.write("zpool-list.json", LIST.as_bytes());
     let started = node
         .storage(US)
-        .start(&wanted("storage.state = \"none\"\n"), soon())
+        .start(&wanted("storage.state = \"none\"\n"), &NoKeys, soon())
         .unwrap();
     assert_eq!(
         started.problems,
@@ -193,7 +209,7 @@ fn nothing_is_begun_when_the_boot_has_gone_on() {
     let node = with_label("tank", 0, u64::from(US));
     let error = node
         .storage(US)
-        .start(&wanted(DECLARED), Instant::now())
+        .start(&wanted(DECLARED), &NoKeys, Instant::now())
         .unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -206,7 +222,7 @@ fn nothing_is_begun_when_the_boot_has_gone_on() {
 fn a_node_without_zfs_says_so() {
     let node = Node::new();
     std::fs::remove_file(node.root.path().join("dev/zfs")).unwrap();
-    let error = node.storage(US).start(&wanted(""), soon()).unwrap_err();
+    let error = node.storage(US).start(&wanted(""), &NoKeys, soon()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "this node has no ZFS: the kernel module `zfs` is not loaded"

@@ -64,6 +64,8 @@ pub struct Wiring {
     pub log: PathBuf,
     /// Socket that QEMU connects its monitor to.
     pub qmp: PathBuf,
+    /// Socket of the TPM in software, where the machine has one.
+    pub tpm: Option<PathBuf>,
     /// Raw files of the disks, in the spec's order.
     pub disks: Vec<PathBuf>,
     /// Port of this computer that leads to the API, on QEMU's user network.
@@ -269,6 +271,15 @@ impl Argv {
         match spec.watchdog {
             WatchdogDevice::None => {}
             WatchdogDevice::I6300esb => self.flags(["-device", "i6300esb", "-action", "watchdog=reset"]),
+        }
+        if let Some(socket) = &wiring.tpm {
+            self.file("-chardev", "socket,id=tpm,path=", socket);
+            self.flags([
+                "-tpmdev",
+                "emulator,id=tpm0,chardev=tpm",
+                "-device",
+                "tpm-crb,tpmdev=tpm0",
+            ]);
         }
         self.network(spec, wiring.port);
         for (n, (disk, file)) in spec.disks.iter().zip(&wiring.disks).enumerate() {

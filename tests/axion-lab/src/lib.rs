@@ -26,6 +26,7 @@
 //! | [`lan`]      | a network namespace with a bridge, for machines that talk to each other |
 //! | [`node`]     | the appliance's API, typed or by the real `axctl`                       |
 //! | [`command`]  | programs beside the machine, with a deadline                            |
+//! | [`tpm`]      | a TPM in software beside the machine                                    |
 //! | [`deadline`] | every wait, scaled for slow machines                                    |
 //! | [`turn`]     | one machine at a time on the computer's cores                           |
 //! | [`bench`]    | boot times against the floor, isolation against other kernels           |
@@ -48,6 +49,7 @@ pub mod node;
 pub mod qmp;
 pub mod screen;
 pub mod spec;
+pub mod tpm;
 pub mod turn;
 pub mod vga;
 

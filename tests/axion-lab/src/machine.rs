@@ -24,6 +24,7 @@ use crate::log::{Line, Log};
 use crate::qmp::Qmp;
 use crate::screen::Screen;
 use crate::spec::{Firmware, Network, Spec};
+use crate::tpm::SoftwareTpm;
 use crate::turn::Turn;
 use crate::{Error, Image, Node, Result, Token, media, vga};
 
@@ -49,6 +50,7 @@ pub struct Machine {
     log: Log,
     screen: Screen,
     api: Option<SocketAddr>,
+    _tpm: Option<SoftwareTpm>,
     _sockets: TempDir,
     _turn: Option<Turn>,
 }
@@ -82,6 +84,7 @@ impl Spec {
             console: sockets.path().join("console"),
             log: sockets.path().join("log"),
             qmp: sockets.path().join("qmp"),
+            tpm: self.tpm.as_ref().map(|_| sockets.path().join("tpm")),
             disks: disks.collect::<Result<_>>()?,
             port: api_port(self.network)?,
         };
@@ -104,6 +107,10 @@ impl Machine {
             listen(&wiring.log)?,
             listen(&wiring.qmp)?,
         );
+        let tpm = match (&spec.tpm, &wiring.tpm) {
+            (Some(state), Some(socket)) => Some(SoftwareTpm::start(state, socket)?),
+            _ => None,
+        };
         let errors = dir.join("qemu.err");
         let stderr = File::create(&errors).map_err(Error::io("create", &errors))?;
         let started = Instant::now();
@@ -138,6 +145,7 @@ impl Machine {
             log,
             screen,
             api,
+            _tpm: tpm,
             _sockets: sockets,
             _turn: turn,
         })

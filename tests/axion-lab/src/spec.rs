@@ -38,6 +38,8 @@ pub struct Spec {
     pub iommu: Option<Iommu>,
     /// An Intel 82576 network card behind a port of its own: SR-IOV, up to 7 virtual functions.
     pub sriov_nic: bool,
+    /// Directory with the state of a TPM 2.0 in software; none: no TPM.
+    pub tpm: Option<PathBuf>,
     /// Hardware watchdog.
     pub watchdog: WatchdogDevice,
     /// Display adapter.
@@ -229,6 +231,7 @@ impl Spec {
             network: Network::User { port: None },
             iommu: None,
             sriov_nic: false,
+            tpm: None,
             watchdog: WatchdogDevice::None,
             display: Display::None,
             uuid: None,
@@ -355,6 +358,15 @@ impl Spec {
     pub fn sriov_nic(self) -> Self {
         Self {
             sriov_nic: true,
+            ..self
+        }
+    }
+
+    /// With the TPM 2.0 whose state is in `directory`; an empty one is that of a new TPM.
+    #[must_use]
+    pub fn tpm(self, directory: impl Into<PathBuf>) -> Self {
+        Self {
+            tpm: Some(directory.into()),
             ..self
         }
     }

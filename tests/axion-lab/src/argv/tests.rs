@@ -10,6 +10,7 @@ fn wiring() -> Wiring {
         console: "/tmp/c".into(),
         log: "/tmp/l".into(),
         qmp: "/tmp/q".into(),
+        tpm: None,
         disks: vec!["/tmp/a,b.img".into()],
         port: Some(18443),
     }
@@ -51,6 +52,18 @@ fn the_plain_machine() {
         !line.contains("-no-reboot") && !line.contains("-numa") && !line.contains("iommu"),
         "{line}"
     );
+}
+
+#[test]
+fn a_tpm_is_behind_its_socket() {
+    let wiring = Wiring {
+        tpm: Some("/tmp/tpm".into()),
+        ..wiring()
+    };
+    let argv = arguments(&Spec::new("m").tpm("/state"), Accelerator::Tcg, &wiring);
+    let line: Vec<_> = argv.iter().map(|arg| arg.to_string_lossy()).collect();
+    let part = "-chardev socket,id=tpm,path=/tmp/tpm -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0";
+    assert!(line.join(" ").contains(part), "{line:?}");
 }
 
 #[test]

@@ -1,0 +1,78 @@
+use axion_api::storage::KeyState;
+use axion_core::config::{Document, Source, resolve};
+
+use super::super::measure::Measured;
+use super::*;
+use crate::node::for_tests;
+
+fn locked(name: &str, sealed: Option<&str>) -> Locked {
+    Locked {
+        name: name.to_owned(),
+        sealed: sealed.map(str::to_owned),
+        is_hex: false,
+        state: KeyState::Unavailable,
+    }
+}
+
+async fn node(
+    config: &str,
+    measured: Measured,
+) -> (std::sync::Arc<Node>, tokio::sync::MutexGuard<'static, ()>) {
+    let (node, _wishes, guard) = for_tests().await;
+    let document = Document {
+        source: Source::CommandLine("test".to_owned()),
+        text: format!("[storage.encryption]\n{config}"),
+    };
+    let _ = node.config.set(resolve(&[document]));
+    let _ = node.keys.measured.set(measured);
+    (node, guard)
+}
+
+#[tokio::test]
+async fn a_declared_secret_unlocks_the_nodes_own_and_nothing_else() {
+    let config = "key = \"config\"\nsecret = \"correct horse\"\n";
+    let (node, _guard) = node(config, Measured::Absent).await;
+    let ring = Ring::new(&node);
+    let phrase = Key::Passphrase("correct horse".to_owned());
+    assert_eq!(ring.find(&locked("tank/axion", None)).unwrap(), phrase);
+    assert_eq!(ring.make().unwrap().unwrap().key, phrase);
+    assert!(ring.find(&locked("tank/secret", None)).is_err());
+    assert!(ring.recovery("tank").is_none());
+}
+
+#[tokio::test]
+async fn without_its_source_there_is_a_reason_and_no_key() {
+    let (plain, guard) = node("", Measured::Absent).await;
+    assert!(Ring::new(&plain).make().unwrap().is_none());
+    drop((plain, guard));
+
+    let (missing, guard) = node("key = \"config\"\n", Measured::Absent).await;
+    let why = Ring::new(&missing).make().unwrap_err();
+    assert_eq!(
+        why,
+        "no machine config document gives `storage.encryption.secret`"
+    );
+    drop((missing, guard));
+
+    let (typed, guard) = node("key = \"passphrase\"\n", Measured::Absent).await;
+    assert_eq!(Ring::new(&typed).make().unwrap_err(), "it has no passphrase yet");
+    drop((typed, guard));
+
+    let (absent, guard) = node("key = \"tpm\"\n", Measured::Absent).await;
+    let ring = Ring::new(&absent);
+    assert!(ring.make().unwrap_err().contains("no TPM 2.0"));
+    assert!(ring.recovery("tank").is_none());
+    assert!(
+        ring.find(&locked("tank/axion", Some("[]")))
+            .unwrap_err()
+            .contains("no TPM 2.0")
+    );
+    drop((absent, guard));
+
+    let failed = Measured::Failed("cannot talk to the TPM: timed out".to_owned());
+    let (slow, _guard) = node("key = \"tpm\"\n", failed).await;
+    assert_eq!(
+        Ring::new(&slow).make().unwrap_err(),
+        "cannot talk to the TPM: timed out"
+    );
+}

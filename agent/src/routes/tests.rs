@@ -256,7 +256,8 @@ async fn the_boot_profile_is_planned_attested_and_previewed() {
     let profile: axion_api::profile::HostProfile = agent.call("GET", "/v1/host/profile", "").await.json();
     assert_eq!(
         profile.attestation.items.len(),
-        profile.plan.arguments.len() + profile.plan.actions.len()
+        profile.plan.arguments.len() + profile.plan.actions.len() + 1,
+        "each of the plan, and the TPM"
     );
     let plan = async |document: &str| agent.call("POST", "/v1/host/profile/plan", document).await;
     let document = "[profile]\npower.governor = \"auto\"\n[sysctl]\n\"vm.swappiness\" = \"1\"\n";

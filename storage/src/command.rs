@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 use crate::wait::until;
 
 /// Deadline of a command that only looks.
@@ -146,13 +148,22 @@ pub enum Tool {
 }
 
 /// One run of a program.
-#[derive(Debug)]
 pub struct Run<'t> {
     tools: &'t Tools,
     tool: Tool,
     arguments: Vec<String>,
-    secret: Option<String>,
+    secret: Option<Zeroizing<String>>,
     limit: Duration,
+}
+
+// What it is given on its standard input is nobody's to see.
+impl fmt::Debug for Run<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Run")
+            .field(&self.tool)
+            .field(&self.arguments)
+            .finish()
+    }
 }
 
 impl Tools {
@@ -188,7 +199,7 @@ impl Run<'_> {
     /// With a key on its standard input, where it does not show in the process table.
     #[must_use]
     pub fn secret(mut self, secret: String) -> Self {
-        self.secret = Some(secret);
+        self.secret = Some(Zeroizing::new(secret));
         self
     }
 
@@ -228,7 +239,9 @@ impl Run<'_> {
         let mut child = self.tools.children.spawn(&mut command).map_err(run)?;
         if let (Some(mut stdin), Some(secret)) = (child.stdin.take(), &self.secret) {
             // Where it ends without reading, it says itself what is wrong.
-            let _ = stdin.write_all(format!("{secret}\n").as_bytes());
+            let _ = stdin
+                .write_all(secret.as_bytes())
+                .and_then(|()| stdin.write_all(b"\n"));
         }
         let stdout = child.stdout.take().map(|pipe| collect(pipe, LONGEST_OUTPUT));
         let stderr = child.stderr.take().map(|pipe| collect(pipe, LONGEST_MESSAGE));

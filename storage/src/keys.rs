@@ -218,7 +218,13 @@ impl Storage {
         };
         match found {
             None => {
-                let key = keyring.make().map_err(|reason| locked(reason, true))?;
+                let key = keyring.make().map_err(|reason| match wanted.encryption.key {
+                    // A passphrase that is typed now would not be the config's tomorrow.
+                    config::KeySource::Config => {
+                        StateError::Other(format!("the node's state on `{pool}` is not made: {reason}"))
+                    }
+                    _ => locked(reason, true),
+                })?;
                 self.make_above(&above, key).map_err(on_pool)?;
             }
             Some(dataset) if dataset.key == Some(KeyState::Unavailable) => {

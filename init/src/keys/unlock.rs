@@ -57,11 +57,8 @@ pub(super) async fn unlock(node: &Arc<Node>, request: UnlockRequest) -> Result<(
     let Ok(turn) = node.keys.unlocking.clone().try_lock_owned() else {
         return Err(conflict("the state is being unlocked already".to_owned()));
     };
-    let locked = lock(&node.status).state_lock.clone();
-    let locked = locked.ok_or_else(|| conflict("the node's state is not locked".to_owned()))?;
-    if locked.is_new && wanted(node).key != KeySource::Passphrase {
-        let detail = format!("there is nothing to unlock: {}", locked.reason);
-        return Err(conflict(detail));
+    if lock(&node.status).state_lock.is_none() {
+        return Err(conflict("the node's state is not locked".to_owned()));
     }
     let units = node.units.list().await;
     let running = units.iter().filter(|unit| unit.transient && unit.pid.is_some());

@@ -114,6 +114,14 @@ fn without_a_key_nothing_is_made() {
         "{error:?}"
     );
     assert!(node.changes().is_empty());
+    // What somebody types now would not be what the config says tomorrow.
+    let declared = wanted("storage.encryption.key = \"config\"\n");
+    let error = node.storage(7).prepare_state(&declared, &ring).unwrap_err();
+    assert!(
+        matches!(&error, StateError::Other(why) if why == "the node's state on `tank` is not made: this machine has no TPM"),
+        "{error:?}"
+    );
+    assert!(node.changes().is_empty());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use axion_lab::deadline::{Poll, poll};
 use axion_lab::machine::READY;
 use axion_lab::screen::key;
 use axion_lab::spec::{DiskBus, DiskContent};
-use axion_lab::{Machine, Node, Spec, Token};
+use axion_lab::{Image, Machine, Node, Spec, Token};
 use axion_tpm::extended;
 
 const UUID: &str = "2f1c6a1e-7d54-4a0b-9b1f-6f0d2c3b4a59";
@@ -71,7 +71,13 @@ fn a_tpm_unlocks_the_state_and_its_absence_or_drift_stops_nothing() -> Result<()
 
     let passphrase = directory.path().join("passphrase");
     std::fs::write(&passphrase, format!("{}\n", recovery.to_uppercase()))?;
-    let (drifted, node) = boot(machine("tpm-drift", &token, &disk, HPC).tpm(&tpm))?;
+    let archives = directory.path().join("initramfs.cpio");
+    let image = Image::find()?;
+    let whole = [std::fs::read(image.initramfs())?, std::fs::read(image.kexec()?)?].concat();
+    std::fs::write(&archives, whole)?;
+    let spec = machine("tpm-drift", &token, &disk, HPC).tpm(&tpm);
+    let (drifted, node) = boot(spec.initramfs(&archives))?;
+    drifted.log().wait_for("starting the kernel again", SOON)?;
     drifted
         .log()
         .wait_for("state locked: PCR 15 changed since the key was sealed", SOON)?;

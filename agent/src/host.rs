@@ -14,6 +14,7 @@ use axion_api::host::{Device, Host, Memory};
 use axion_api::init::NodeStatus;
 use axion_api::problem::{Kind, Problem};
 use axion_api::profile::{HostProfile, ProfilePreview};
+use axion_api::recovery::{Crash, CrashSummary};
 use axion_core::cmdline::CommandLine;
 use axion_core::config::Effective;
 use axion_core::paths;
@@ -165,6 +166,13 @@ impl Inventory {
         .await
     }
 
+    /// How the kernel before this one ended, as init found it.
+    fn last_crash(&self) -> Option<CrashSummary> {
+        let stored = fs::read(self.root.join(paths::LAST_CRASH.trim_start_matches('/'))).ok()?;
+        let crash: Crash = serde_json::from_slice(&stored).ok()?;
+        Some(crash.summary)
+    }
+
     /// What is counted of the node.
     pub async fn with_metrics<T>(&self, capacity: &Capacity, tell: impl FnOnce(&Node<'_>) -> T) -> T {
         let topology = self.topology(FRESH).await;
@@ -204,6 +212,8 @@ impl Inventory {
             ca_fingerprint,
             memory: self.memory(),
             cpu_usage: self.cpu_usage(),
+            last_crash: self.last_crash(),
+            missing_firmware: node.missing_firmware,
             topology: Topology::clone(&topology),
         }
     }

@@ -4,6 +4,7 @@ use axion_core::profile::{Item, ItemState};
 use serde::{Deserialize, Serialize};
 
 use crate::init::{Phase, UnitStatus};
+use crate::recovery::NoticeKind;
 use crate::vm::Vm;
 
 /// One event. The SSE `event:` field is the value of `kind`, `id:` is `sequence`.
@@ -41,6 +42,13 @@ pub enum What {
         state: ItemState,
         /// Every item that is not as planned; none: all are.
         items: Vec<Item>,
+    },
+    /// Something to know: a crash that was found, firmware that is missing.
+    Notice {
+        /// About what.
+        about: NoticeKind,
+        /// For people.
+        text: String,
     },
     /// Events were lost because the reader was too slow; read the state anew.
     Lost {

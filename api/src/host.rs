@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::keys::StateLock;
 
 pub use crate::init::{LogEntry, Phase, UnitState, UnitStatus};
+use crate::recovery::{CrashSummary, MissingFirmware};
 
 /// The node (`GET /v1/host`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,12 @@ pub struct Host {
     pub memory: Memory,
     /// Share of CPU time in use since the last request for it, 0 to 1, over all CPUs.
     pub cpu_usage: f32,
+    /// How the kernel before this one ended, where that was unexpected.
+    #[serde(default)]
+    pub last_crash: Option<CrashSummary>,
+    /// Firmware that drivers asked for in this boot and did not get.
+    #[serde(default)]
+    pub missing_firmware: Vec<MissingFirmware>,
     /// Hardware.
     pub topology: Topology,
 }

@@ -10,6 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::keys::StateLock;
+use crate::recovery::MissingFirmware;
 
 /// Well-known object path.
 pub const PATH: &str = "/org/axion/Init1";
@@ -242,6 +243,8 @@ pub struct NodeStatus {
     pub state_lock: Option<StateLock>,
     /// A recovery passphrase was made in this boot and was not shown yet.
     pub recovery_waits: bool,
+    /// Firmware that drivers asked for and did not get.
+    pub missing_firmware: Vec<MissingFirmware>,
 }
 
 /// Whether an isolation proof is being taken. What came of it is in `axion_core::paths::PROOF`.
@@ -276,6 +279,8 @@ pub use proxy::{Error, InitProxy, connect};
 
 #[cfg(feature = "dbus")]
 mod proxy {
+    use crate::recovery::NoticeKind;
+
     use super::{BootStatus, Bridge, LogEntry, NodeStatus, Phase, ProofStatus, TransientUnit, UnitStatus};
 
     /// A D-Bus call to init that failed. `zbus::fdo::Error` names tell what: `UnknownObject`: no such unit,
@@ -337,6 +342,9 @@ mod proxy {
         /// A transient unit was removed.
         #[zbus(signal)]
         fn unit_removed(&self, name: String) -> zbus::Result<()>;
+        /// There is something to know.
+        #[zbus(signal)]
+        fn noticed(&self, about: NoticeKind, text: String) -> zbus::Result<()>;
         /// A boot phase ended.
         #[zbus(signal)]
         fn phase_finished(&self, phase: Phase) -> zbus::Result<()>;

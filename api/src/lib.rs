@@ -11,6 +11,7 @@
 //! | [`keys`]    | any client and the agent, the agent or the console and init: the TPM, keys of datasets |
 //! | [`event`]   | the agent and any client: what changed, as server-sent events               |
 //! | [`profile`] | any client and the agent: the boot profile                                  |
+//! | [`recovery`] | any client, the agent and init: crashes, missing firmware       |
 //! | [`problem`] | every error of the REST API (RFC 9457)                                      |
 //! | [`vmm`]     | the agent and one VMM process: its config file and its control socket       |
 //! | [`init`]    | the agent or the console and PID 1: units, phases, logs, power              |
@@ -26,6 +27,7 @@ pub mod keys;
 pub mod network;
 pub mod problem;
 pub mod profile;
+pub mod recovery;
 pub mod storage;
 pub mod vm;
 pub mod vmm;

@@ -39,6 +39,8 @@ pub const VMS_RUN: &str = "/run/axion/vms";
 pub const STATE: &str = "/var/lib/axion";
 /// The machine id, 32 hex digits, of a node whose state persists.
 pub const MACHINE_ID: &str = "/var/lib/axion/machine-id";
+/// The last crash (JSON of `axion_api::recovery::Crash`); readable by [`GROUP_AXION`], as it holds a kernel log.
+pub const LAST_CRASH: &str = "/var/lib/axion/crash.json";
 /// The agent's store and TLS keys; owned by the agent, mode 0700.
 pub const AGENT_STATE: &str = "/var/lib/axion/agent";
 /// Guest kernels and initial RAM disks that were uploaded, by SHA-256; owned by the agent, readable by VMMs.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axion_api::init::{
     BootStatus, Bridge, LogEntry, NodeStatus, PATH, Phase, ProofStatus, TransientUnit, UnitStatus,
 };
+use axion_api::recovery::NoticeKind;
 use axion_core::paths;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
@@ -111,6 +112,7 @@ async fn serve_peer(stream: UnixStream, node: &Arc<Node>) -> zbus::Result<()> {
             Ok(Signal::Unit(Change::Unit(unit))) => Init1::unit_changed(&emitter, *unit).await,
             Ok(Signal::Unit(Change::Removed(name))) => Init1::unit_removed(&emitter, name).await,
             Ok(Signal::Phase(phase)) => Init1::phase_finished(&emitter, *phase).await,
+            Ok(Signal::Notice(about, text)) => Init1::noticed(&emitter, about, text).await,
             // It reads too slowly and has lost some; the calls tell it the rest.
             Err(RecvError::Lagged(_)) => Ok(()),
             Err(RecvError::Closed) => return Ok(()),
@@ -261,6 +263,9 @@ impl Init1 {
 
     #[zbus(signal)]
     async fn unit_removed(emitter: &SignalEmitter<'_>, name: String) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn noticed(emitter: &SignalEmitter<'_>, about: NoticeKind, text: String) -> zbus::Result<()>;
 
     #[zbus(signal)]
     async fn phase_finished(emitter: &SignalEmitter<'_>, phase: Phase) -> zbus::Result<()>;

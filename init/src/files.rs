@@ -85,6 +85,18 @@ pub fn replace(path: &Path, contents: &[u8], access: Access) -> Result<(), FileE
     std::fs::rename(new, path).map_err(failed("replace", path))
 }
 
+/// The same for what must survive a power cut once this comes back.
+///
+/// # Errors
+/// The system refuses.
+pub fn keep(path: &Path, contents: &[u8], access: Access) -> Result<(), FileError> {
+    replace(path, contents, access)?;
+    let flush = |path: &Path| std::fs::File::open(path).and_then(|file| file.sync_all());
+    flush(path).map_err(failed("flush", path))?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    flush(directory).map_err(failed("flush", directory))
+}
+
 /// Writes to a kernel file that exists (`/proc/sys`, `/sys`).
 ///
 /// # Errors

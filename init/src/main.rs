@@ -19,14 +19,18 @@
 //! | [`keys`]     | the TPM: measuring the boot, keys of encrypted datasets                             |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
 //! | [`slot`]     | the slot of an installed node: confirmed, or given up                              |
+//! | [`crash`]    | how the kernel before this one ended                                               |
+//! | [`firmware`] | what drivers asked for and did not get                                             |
 //! | [`power`]    | orderly shutdown and what asks for it                                              |
 //! | [`failure`]  | the screen of a boot that cannot go on                                             |
 
 mod clock;
 mod consoles;
+mod crash;
 mod dbus;
 mod failure;
 mod files;
+mod firmware;
 mod handover;
 mod keys;
 mod log;

@@ -109,7 +109,6 @@ pub const OPTIONAL: &[Mount] = &[
     // The agent (group axion) attests what is set there.
     api("debugfs", "/sys/kernel/debug", "debugfs", "mode=0750,gid=900"),
     api("tracefs", "/sys/kernel/tracing", "tracefs", "mode=0700"),
-    api("pstore", "/sys/fs/pstore", "pstore", ""),
     api("efivarfs", "/sys/firmware/efi/efivars", "efivarfs", ""),
     Mount {
         source: "hugetlbfs",
@@ -119,6 +118,9 @@ pub const OPTIONAL: &[Mount] = &[
         options: "mode=0755",
     },
 ];
+
+/// What a kernel left behind. Mounted once the node is ready: reading an NVRAM takes as long as the firmware likes.
+pub const PSTORE: Mount = api("pstore", "/sys/fs/pstore", "pstore", "");
 
 /// Volumes of a node without a pool. It is a file system of its own, so that a guest that fills its disk does not keep the
 /// agent from writing its store.
@@ -183,6 +185,7 @@ fn is_volatile(kind: &str) -> bool {
         .flatten()
         .any(|m| m.kind == kind);
     in_tables
+        || kind == PSTORE.kind
         || matches!(
             kind,
             "rootfs" | "ramfs" | "erofs" | "debugfs" | "configfs" | "mqueue" | "overlay"

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use axion_api::init::{BootStatus, NodeStatus, Phase};
+use axion_api::recovery::NoticeKind;
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{Boot, Effective};
 use axion_core::profile::Plan;
@@ -29,6 +30,8 @@ pub enum Signal {
     Unit(Change),
     /// A boot phase ended.
     Phase(Box<Phase>),
+    /// There is something to know.
+    Notice(NoticeKind, String),
 }
 
 /// The running node.
@@ -127,6 +130,12 @@ impl Node {
     /// The boot profile's plan; none where stage 1's word was lost.
     pub fn plan(&self) -> Option<&Plan> {
         self.handover.profile.as_ref().map(|resolved| &resolved.plan)
+    }
+
+    /// Tells D-Bus peers something that needs no answer.
+    pub fn notice(&self, about: NoticeKind, text: String) {
+        // Nobody may be listening.
+        let _ = self.signals.send(Signal::Notice(about, text));
     }
 
     /// What a failed boot does.

@@ -260,6 +260,10 @@ impl Init {
                 let phase: Phase = signal.body().deserialize()?;
                 self.events.publish(What::Phase(phase));
             }
+            Some("Noticed") => {
+                let (about, text) = signal.body().deserialize()?;
+                self.events.publish(What::Notice { about, text });
+            }
             _ => {}
         }
         Ok(())

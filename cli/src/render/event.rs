@@ -48,6 +48,7 @@ pub fn line(event: &Event, style: &Style) -> String {
             };
             format!("profile {}{what}", style.paint(word, tone))
         }
+        What::Notice { text, .. } => style.paint(&plain(text), Tone::Warning),
         What::Lost { count } => style.paint(&format!("{count} events were lost"), Tone::Warning),
     };
     format!("{} {text}", style.paint(&moment(event.unix_us), Tone::Faint))

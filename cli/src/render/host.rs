@@ -5,7 +5,7 @@ use axion_api::init::Outcome;
 use axion_core::topology::Topology;
 
 use super::table::{Cell, Table, left, right, shrinking};
-use super::{Style, Tone, age, bytes, fields, milliseconds, or_dash};
+use super::{Style, Tone, age, bytes, fields, milliseconds, moment, or_dash, plain};
 
 const GIB: u64 = 1 << 30;
 const TWO_MIB: u64 = 2 << 20;
@@ -46,6 +46,9 @@ pub fn show(host: &Host, style: &Style) -> String {
         ],
         style,
     );
+    for trouble in troubles(host) {
+        text.push_str(&format!("{} {trouble}\n", style.paint("!", Tone::Bad)));
+    }
     for part in [
         nodes(&host.topology, style),
         disks(&host.topology, style),
@@ -54,6 +57,17 @@ pub fn show(host: &Host, style: &Style) -> String {
         text.push_str(&part);
     }
     text
+}
+
+/// What somebody should know of a node that works.
+fn troubles(host: &Host) -> Vec<String> {
+    let crash = host.last_crash.iter().map(|crash| {
+        let when = moment(crash.unix_s.saturating_mul(1_000_000));
+        format!("{} at {when}: {}", crash.reason, crash.headline)
+    });
+    let firmware = host.missing_firmware.iter();
+    let firmware = firmware.map(|missing| format!("{} misses the firmware {}", missing.device, missing.file));
+    crash.chain(firmware).map(|trouble| plain(&trouble)).collect()
 }
 
 fn processors(topology: &Topology) -> String {

@@ -11,6 +11,7 @@ use axion_api::host::{
 use axion_api::init::{Outcome, Task};
 use axion_api::network::{Network, NetworkSpec};
 use axion_api::profile::{HostProfile, ProfilePreview};
+use axion_api::recovery::{CrashSummary, MissingFirmware};
 use axion_api::vm::{
     CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmBalloonStats, VmDisk, VmDiskStats, VmLatency,
     VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus, VmVsockStats,
@@ -146,6 +147,8 @@ fn the_node() {
             available: 3 << 30,
         },
         cpu_usage: 0.126,
+        last_crash: None,
+        missing_firmware: Vec::new(),
         topology: topology(vec![cpu(0, false), cpu(1, true)]),
     };
     assert_screen(
@@ -173,6 +176,28 @@ nvme0n1  10.00 GiB  QEMU NVMe Ctrl  ax1        -
 NIC   MAC                LINK  Mbit/s  DRIVER      PCI           NODE
 eth0  52:54:00:12:34:56  up         -  virtio_net  0000:00:02.0     -
 ",
+    );
+    let troubled = Host {
+        last_crash: Some(CrashSummary {
+            unix_s: 0,
+            reason: "Panic".to_owned(),
+            headline: "sysrq\u{1b}[2J triggered crash".to_owned(),
+            backend: "efi_pstore".to_owned(),
+        }),
+        missing_firmware: vec![MissingFirmware {
+            device: "r8169 0000:03:00.0".to_owned(),
+            file: "rtl_nic/rtl8168g-2.fw".to_owned(),
+        }],
+        ..host
+    };
+    let shown = host::show(&troubled, &SCREEN);
+    assert!(
+        shown.contains("! Panic at 1970") && !shown.contains('\u{1b}'),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("! r8169 0000:03:00.0 misses the firmware rtl_nic/rtl8168g-2.fw\n"),
+        "{shown}"
     );
 }
 

@@ -100,6 +100,7 @@ pub fn ready() -> Sample {
             time_synchronized: true,
             time_detail: String::new(),
             watchdog_seconds: 60,
+            missing_firmware: Vec::new(),
             network: vec![
                 ("eth0".to_owned(), "10.0.2.15/24 by DHCP".to_owned()),
                 ("eth1".to_owned(), "no link".to_owned()),

@@ -136,7 +136,7 @@ impl Log {
     }
 
     /// Every line from now on; at most `capacity` wait, further ones are lost to this receiver.
-    fn subscribe(&self, capacity: usize) -> mpsc::Receiver<LogEntry> {
+    pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<LogEntry> {
         let (sender, receiver) = mpsc::channel(capacity);
         lock(&self.0.receivers).push(sender);
         receiver

@@ -22,7 +22,9 @@ use nix::sys::resource::{Resource, setrlimit};
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::crash;
 use crate::failure::{self, Failure, chain};
+use crate::firmware;
 use crate::handover::Handover;
 use crate::log::Log;
 use crate::node::Node;
@@ -99,6 +101,8 @@ async fn boot(node: &Arc<Node>) -> Verb {
         node.log.info(&format!("ready in {} ms", ready.as_millis()));
         rcu::hurry(false, &node.log);
         proof::start_after_boot(node);
+        crash::look_after_boot(node);
+        tokio::spawn(firmware::watch(node.clone()));
         return std::future::pending().await;
     };
     let log = node.log.clone();

@@ -121,7 +121,12 @@ impl App {
         let init = Arc::new(Init::new(places.init_socket.clone(), events.clone()));
         let images = Arc::new(Images::open(places.images.clone())?);
         let inventory = Arc::new(Inventory::new(places.root.clone()));
-        let volumes = Volumes::open(store.clone(), images.clone(), places.volumes.clone())?;
+        let volumes = Volumes::open(
+            store.clone(),
+            images.clone(),
+            init.clone(),
+            places.volumes.clone(),
+        )?;
         let volumes = Arc::new(volumes);
         let networks = Networks::new(store.clone(), init.clone(), places.interfaces.clone());
         let networks = Arc::new(networks);

@@ -43,6 +43,7 @@ mod seed;
 mod server;
 mod storage;
 mod store;
+mod streams;
 #[cfg(test)]
 mod testing;
 mod tls;

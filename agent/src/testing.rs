@@ -248,6 +248,13 @@ struct State {
     storage_calls: Vec<Call>,
     keys: keys::FakeKeys,
     storage_answer: Option<Told>,
+    pools: Vec<axion_api::storage::Pool>,
+    volumes: Vec<axion_api::storage::Dataset>,
+    /// Streams that were begun, what the next that is sent has, and what was received last.
+    streams: Vec<axion_api::storage::Stream>,
+    sends: Vec<u8>,
+    received: Arc<Mutex<Vec<u8>>>,
+    carriers: BTreeMap<u64, std::thread::JoinHandle<()>>,
     refuse_starts: bool,
     clock: u64,
 }
@@ -290,6 +297,27 @@ impl FakeInit {
 
     pub fn answer_storage(&self, answer: Told) {
         self.0.lock().unwrap().storage_answer = Some(answer);
+    }
+
+    pub fn set_pools(&self, pools: Vec<axion_api::storage::Pool>) {
+        self.0.lock().unwrap().pools = pools;
+    }
+
+    pub fn set_volumes(&self, volumes: Vec<axion_api::storage::Dataset>) {
+        self.0.lock().unwrap().volumes = volumes;
+    }
+
+    pub fn sends(&self, bytes: &[u8]) {
+        self.0.lock().unwrap().sends = bytes.to_vec();
+    }
+
+    pub fn received(&self) -> Vec<u8> {
+        let received = self.0.lock().unwrap().received.clone();
+        received.lock().unwrap().clone()
+    }
+
+    pub fn streams(&self) -> Vec<axion_api::storage::Stream> {
+        self.0.lock().unwrap().streams.clone()
     }
 
     pub fn storage_calls(&self) -> Vec<Call> {
@@ -438,8 +466,53 @@ impl FakeInit {
 
     fn storage(&self, call: &str) -> String {
         let mut init = self.0.lock().unwrap();
-        init.storage_calls.push(serde_json::from_str(call).unwrap());
-        let answer = init.storage_answer.take().unwrap_or(Told::Done);
+        let call: Call = serde_json::from_str(call).unwrap();
+        let usual = match call {
+            Call::Pools => Told::Pools(init.pools.clone()),
+            Call::Volumes => Told::Datasets(init.volumes.clone()),
+            _ => Told::Done,
+        };
+        let looks = matches!(call, Call::Pools | Call::Volumes) && !init.pools.is_empty();
+        init.storage_calls.push(call);
+        let preset = if looks { None } else { init.storage_answer.take() };
+        let answer = preset.unwrap_or(usual);
+        serde_json::to_string(&answer).unwrap()
+    }
+
+    fn begin_stream(&self, stream: &str) -> (u64, zbus::OwnedFd) {
+        use std::io::{Read, Write};
+        let mut init = self.0.lock().unwrap();
+        let stream = serde_json::from_str(stream).unwrap();
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        let (carrier, end): (_, std::os::fd::OwnedFd) = match stream {
+            axion_api::storage::Stream::Send { .. } => {
+                let bytes = std::mem::take(&mut init.sends);
+                // Whoever reads may go away.
+                let carry = move || drop(writer.write_all(&bytes));
+                (std::thread::spawn(carry), reader.into())
+            }
+            axion_api::storage::Stream::Receive { .. } => {
+                let received = init.received.clone();
+                let carry = move || {
+                    let mut bytes = Vec::new();
+                    reader.read_to_end(&mut bytes).unwrap();
+                    *received.lock().unwrap() = bytes;
+                };
+                (std::thread::spawn(carry), writer.into())
+            }
+        };
+        init.streams.push(stream);
+        let number = u64::try_from(init.streams.len()).unwrap();
+        init.carriers.insert(number, carrier);
+        (number, end.into())
+    }
+
+    async fn end_stream(&self, number: u64) -> String {
+        let carrier = self.0.lock().unwrap().carriers.remove(&number).unwrap();
+        tokio::task::spawn_blocking(move || carrier.join().unwrap())
+            .await
+            .unwrap();
+        let answer = self.0.lock().unwrap().storage_answer.take().unwrap_or(Told::Done);
         serde_json::to_string(&answer).unwrap()
     }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::init::{Phase, UnitStatus};
 use crate::recovery::NoticeKind;
+use crate::storage::PoolEvent;
 use crate::vm::Vm;
 
 /// One event. The SSE `event:` field is the value of `kind`, `id:` is `sequence`.
@@ -50,6 +51,8 @@ pub enum What {
         /// For people.
         text: String,
     },
+    /// Something happened to a pool.
+    Pool(PoolEvent),
     /// Events were lost because the reader was too slow; read the state anew.
     Lost {
         /// How many.

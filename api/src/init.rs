@@ -119,12 +119,15 @@ pub struct UnitCpus {
     pub limit_percent: u32,
 }
 
-/// A volume that is handed to a unit: its primary group, and nobody else's, may open the file while the unit exists.
+/// A volume that is handed to a unit: its primary group, and nobody else's, may open the file or the device while the unit
+/// exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "dbus", derive(zbus::zvariant::Type))]
 pub struct VolumeGrant {
-    /// Name of a file in `axion_core::paths::VOLUMES`.
+    /// Its name: of a file in `axion_core::paths::VOLUMES`, or of a zvol.
     pub name: String,
+    /// The pool that the zvol is in; empty: it is a file.
+    pub pool: String,
     /// Whether the unit may write.
     pub writable: bool,
 }
@@ -280,6 +283,7 @@ pub use proxy::{Error, InitProxy, connect};
 #[cfg(feature = "dbus")]
 mod proxy {
     use crate::recovery::NoticeKind;
+    use zbus::OwnedFd;
 
     use super::{BootStatus, Bridge, LogEntry, NodeStatus, Phase, ProofStatus, TransientUnit, UnitStatus};
 
@@ -321,6 +325,13 @@ mod proxy {
         /// Does something with the TPM or the keys that it keeps: the JSON of a [`crate::keys::Call`]; the JSON of a
         /// [`crate::keys::Answer`].
         fn keys(&self, call: &str) -> zbus::Result<String>;
+        /// Begins to send or receive a dataset: the JSON of a [`crate::storage::Stream`]; a number, and the end of a pipe to read
+        /// the stream from or write it to. Closing it ends the stream.
+        fn begin_stream(&self, stream: &str) -> zbus::Result<(u64, OwnedFd)>;
+        /// Waits for the end of a stream: the JSON of a [`crate::storage::Answer`].
+        fn end_stream(&self, number: u64) -> zbus::Result<String>;
+        /// Opens the zvol of a volume for reading and writing.
+        fn open_volume(&self, pool: &str, name: &str) -> zbus::Result<OwnedFd>;
         /// How the node booted.
         fn boot_status(&self) -> zbus::Result<BootStatus>;
         /// Facts about the running node.
@@ -348,6 +359,9 @@ mod proxy {
         /// A boot phase ended.
         #[zbus(signal)]
         fn phase_finished(&self, phase: Phase) -> zbus::Result<()>;
+        /// Something happened to a pool: the JSON of a [`crate::storage::PoolEvent`].
+        #[zbus(signal)]
+        fn pool_changed(&self, event: String) -> zbus::Result<()>;
     }
 
     /// Connects to init's socket at `path`.

@@ -1,5 +1,7 @@
 //! `axctl dataset`: file systems and zvols of the node's pools.
 
+mod transfer;
+
 use axion_api::storage::{Dataset, DatasetKind, DatasetSpec, Encryption, Key, Use};
 use axion_core::quantity::ByteSize;
 use clap::{Args, Subcommand, ValueEnum};
@@ -21,6 +23,8 @@ Examples:
       `axctl tpm seal` has the TPM keep it
   axctl dataset set tank/disk1 --size 200GiB
       a zvol can grow
+  axctl dataset copy tank/scratch@monday tank/scratch --to node2
+      to another node that is a saved context; --from-snapshot sends what changed
   axctl dataset list tank
       everything in a pool";
 
@@ -51,6 +55,17 @@ pub enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+    },
+    /// Copy a snapshot to a dataset of this node or of another one
+    Copy(transfer::Copy),
+    /// Write a snapshot to a file here
+    Send(transfer::Send),
+    /// Make a dataset of a file that `send` wrote, or bring one up to date
+    Receive(transfer::Receive),
+    /// Forget what arrived of a stream that broke off
+    AbortReceive {
+        /// Whole name
+        name: String,
     },
     /// Unlock an encrypted dataset and mount it
     LoadKey {
@@ -216,6 +231,14 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
             let there = client.dataset(&set.name).await?;
             let dataset = client.put_dataset(&set.name, &changed(&there, &set)).await?;
             output.show(&dataset, |style| render::dataset::show(&dataset, style))
+        }
+        Command::Copy(copy) => transfer::copy(copy, &client, output).await,
+        Command::Send(send) => transfer::send(send, &client, output).await,
+        Command::Receive(receive) => transfer::receive(receive, &client, output).await,
+        Command::AbortReceive { name } => {
+            client.abort_receive(&name).await?;
+            output.note(format_args!("Nothing of it is left at {name}."));
+            Ok(())
         }
         Command::Delete { name, recursive, yes } => {
             if !yes {

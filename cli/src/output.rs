@@ -113,6 +113,17 @@ impl Output {
         bar.with_message(what.to_owned())
     }
 
+    /// A count of bytes of which nobody knows how many there will be; invisible when standard error is no terminal.
+    pub fn flow(&self, what: &str) -> ProgressBar {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {msg} {binary_bytes} {binary_bytes_per_sec} {elapsed}")
+        {
+            bar.set_style(style);
+        }
+        bar.with_message(what.to_owned())
+    }
+
     /// A sign of life while something is waited for; invisible when standard error is no terminal.
     pub fn wait(&self, what: String) -> ProgressBar {
         let bar = ProgressBar::new_spinner();

@@ -1,12 +1,15 @@
 //! `axctl volume`: disks that the node keeps for VMs.
 
+use std::convert::Infallible;
+use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use axion_api::client::{Client, Precondition};
 use axion_api::vm::Image;
-use axion_api::volume::VolumeSpec;
+use axion_api::volume::{VolumeKind, VolumeSpec};
 use axion_core::quantity::ByteSize;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::error::Error;
 use crate::image::{self, Source};
@@ -25,6 +28,10 @@ Examples:
       an empty disk; it takes room on the node as it is written
   axctl volume create root --from ./debian.raw --size 8GiB
       a copy of a disk image from here, with room to grow
+  axctl volume create web --from root@clean --size 8GiB
+      on a pool: begins as a snapshot of another volume, at once
+  axctl volume resize data --size 40GiB
+      a volume can grow; a VM sees it at its next start
   axctl vm run web --disk volume=data
       the first disk of a VM: /dev/vda";
 
@@ -38,6 +45,46 @@ pub enum Command {
     Show {
         /// Name of the volume
         name: String,
+    },
+    /// Make a volume larger
+    Resize {
+        /// Name of the volume
+        name: String,
+        /// Size that the guest is to see
+        #[arg(long, value_name = "SIZE")]
+        size: ByteSize,
+    },
+    /// Keep a volume that is a zvol as it is now; a VM may be writing to it
+    Snapshot {
+        /// The volume, `@` and a name, as `root@clean`
+        #[arg(value_parser = snapshot_name)]
+        snapshot: (String, String),
+    },
+    /// List the snapshots of a volume, oldest first
+    Snapshots {
+        /// Name of the volume
+        name: String,
+    },
+    /// Delete a snapshot; the volume stays
+    DeleteSnapshot {
+        /// The volume, `@` and the name of the snapshot
+        #[arg(value_parser = snapshot_name)]
+        snapshot: (String, String),
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Set a volume back to a snapshot, while its VM is off; what was written since is lost
+    Rollback {
+        /// The volume, `@` and the name of the snapshot
+        #[arg(value_parser = snapshot_name)]
+        snapshot: (String, String),
+        /// Destroy the snapshots that are newer
+        #[arg(long)]
+        discard_newer: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Delete a volume that no VM has, and what is on it
     Delete {
@@ -58,9 +105,58 @@ pub struct Create {
     /// Size that the guest sees, a multiple of 4 KiB, at least 1 MiB; without it the image's
     #[arg(long, value_name = "SIZE", required_unless_present = "from")]
     size: Option<ByteSize>,
-    /// What it begins with: a raw disk image here, or the `sha256:` of an uploaded one
-    #[arg(long, value_name = "IMAGE")]
-    from: Option<Source>,
+    /// What it begins with: a raw disk image here, the `sha256:` of an uploaded one, or on a pool a snapshot: `VOLUME@NAME`, or a
+    /// zvol's by its whole name
+    #[arg(long, value_name = "IMAGE|SNAPSHOT")]
+    from: Option<Origin>,
+    /// What it is kept in; without it a zvol where there is a pool, else a file
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    /// The pool of a zvol; without it the one that keeps the node's state, or the one with the most room
+    #[arg(long)]
+    pool: Option<String>,
+    /// Block size of a zvol, a power of two from 4KiB to 128KiB; without it by the pool
+    #[arg(long, value_name = "SIZE")]
+    block_size: Option<ByteSize>,
+    /// Keep room for all of a zvol, rather than take it as it is written
+    #[arg(long)]
+    reserved: bool,
+}
+
+/// What a volume is kept in.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// A sparse raw file
+    File,
+    /// A block device on a pool, with snapshots
+    Zvol,
+}
+
+/// What a volume begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    Image(Source),
+    Snapshot(String),
+}
+
+impl FromStr for Origin {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        if text.contains('@') && !Path::new(text).exists() {
+            return Ok(Self::Snapshot(text.to_owned()));
+        }
+        text.parse().map(Self::Image)
+    }
+}
+
+fn snapshot_name(text: &str) -> Result<(String, String), String> {
+    match text.split_once('@') {
+        Some((volume, name)) if !volume.is_empty() && !name.is_empty() => {
+            Ok((volume.to_owned(), name.to_owned()))
+        }
+        _ => Err("a volume's name, `@` and the snapshot's are needed, as in `root@clean`".to_owned()),
+    }
 }
 
 pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(), Error> {
@@ -74,6 +170,51 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
         Command::Show { name } => {
             let volume = client.volume(&name).await?;
             output.show(&volume, |style| render::volume::show(&volume, style))
+        }
+        Command::Resize { name, size } => {
+            let there = client.volume(&name).await?;
+            let spec = VolumeSpec { size, ..there.spec };
+            let only_if = Precondition::Revision(there.revision);
+            let volume = client
+                .with_timeout(COPY)
+                .put_volume(&name, &spec, only_if)
+                .await?;
+            output.show(&volume, |style| render::volume::show(&volume, style))
+        }
+        Command::Snapshot {
+            snapshot: (volume, name),
+        } => {
+            let snapshot = client.put_volume_snapshot(&volume, &name).await?;
+            output.show(&snapshot, |_| format!("{volume}@{name} is kept.\n"))
+        }
+        Command::Snapshots { name } => {
+            let snapshots = client.volume_snapshots(&name).await?;
+            output.show(&snapshots, |style| render::dataset::snapshots(&snapshots, style))
+        }
+        Command::DeleteSnapshot {
+            snapshot: (volume, name),
+            yes,
+        } => {
+            if !yes {
+                terminal::confirm(&format!("Delete the snapshot {volume}@{name}?"), "--yes")?;
+            }
+            client.destroy_volume_snapshot(&volume, &name).await?;
+            output.note(format_args!("{volume}@{name} is deleted."));
+            Ok(())
+        }
+        Command::Rollback {
+            snapshot: (volume, name),
+            discard_newer,
+            yes,
+        } => {
+            if !yes {
+                let question =
+                    format!("Set {volume} back to {volume}@{name} and lose what was written since?");
+                terminal::confirm(&question, "--yes")?;
+            }
+            client.roll_volume_back(&volume, &name, discard_newer).await?;
+            output.note(format_args!("{volume} is as it was at {volume}@{name}."));
+            Ok(())
         }
         Command::Delete { name, yes } => {
             if !yes {
@@ -89,9 +230,10 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
 }
 
 async fn make(create: Create, client: &Client, output: &Output) -> Result<(), Error> {
-    let image = match &create.from {
-        Some(source) => Some(image::find(client, source, output).await?),
-        None => None,
+    let (image, snapshot) = match create.from {
+        Some(Origin::Image(source)) => (Some(image::find(client, &source, output).await?), None),
+        Some(Origin::Snapshot(name)) => (None, Some(name)),
+        None => (None, None),
     };
     let size = create
         .size
@@ -101,7 +243,14 @@ async fn make(create: Create, client: &Client, output: &Output) -> Result<(), Er
         })?;
     let spec = VolumeSpec {
         size,
-        from: image.map(|image| image.digest),
+        from: image.map(|image| image.digest).or(snapshot),
+        kind: create.kind.map(|kind| match kind {
+            Kind::File => VolumeKind::File,
+            Kind::Zvol => VolumeKind::Zvol,
+        }),
+        pool: create.pool,
+        block_size: create.block_size,
+        reserved: create.reserved,
     };
     let patient = client.clone().with_timeout(COPY);
     let wait = output.wait(format!("{} is being made", create.name));
@@ -119,7 +268,8 @@ async fn make(create: Create, client: &Client, output: &Output) -> Result<(), Er
         result => result?,
     };
     output.show(&volume, |_| {
-        format!("{} is made, {}.\n", volume.name, volume.spec.size)
+        let (name, size, kind) = (&volume.name, volume.spec.size, volume.kind);
+        format!("{name} is made, {size}, a {kind}.\n")
     })
 }
 

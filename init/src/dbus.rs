@@ -14,6 +14,7 @@ use axion_api::recovery::NoticeKind;
 use axion_core::paths;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
+use zbus::OwnedFd;
 use zbus::fdo;
 use zbus::object_server::SignalEmitter;
 
@@ -25,8 +26,9 @@ use crate::node::{Node, Signal};
 use crate::power::Verb;
 use crate::proof::{self, ProofError};
 use crate::storage;
+use crate::streams;
 use crate::sync::lock;
-use crate::units::{Change, Spec, UnitError};
+use crate::units::{Change, Spec, UnitError, device};
 
 /// Log lines in one answer.
 const MAX_LINES: usize = 4096;
@@ -113,6 +115,11 @@ async fn serve_peer(stream: UnixStream, node: &Arc<Node>) -> zbus::Result<()> {
             Ok(Signal::Unit(Change::Removed(name))) => Init1::unit_removed(&emitter, name).await,
             Ok(Signal::Phase(phase)) => Init1::phase_finished(&emitter, *phase).await,
             Ok(Signal::Notice(about, text)) => Init1::noticed(&emitter, about, text).await,
+            // Events hold nothing that JSON cannot.
+            Ok(Signal::Pool(event)) => {
+                let event = serde_json::to_string(&event).unwrap_or_default();
+                Init1::pool_changed(&emitter, event).await
+            }
             // It reads too slowly and has lost some; the calls tell it the rest.
             Err(RecvError::Lagged(_)) => Ok(()),
             Err(RecvError::Closed) => return Ok(()),
@@ -223,6 +230,23 @@ impl Init1 {
         keys::serve(&self.node, call).await
     }
 
+    fn begin_stream(&self, stream: &str) -> fdo::Result<(u64, OwnedFd)> {
+        let (number, end) = streams::begin(&self.node, stream)
+            .map_err(|error| fdo::Error::Failed(format!("cannot begin a stream: {error}")))?;
+        Ok((number, end.into()))
+    }
+
+    async fn end_stream(&self, number: u64) -> String {
+        streams::end(&self.node, number).await
+    }
+
+    async fn open_volume(&self, pool: String, name: String) -> fdo::Result<OwnedFd> {
+        let failed = |error: &dyn std::error::Error| fdo::Error::Failed(chain(error));
+        let opened = tokio::task::spawn_blocking(move || device(&pool, &name, true)).await;
+        let (_, file) = opened.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+        Ok(std::os::fd::OwnedFd::from(file).into())
+    }
+
     fn boot_status(&self) -> BootStatus {
         lock(&self.node.boot).clone()
     }
@@ -269,6 +293,9 @@ impl Init1 {
 
     #[zbus(signal)]
     async fn phase_finished(emitter: &SignalEmitter<'_>, phase: Phase) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn pool_changed(emitter: &SignalEmitter<'_>, event: String) -> zbus::Result<()>;
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use axion_api::init::{BootStatus, NodeStatus, Phase};
 use axion_api::recovery::NoticeKind;
+use axion_api::storage::PoolEvent;
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{Boot, Effective};
 use axion_core::profile::Plan;
 use axion_storage::Storage;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::handover::Handover;
@@ -17,6 +18,7 @@ use crate::names::Names;
 use crate::network::{State, Switch};
 use crate::power::Verb;
 use crate::stage2::TaskError;
+use crate::streams::Streams;
 use crate::units::{Change, Commands, Units};
 use crate::watchdog::Watchdog;
 
@@ -32,6 +34,8 @@ pub enum Signal {
     Phase(Box<Phase>),
     /// There is something to know.
     Notice(NoticeKind, String),
+    /// Something happened to a pool.
+    Pool(Box<PoolEvent>),
 }
 
 /// The running node.
@@ -62,6 +66,10 @@ pub struct Node {
     pub storage: OnceLock<Arc<Storage>>,
     /// The TPM, and keys of encrypted datasets.
     pub keys: crate::keys::Keys,
+    /// Datasets that are sent or received.
+    pub streams: Mutex<Streams>,
+    /// Told when something was done to a pool.
+    pub pools_touched: Notify,
     /// KVM while it is being loaded.
     pub kvm: Mutex<Option<JoinHandle<Result<(), TaskError>>>>,
     /// The network as it is.
@@ -119,6 +127,8 @@ impl Node {
             watchdog: Watchdog::default(),
             storage: OnceLock::new(),
             keys: crate::keys::Keys::default(),
+            streams: Mutex::default(),
+            pools_touched: Notify::new(),
             kvm: Mutex::new(None),
             network,
             switch,

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::clock;
 use crate::failure::chain;
 use crate::node::Node;
+use crate::pool_watch;
 use crate::stage2;
 
 /// Calls at the same time.
@@ -30,7 +31,7 @@ fn problem(problem: Problem) -> Answer {
 }
 
 /// Does work that blocks on a thread of its own.
-pub(crate) async fn on_thread<T: Send + 'static>(
+pub async fn on_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<T> {
     let (sender, receiver) = oneshot::channel();
@@ -58,7 +59,25 @@ fn begins_with_zfs(call: &Call) -> bool {
 fn brings_threads(call: &Call) -> bool {
     matches!(
         call,
-        Call::CreatePool { .. } | Call::ImportPool { .. } | Call::PutDataset { .. } | Call::Clone { .. }
+        Call::CreatePool { .. }
+            | Call::ImportPool { .. }
+            | Call::PutDataset { .. }
+            | Call::Clone { .. }
+            | Call::MakeVolume { .. }
+    )
+}
+
+/// Whether there may be something to tell of a pool afterwards.
+fn touches_pools(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::CreatePool { .. }
+            | Call::ImportPool { .. }
+            | Call::ExportPool { .. }
+            | Call::DestroyPool { .. }
+            | Call::Scrub { .. }
+            | Call::Replace { .. }
+            | Call::Device { .. }
     )
 }
 
@@ -72,6 +91,8 @@ async fn perform(node: &Arc<Node>, call: Call) -> Answer {
                 return problem(Problem::new(Kind::Unavailable, detail));
             }
         },
+        // No ZFS, no pools: that is an answer.
+        None if call == Call::Pools => return Answer::Pools(Vec::new()),
         None => return problem(StorageError::Absent.into()),
     };
     let Ok(Ok(_turn)) = tokio::time::timeout(TURN, CALLS.acquire()).await else {
@@ -81,10 +102,13 @@ async fn perform(node: &Arc<Node>, call: Call) -> Answer {
     let work = {
         let node = node.clone();
         move || {
-            let fence = brings_threads(&call);
+            let (fence, touches) = (brings_threads(&call), touches_pools(&call));
             let answer = storage.serve(call);
             if fence {
                 stage2::fence_threads(&node);
+            }
+            if touches {
+                node.pools_touched.notify_one();
             }
             answer
         }
@@ -109,13 +133,12 @@ pub async fn serve(node: &Arc<Node>, call: &str) -> String {
     serde_json::to_string(&answer).unwrap_or_default()
 }
 
-/// Offers ZFS to callers, and begins the scrubs that are due from now on. `false`: it is offered already.
-pub fn offer(node: &Arc<Node>, storage: Arc<Storage>) -> bool {
-    let is_new = node.storage.set(storage.clone()).is_ok();
-    if is_new {
-        tokio::spawn(keep_scrubbed(node.clone(), storage));
+/// Offers ZFS to callers, watches pools and begins the scrubs that are due from now on, unless it is offered already.
+pub fn offer(node: &Arc<Node>, storage: Arc<Storage>) {
+    if node.storage.set(storage.clone()).is_ok() {
+        tokio::spawn(keep_scrubbed(node.clone(), storage.clone()));
+        tokio::spawn(pool_watch::watch(node.clone(), storage));
     }
-    is_new
 }
 
 async fn keep_scrubbed(node: Arc<Node>, storage: Arc<Storage>) {

@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use axion_api::storage::{Health, Pool};
+use axion_api::storage::{Health, KeyState, Pool};
 use axion_core::config::{self, StatePool};
 use axion_core::paths;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -22,9 +22,13 @@ use crate::names;
 use crate::plan;
 use crate::storage::Storage;
 use crate::wait::until;
+use crate::{names, zvol};
 
 /// Time between two looks for disks.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The longest that devices of zvols are waited for.
+const ZVOLS: Duration = Duration::from_secs(10);
 
 /// What came of the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -176,10 +180,26 @@ impl Storage {
         if !imported.is_empty() {
             started.problems.extend(self.unlock_sealed(keyring, deadline)?);
         }
+        self.await_zvols(deadline);
         if let Err(error) = self.mount_all() {
             started.problems.push(chain(&error));
         }
         Ok(started)
+    }
+
+    /// Waits until the kernel shows a device for each zvol of a volume that can be read: it makes them behind an import, and VMs are
+    /// started right after.
+    fn await_zvols(&self, deadline: Instant) {
+        let mut wanted = self.volumes().unwrap_or_default();
+        wanted.retain(|volume| volume.key != Some(KeyState::Unavailable));
+        if wanted.is_empty() {
+            return;
+        }
+        until(deadline.min(Instant::now() + ZVOLS), LOOK_AGAIN, || {
+            let nodes = zvol::nodes(&self.root.dev(), &self.root.sys());
+            let all = wanted.iter().all(|volume| nodes.contains_key(&volume.name));
+            all.then_some(())
+        });
     }
 
     /// Names of imported pools.
@@ -231,6 +251,15 @@ impl Storage {
             self.mount_own(&names::system(pool, name), place)?;
         }
         Ok(())
+    }
+
+    /// Makes what holds datasets of the node, and no files, unless it is `there`.
+    pub(crate) fn make_above(&self, name: &str, there: &[String]) -> Result<(), StorageError> {
+        if there.iter().any(|dataset| dataset == name) {
+            return Ok(());
+        }
+        let arguments = ["create", "-o", "canmount=off", "-o", "mountpoint=none", name];
+        Ok(self.tools.zfs(arguments).done()?)
     }
 
     fn mount_own(&self, dataset: &str, place: &str) -> Result<(), StorageError> {

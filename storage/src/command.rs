@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use crate::wait::until;
 pub const LOOK: Duration = Duration::from_secs(20);
 /// Deadline of a command that changes something.
 pub const CHANGE: Duration = Duration::from_secs(120);
+/// Deadline of a command that goes on for as long as whoever is at the other end of its pipe wants: none that is ever met.
+const UNLIMITED: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Most bytes of stdout that are taken: a hundred thousand snapshots and their properties.
 const LONGEST_OUTPUT: u64 = 256 << 20;
 /// Most bytes of stderr that are taken.
@@ -188,6 +191,15 @@ impl Tools {
     }
 }
 
+/// The program's end of a pipe.
+#[derive(Debug)]
+pub enum Ends {
+    /// It reads from it.
+    Input(OwnedFd),
+    /// It writes to it.
+    Output(OwnedFd),
+}
+
 impl Run<'_> {
     /// With another deadline than [`CHANGE`].
     #[must_use]
@@ -225,18 +237,38 @@ impl Run<'_> {
     /// # Errors
     /// See [`CommandError`].
     pub fn output(self) -> Result<Vec<u8>, CommandError> {
-        let run = |source| CommandError::Run {
-            program: self.program().clone(),
-            source,
-        };
-        let deadline = Instant::now() + self.limit;
         let mut command = prepared(self.program(), &self.arguments);
         command.stdin(if self.secret.is_some() {
             Stdio::piped()
         } else {
             Stdio::null()
         });
-        let mut child = self.tools.children.spawn(&mut command).map_err(run)?;
+        self.ended(command)
+    }
+
+    /// Runs it with somebody else's pipe, for as long as it takes.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub fn piped(self, end: Ends) -> Result<(), CommandError> {
+        let mut command = prepared(self.program(), &self.arguments);
+        match end {
+            Ends::Input(end) => command.stdin(end),
+            Ends::Output(end) => command.stdin(Stdio::null()).stdout(end),
+        };
+        self.within(UNLIMITED).ended(command).map(drop)
+    }
+
+    fn ended(self, mut command: Command) -> Result<Vec<u8>, CommandError> {
+        let run = |source| CommandError::Run {
+            program: self.program().clone(),
+            source,
+        };
+        let deadline = Instant::now() + self.limit;
+        let spawned = self.tools.children.spawn(&mut command);
+        // With it goes this process's own end of a pipe: the program's is the last.
+        drop(command);
+        let mut child = spawned.map_err(run)?;
         if let (Some(mut stdin), Some(secret)) = (child.stdin.take(), &self.secret) {
             // Where it ends without reading, it says itself what is wrong.
             let _ = stdin

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axion_api::storage::{Dataset, DatasetKind, DatasetSpec, Key, KeyState, Use};
+use axion_api::storage::{Dataset, DatasetKind, DatasetSpec, Key, KeyState, Pool, Use};
 use axion_core::config::Compression;
 use axion_core::quantity::ByteSize;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::storage::Storage;
 use crate::{names, tune, zvol};
 
 const PROPERTIES: &str = "name,used,available,referenced,compressratio,compression,recordsize,volblocksize,volsize,quota,\
-                          reservation,mountpoint,mounted,origin,encryption,keystatus,creation";
+                          reservation,mountpoint,mounted,origin,encryption,keystatus,receive_resume_token,creation";
 /// Block sizes of zvols, bytes.
 const VOLUME_BLOCKS: std::ops::RangeInclusive<u64> = 4096..=128 << 10;
 /// Largest blocks of file systems, bytes.
@@ -55,6 +55,7 @@ pub(crate) fn parse(list: &Value, devices: &BTreeMap<String, String>) -> Vec<Dat
                 Some("unavailable") => Some(KeyState::Unavailable),
                 _ => None,
             },
+            resume_token: text(of("receive_resume_token")),
             created_unix_s: size("creation"),
             system: names::is_system(name),
         })
@@ -75,6 +76,14 @@ pub(crate) fn not_system(name: &str) -> Result<(), StorageError> {
         return Err(StorageError::Conflict(detail));
     }
     Ok(())
+}
+
+/// Refuses what belongs to the node itself, but for volumes of VMs, whose snapshots are anybody's.
+pub(crate) fn not_state(name: &str) -> Result<(), StorageError> {
+    if names::is_volume(name) {
+        return Ok(());
+    }
+    not_system(name)
 }
 
 /// Checks what can be said of a spec without the pool.
@@ -311,7 +320,7 @@ impl Storage {
             .ok_or_else(missing)
     }
 
-    fn find(&self, name: &str) -> Result<Option<Dataset>, StorageError> {
+    pub(crate) fn find(&self, name: &str) -> Result<Option<Dataset>, StorageError> {
         match self.dataset(name) {
             Ok(dataset) => Ok(Some(dataset)),
             Err(error) => match axion_api::problem::Problem::from(error) {
@@ -330,16 +339,32 @@ impl Storage {
         not_system(name)?;
         check(spec)?;
         let pool = self.pool(names::pool_of(name))?;
-        if let Some(there) = self.find(name)? {
-            let changes = changes(&there, spec)?;
-            if !changes.is_empty() {
-                let mut arguments = vec!["set".to_owned()];
-                arguments.extend(changes);
-                arguments.push(name.to_owned());
-                self.tools.zfs(arguments).done()?;
-            }
-            return Ok((self.dataset(name)?, false));
+        match self.find(name)? {
+            Some(there) => Ok((self.change(&there, spec)?, false)),
+            None => Ok((self.create(&pool, name, spec)?, true)),
         }
+    }
+
+    /// Brings a dataset that is there to a spec.
+    pub(crate) fn change(&self, there: &Dataset, spec: &DatasetSpec) -> Result<Dataset, StorageError> {
+        let changes = changes(there, spec)?;
+        if !changes.is_empty() {
+            let mut arguments = vec!["set".to_owned()];
+            arguments.extend(changes);
+            arguments.push(there.name.clone());
+            self.tools.zfs(arguments).done()?;
+        }
+        self.dataset(&there.name)
+    }
+
+    /// Makes a dataset.
+    pub(crate) fn create(
+        &self,
+        pool: &Pool,
+        name: &str,
+        spec: &DatasetSpec,
+    ) -> Result<Dataset, StorageError> {
+        check(spec)?;
         let raidz = pool.vdevs.iter().any(|vdev| vdev.kind.starts_with("raidz"));
         let arguments = creation(name, spec, raidz, pool.ashift.unwrap_or(12))?;
         let mut run = self.tools.zfs(arguments);
@@ -350,7 +375,7 @@ impl Storage {
         if spec.size.is_some() {
             self.show(name)?;
         }
-        Ok((self.dataset(name)?, true))
+        self.dataset(name)
     }
 
     /// Waits for the device of a zvol that was made.

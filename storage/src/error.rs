@@ -64,7 +64,10 @@ impl StorageError {
 }
 
 /// What ZFS says, and what kind of problem it is. The first that fits.
-const MEANINGS: [(&str, Kind); 13] = [
+const MEANINGS: [(&str, Kind); 16] = [
+    ("failed to read from stream", Kind::Malformed),
+    ("incomplete stream", Kind::Malformed),
+    ("checksum mismatch", Kind::Malformed),
     ("does not exist", Kind::NotFound),
     ("no such pool", Kind::NotFound),
     ("no such device in pool", Kind::NotFound),

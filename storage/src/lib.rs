@@ -23,6 +23,7 @@
 //! | [`plan`]      | may a pool be made of these disks, and how?                                  |
 //! | [`tune`]      | which properties fit these devices and this use?                             |
 //! | [`table`]     | how does a whole disk become one partition for ZFS?                          |
+//! | [`watch`]     | what happened to pools between two looks?                                    |
 //! | [`zvol`]      | which `/dev/zdN` is which zvol?                                              |
 //!
 //! Pools are never upgraded: a node that is set back to the image before must still be able to import them.
@@ -44,10 +45,13 @@ mod serve;
 mod signature;
 mod snapshots;
 mod storage;
+mod stream;
 mod sys;
 pub mod table;
 pub mod tune;
+mod volumes;
 mod wait;
+pub mod watch;
 pub mod zvol;
 
 pub use error::StorageError;

@@ -2,6 +2,7 @@
 //!
 //! Narrower than zfs(8) allows (no blanks, no `%`), so that a name is the same in a URL, a path and a table.
 
+use axion_api::volume::{ZVOLS, zvol};
 use axion_core::config::is_pool_name;
 
 use crate::error::StorageError;
@@ -80,6 +81,37 @@ const SYSTEM: &str = "axion";
 /// Whether a dataset or snapshot belongs to the node itself.
 pub fn is_system(name: &str) -> bool {
     name.split(['/', '@']).nth(1) == Some(SYSTEM)
+}
+
+/// Whether this is the zvol of a volume, or a snapshot of one.
+pub fn is_volume(name: &str) -> bool {
+    let dataset = name.split('@').next().unwrap_or(name);
+    let within = dataset
+        .split_once('/')
+        .and_then(|(_, rest)| rest.strip_prefix(ZVOLS));
+    within
+        .and_then(|rest| rest.strip_prefix('/'))
+        .is_some_and(|rest| !rest.contains('/'))
+}
+
+/// What the zvols of volumes in a pool are below.
+pub fn volumes(pool: &str) -> String {
+    format!("{pool}/{ZVOLS}")
+}
+
+/// The zvol of the volume `name` in a pool.
+///
+/// # Errors
+/// One of the names is none.
+pub fn volume(pool: &str, name: &str) -> Result<String, StorageError> {
+    self::pool(pool)?;
+    let whole = zvol(pool, name);
+    if name.contains('/') {
+        let name = name.escape_debug();
+        return Err(StorageError::invalid(format!("`{name}` is not a volume's name")));
+    }
+    dataset(&whole)?;
+    Ok(whole)
 }
 
 /// The node's own dataset of that name in a pool: `POOL/axion/NAME`; the one above them with an empty name.

@@ -50,6 +50,21 @@ impl Storage {
             }
             Call::DestroySnapshot { name, recursive } => done(self.destroy_snapshot(&name, recursive)?),
             Call::Rollback { name, discard_newer } => done(self.rollback(&name, discard_newer)?),
+            Call::AbortReceive { name } => done(self.abort_receive(&name)?),
+            Call::Volumes => Answer::Datasets(self.volumes()?),
+            Call::MakeVolume { pool, name, spec } => {
+                Answer::Dataset(Box::new(self.make_volume(&pool, &name, &spec)?), true)
+            }
+            Call::GrowVolume { pool, name, size } => {
+                Answer::Dataset(Box::new(self.grow_volume(&pool, &name, size)?), false)
+            }
+            Call::DestroyVolume { pool, name } => done(self.destroy_volume(&pool, &name)?),
+            Call::RollbackVolume {
+                pool,
+                name,
+                snapshot,
+                discard_newer,
+            } => done(self.roll_volume_back(&pool, &name, &snapshot, discard_newer)?),
             Call::Clone { name, spec } => Answer::Dataset(Box::new(self.clone_snapshot(&name, &spec)?), true),
         })
     }

@@ -3,7 +3,7 @@
 use axion_api::storage::{CloneSpec, Dataset, Snapshot};
 use serde_json::Value;
 
-use crate::datasets::not_system;
+use crate::datasets::{not_state, not_system};
 use crate::error::StorageError;
 use crate::json::{member, members, number, property, text};
 use crate::names;
@@ -83,7 +83,7 @@ impl Storage {
     /// There is no such dataset, or the pool is full.
     pub fn put_snapshot(&self, name: &str, recursive: bool) -> Result<(Snapshot, bool), StorageError> {
         let (dataset, _) = names::snapshot(name)?;
-        not_system(name)?;
+        not_state(name)?;
         let there = self
             .snapshots(Some(dataset))?
             .into_iter()
@@ -106,7 +106,7 @@ impl Storage {
     /// Something was cloned from it.
     pub fn destroy_snapshot(&self, name: &str, recursive: bool) -> Result<(), StorageError> {
         let snapshot = self.snapshot(name)?;
-        not_system(name)?;
+        not_state(name)?;
         if !snapshot.clones.is_empty() {
             let clones = snapshot.clones.join(", ");
             let detail = format!("`{name}` has clones, which need it: {clones}; destroy them first");
@@ -125,8 +125,13 @@ impl Storage {
     /// # Errors
     /// There are newer snapshots, and nobody said that they may go.
     pub fn rollback(&self, name: &str, discard_newer: bool) -> Result<(), StorageError> {
-        let (dataset, _) = names::snapshot(name)?;
         not_system(name)?;
+        self.go_back(name, discard_newer)
+    }
+
+    /// The same, whosever it is.
+    pub(crate) fn go_back(&self, name: &str, discard_newer: bool) -> Result<(), StorageError> {
+        let (dataset, _) = names::snapshot(name)?;
         let all = self.snapshots(Some(dataset))?;
         let Some(at) = all.iter().position(|snapshot| snapshot.name == name) else {
             return Err(StorageError::NotFound(format!("there is no snapshot `{name}`")));
@@ -162,8 +167,13 @@ impl Storage {
         names::snapshot(name)?;
         names::dataset(&spec.name)?;
         not_system(&spec.name)?;
-        not_system(name)?;
-        if names::pool_of(name) != names::pool_of(&spec.name) {
+        not_state(name)?;
+        self.branch(name, &spec.name)
+    }
+
+    /// The same, whosever they are.
+    pub(crate) fn branch(&self, name: &str, new: &str) -> Result<Dataset, StorageError> {
+        if names::pool_of(name) != names::pool_of(new) {
             let detail = format!(
                 "a clone shares blocks with its snapshot: it is in the pool `{}`",
                 names::pool_of(name)
@@ -171,11 +181,11 @@ impl Storage {
             return Err(StorageError::at("/name", detail));
         }
         self.snapshot(name)?;
-        self.tools.zfs(["clone", name, &spec.name]).done()?;
-        let made = self.dataset(&spec.name)?;
+        self.tools.zfs(["clone", name, new]).done()?;
+        let made = self.dataset(new)?;
         if made.volume_size.is_some() {
-            self.show(&spec.name)?;
-            return self.dataset(&spec.name);
+            self.show(new)?;
+            return self.dataset(new);
         }
         Ok(made)
     }

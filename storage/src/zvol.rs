@@ -30,25 +30,56 @@ pub fn nodes(dev: &Path, sys: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Makes the links below `/dev/zvol` what they should be.
+/// Whether an open device is the zvol `name`.
+pub fn is(device: &File, name: &str) -> bool {
+    sys::zvol_name(device).as_deref() == Some(name)
+}
+
+/// The node of the zvol `name`.
+pub fn node(dev: &Path, sys: &Path, name: &str) -> Option<PathBuf> {
+    nodes(dev, sys).get(name).map(|node| dev.join(node))
+}
+
+/// Makes the links below `/dev/zvol` what they should be. Those that are right stay: a VM may be opening one.
 pub fn link(dev: &Path, sys: &Path) {
-    let wanted = nodes(dev, sys);
     let links = dev.join("zvol");
-    // What is gone leaves its link; the whole tree is small.
-    let _ = std::fs::remove_dir_all(&links);
-    for (name, node) in wanted.iter().filter(|(name, _)| names::is_dataset(name)) {
-        let path = links.join(name);
+    let wanted: BTreeMap<PathBuf, String> = nodes(dev, sys)
+        .into_iter()
+        .filter(|(name, _)| names::is_dataset(name))
+        .map(|(name, node)| {
+            let up = "../".repeat(name.split('/').count());
+            (links.join(name), format!("{up}{node}"))
+        })
+        .collect();
+    prune(&links, &wanted);
+    for (path, target) in &wanted {
+        if std::fs::read_link(path).is_ok() {
+            continue;
+        }
         if let Some(parent) = path.parent() {
             let _ = std::fs::create_dir_all(parent);
         }
-        let up = "../".repeat(name.split('/').count());
-        let _ = std::os::unix::fs::symlink(format!("{up}{node}"), path);
+        let _ = std::os::unix::fs::symlink(target, path);
+    }
+}
+
+/// Removes links that are not wanted, and directories that have none left.
+fn prune(directory: &Path, wanted: &BTreeMap<PathBuf, String>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            prune(&path, wanted);
+            // It stays where something is left in it.
+            let _ = std::fs::remove_dir(&path);
+        } else if std::fs::read_link(&path).ok().as_deref() != wanted.get(&path).map(Path::new) {
+            let _ = std::fs::remove_file(&path);
+        }
     }
 }
 
 /// Waits until the kernel shows the zvol `name`; its node.
 pub fn wait(dev: &Path, sys: &Path, name: &str) -> Option<PathBuf> {
     until(Instant::now() + SHOWN, Duration::from_millis(50), || {
-        nodes(dev, sys).get(name).map(|node| dev.join(node))
+        node(dev, sys, name)
     })
 }

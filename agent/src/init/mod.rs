@@ -256,6 +256,13 @@ impl Init {
                 self.outdated.notify_one();
             }
             Some("UnitRemoved") => self.outdated.notify_one(),
+            Some("PoolChanged") => {
+                let event: String = signal.body().deserialize()?;
+                match serde_json::from_str(&event) {
+                    Ok(event) => self.events.publish(What::Pool(event)),
+                    Err(error) => tracing::warn!("init tells of a pool what cannot be read: {error}"),
+                }
+            }
             Some("PhaseFinished") => {
                 let phase: Phase = signal.body().deserialize()?;
                 self.events.publish(What::Phase(phase));

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::storage::{ask, done, unexpected};
 
 pub(super) async fn one(app: &App, call: &Call) -> Result<(Dataset, bool), Problem> {
-    match ask(app, call).await? {
+    match ask(&app.init, call).await? {
         Told::Dataset(dataset, new) => Ok((*dataset, new)),
         _ => Err(unexpected()),
     }
@@ -46,7 +46,7 @@ pub async fn list(
     State(app): State<Arc<App>>,
     Query(query): Query<DatasetQuery>,
 ) -> Answer<axum::Json<Vec<Dataset>>> {
-    match ask(&app, &Call::Datasets { under: query.under }).await? {
+    match ask(&app.init, &Call::Datasets { under: query.under }).await? {
         Told::Datasets(datasets) => Ok(axum::Json(datasets)),
         _ => Err(unexpected().into()),
     }
@@ -83,7 +83,7 @@ pub async fn delete(
     Path(name): Path<String>,
     Query(Recursive { recursive }): Query<Recursive>,
 ) -> Answer<StatusCode> {
-    done(&app, &Call::DestroyDataset { name, recursive }).await?;
+    done(&app.init, &Call::DestroyDataset { name, recursive }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -97,7 +97,7 @@ pub async fn load_key(
     Json(encryption): Json<Encryption>,
 ) -> Answer<StatusCode> {
     let key = encryption.key;
-    done(&app, &Call::LoadKey { name, key }).await?;
+    done(&app.init, &Call::LoadKey { name, key }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -106,6 +106,6 @@ pub async fn load_key(
     params(("name" = String, Path, description = "Whole name, its `/` as `%2F`")),
     responses((status = 204, description = "Its key is forgotten")))]
 pub async fn unload_key(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answer<StatusCode> {
-    done(&app, &Call::UnloadKey { name }).await?;
+    done(&app.init, &Call::UnloadKey { name }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

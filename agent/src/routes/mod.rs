@@ -20,6 +20,7 @@ mod pools;
 mod problem;
 mod profile;
 mod snapshots;
+mod streams;
 mod vms;
 mod volumes;
 
@@ -87,6 +88,15 @@ pub fn router(app: &Arc<App>) -> Router {
             "/v1/volumes/{name}",
             get(volumes::get).put(volumes::put).delete(volumes::delete),
         )
+        .route("/v1/volumes/{name}/snapshots", get(volumes::snapshots))
+        .route(
+            "/v1/volumes/{name}/snapshots/{snapshot}",
+            put(volumes::put_snapshot).delete(volumes::delete_snapshot),
+        )
+        .route(
+            "/v1/volumes/{name}/snapshots/{snapshot}/rollback",
+            post(volumes::rollback),
+        )
         .route("/v1/networks", get(networks::list))
         .route(
             "/v1/networks/{name}",
@@ -109,6 +119,10 @@ pub fn router(app: &Arc<App>) -> Router {
             "/v1/datasets/{name}",
             get(datasets::get).put(datasets::put).delete(datasets::delete),
         )
+        .route(
+            "/v1/datasets/{name}/receive",
+            post(streams::receive).delete(streams::abort),
+        )
         .route("/v1/datasets/{name}/load-key", post(datasets::load_key))
         .route("/v1/datasets/{name}/unload-key", post(datasets::unload_key))
         .route("/v1/snapshots", get(snapshots::list))
@@ -116,6 +130,7 @@ pub fn router(app: &Arc<App>) -> Router {
             "/v1/snapshots/{name}",
             put(snapshots::put).delete(snapshots::delete),
         )
+        .route("/v1/snapshots/{name}/stream", get(streams::send))
         .route("/v1/snapshots/{name}/rollback", post(snapshots::rollback))
         .route("/v1/snapshots/{name}/clone", post(snapshots::clone))
         .route("/metrics", get(metrics::get))

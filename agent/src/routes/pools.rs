@@ -16,14 +16,14 @@ use crate::app::App;
 use crate::storage::{ask, done, unexpected};
 
 async fn one(app: &App, call: &Call) -> Result<(Pool, bool), Problem> {
-    match ask(app, call).await? {
+    match ask(&app.init, call).await? {
         Told::Pool(pool, new) => Ok((*pool, new)),
         _ => Err(unexpected()),
     }
 }
 
 async fn all(app: &App) -> Result<Vec<Pool>, Problem> {
-    match ask(app, &Call::Pools).await? {
+    match ask(&app.init, &Call::Pools).await? {
         Told::Pools(pools) => Ok(pools),
         _ => Err(unexpected()),
     }
@@ -62,7 +62,7 @@ pub async fn put(
     params(("name" = String, Path, description = "Name of the pool")),
     responses((status = 204, description = "Destroyed")))]
 pub async fn delete(State(app): State<Arc<App>>, Path(pool): Path<String>) -> Answer<StatusCode> {
-    done(&app, &Call::DestroyPool { pool }).await?;
+    done(&app.init, &Call::DestroyPool { pool }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -86,7 +86,7 @@ pub async fn import(
     params(("name" = String, Path, description = "Name of the pool")),
     responses((status = 204, description = "Exported")))]
 pub async fn export(State(app): State<Arc<App>>, Path(pool): Path<String>) -> Answer<StatusCode> {
-    done(&app, &Call::ExportPool { pool }).await?;
+    done(&app.init, &Call::ExportPool { pool }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -100,7 +100,7 @@ pub async fn scrub(
     Json(request): Json<ScrubRequest>,
 ) -> Answer<StatusCode> {
     let action = request.action;
-    done(&app, &Call::Scrub { pool, action }).await?;
+    done(&app.init, &Call::Scrub { pool, action }).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -113,7 +113,7 @@ pub async fn replace(
     Path(pool): Path<String>,
     Json(request): Json<ReplaceRequest>,
 ) -> Answer<StatusCode> {
-    done(&app, &Call::Replace { pool, request }).await?;
+    done(&app.init, &Call::Replace { pool, request }).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -126,14 +126,14 @@ pub async fn device(
     Path(pool): Path<String>,
     Json(request): Json<DeviceRequest>,
 ) -> Answer<StatusCode> {
-    done(&app, &Call::Device { pool, request }).await?;
+    done(&app.init, &Call::Device { pool, request }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Pools that are on disks and not imported, and who had them last.
 #[utoipa::path(get, path = "/v1/storage/found", tag = "storage", responses((status = 200, body = Vec<FoundPool>)))]
 pub async fn found(State(app): State<Arc<App>>) -> Answer<axum::Json<Vec<FoundPool>>> {
-    match ask(&app, &Call::FoundPools).await? {
+    match ask(&app.init, &Call::FoundPools).await? {
         Told::FoundPools(pools) => Ok(axum::Json(pools)),
         _ => Err(unexpected().into()),
     }
@@ -142,7 +142,7 @@ pub async fn found(State(app): State<Arc<App>>) -> Answer<axum::Json<Vec<FoundPo
 /// Disks, how a pool names them, and what is on them.
 #[utoipa::path(get, path = "/v1/storage/disks", tag = "storage", responses((status = 200, body = Vec<PoolDisk>)))]
 pub async fn disks(State(app): State<Arc<App>>) -> Answer<axum::Json<Vec<PoolDisk>>> {
-    match ask(&app, &Call::Disks).await? {
+    match ask(&app.init, &Call::Disks).await? {
         Told::Disks(disks) => Ok(axum::Json(disks)),
         _ => Err(unexpected().into()),
     }

@@ -30,7 +30,7 @@ pub async fn list(
     Query(query): Query<SnapshotQuery>,
 ) -> Answer<axum::Json<Vec<Snapshot>>> {
     let dataset = query.dataset;
-    match ask(&app, &Call::Snapshots { dataset }).await? {
+    match ask(&app.init, &Call::Snapshots { dataset }).await? {
         Told::Snapshots(snapshots) => Ok(axum::Json(snapshots)),
         _ => Err(unexpected().into()),
     }
@@ -45,7 +45,7 @@ pub async fn put(
     Path(name): Path<String>,
     Json(SnapshotSpec { recursive }): Json<SnapshotSpec>,
 ) -> Answer<(StatusCode, axum::Json<Snapshot>)> {
-    match ask(&app, &Call::PutSnapshot { name, recursive }).await? {
+    match ask(&app.init, &Call::PutSnapshot { name, recursive }).await? {
         Told::Snapshot(snapshot, true) => Ok((StatusCode::CREATED, axum::Json(snapshot))),
         Told::Snapshot(snapshot, false) => Ok((StatusCode::OK, axum::Json(snapshot))),
         _ => Err(unexpected().into()),
@@ -61,7 +61,7 @@ pub async fn delete(
     Path(name): Path<String>,
     Query(Recursive { recursive }): Query<Recursive>,
 ) -> Answer<StatusCode> {
-    done(&app, &Call::DestroySnapshot { name, recursive }).await?;
+    done(&app.init, &Call::DestroySnapshot { name, recursive }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -74,7 +74,7 @@ pub async fn rollback(
     Path(name): Path<String>,
     Json(RollbackRequest { discard_newer }): Json<RollbackRequest>,
 ) -> Answer<StatusCode> {
-    done(&app, &Call::Rollback { name, discard_newer }).await?;
+    done(&app.init, &Call::Rollback { name, discard_newer }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axion_api::storage::{RollbackRequest, Snapshot};
 use axion_api::volume::{Volume, VolumeSpec};
 use axum::extract::{Path, State};
 use axum::http::header::ETAG;
@@ -35,14 +36,14 @@ pub async fn get(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answe
     Ok(tagged(app.volumes.get(&name, |name| uses.volume(name)).await?))
 }
 
-/// Makes a volume. The same spec again changes nothing, and what is on the volume stays.
+/// Makes a volume, or makes one larger. The same spec again changes nothing, and what is on the volume stays.
 #[utoipa::path(put, path = "/v1/volumes/{name}", tag = "volumes", request_body = VolumeSpec,
     params(
         ("name" = String, Path, description = "Name of the volume: 1 to 40 of a-z, 0-9 and `-`, starting with a letter"),
         ("If-Match" = Option<String>, Header, description = "`\"REVISION\"`, or `*`: it must exist"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: it must not exist"),
     ),
-    responses((status = 201, body = Volume, description = "Made"), (status = 200, body = Volume, description = "It was there")))]
+    responses((status = 201, body = Volume, description = "Made"), (status = 200, body = Volume, description = "It was there, or has grown")))]
 pub async fn put(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -69,5 +70,64 @@ pub async fn delete(
     condition: Precondition,
 ) -> Answer<StatusCode> {
     app.vms.delete_volume(&name, &condition).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Snapshots of a volume that is a zvol, oldest first.
+#[utoipa::path(get, path = "/v1/volumes/{name}/snapshots", tag = "volumes",
+    params(("name" = String, Path, description = "Name of the volume")),
+    responses((status = 200, body = Vec<Snapshot>)))]
+pub async fn snapshots(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Answer<axum::Json<Vec<Snapshot>>> {
+    Ok(axum::Json(app.volumes.snapshots(&name).await?))
+}
+
+/// Makes a snapshot of a volume, whether a VM writes to it or not; one that is there stays as it is.
+#[utoipa::path(put, path = "/v1/volumes/{name}/snapshots/{snapshot}", tag = "volumes",
+    params(
+        ("name" = String, Path, description = "Name of the volume"),
+        ("snapshot" = String, Path, description = "Name of the snapshot: the part behind `@`"),
+    ),
+    responses((status = 201, body = Snapshot, description = "Made"), (status = 200, body = Snapshot, description = "It was there")))]
+pub async fn put_snapshot(
+    State(app): State<Arc<App>>,
+    Path((name, snapshot)): Path<(String, String)>,
+) -> Answer<(StatusCode, axum::Json<Snapshot>)> {
+    let (snapshot, new) = app.volumes.put_snapshot(&name, &snapshot).await?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, axum::Json(snapshot)))
+}
+
+/// Destroys a snapshot of a volume; the volume stays.
+#[utoipa::path(delete, path = "/v1/volumes/{name}/snapshots/{snapshot}", tag = "volumes",
+    params(
+        ("name" = String, Path, description = "Name of the volume"),
+        ("snapshot" = String, Path, description = "Name of the snapshot"),
+    ),
+    responses((status = 204, description = "Destroyed")))]
+pub async fn delete_snapshot(
+    State(app): State<Arc<App>>,
+    Path((name, snapshot)): Path<(String, String)>,
+) -> Answer<StatusCode> {
+    app.volumes.delete_snapshot(&name, &snapshot).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sets a volume back to a snapshot, while no VM that is on has it. What was written since is lost.
+#[utoipa::path(post, path = "/v1/volumes/{name}/snapshots/{snapshot}/rollback", tag = "volumes",
+    request_body = RollbackRequest,
+    params(
+        ("name" = String, Path, description = "Name of the volume"),
+        ("snapshot" = String, Path, description = "Name of the snapshot"),
+    ),
+    responses((status = 204, description = "The volume is as it was")))]
+pub async fn rollback(
+    State(app): State<Arc<App>>,
+    Path((name, snapshot)): Path<(String, String)>,
+    Json(RollbackRequest { discard_newer }): Json<RollbackRequest>,
+) -> Answer<StatusCode> {
+    app.vms.roll_volume_back(&name, &snapshot, discard_newer).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -24,6 +24,7 @@ fn dataset(name: &str) -> Box<Dataset> {
         origin: None,
         encryption: None,
         key: None,
+        resume_token: None,
         created_unix_s: 3,
         system: false,
     })

@@ -2,7 +2,7 @@
 //!
 //! | in the spec    | for the VMM                          | from init                                     |
 //! |----------------|--------------------------------------|-----------------------------------------------|
-//! | volume         | a disk on its file                   | the file's group, while the unit exists       |
+//! | volume         | a disk on its file or device         | the file's or device's group, while the unit exists |
 //! | image          | a read-only disk on the image        | nothing: images are readable by every VMM     |
 //! | interface      | a network interface on a tap         | the tap, a port of the network's bridge       |
 //! | `cloud_init`   | a read-only disk in the run directory| the file, written before the start            |
@@ -18,6 +18,7 @@ use axion_api::vmm::{DirectIo, DiskConfig, NetConfig};
 use super::VmsError;
 use super::record::Stored;
 use crate::images::Digest;
+use crate::volumes::Place;
 use crate::{networks, seed};
 
 /// Name of the disk for cloud-init in the run directory.
@@ -57,12 +58,12 @@ pub fn source(disk: &VmDisk) -> &str {
         .unwrap_or_default()
 }
 
-/// The devices of a VM whose run directory is `directory`; the paths say where volumes and images are.
+/// The devices of a VM whose run directory is `directory`; `volumes` and the path say where volumes and images are.
 pub fn devices(
     stored: &Stored,
     directory: &Path,
     networks: &BTreeMap<String, NetworkSpec>,
-    volume_path: impl Fn(&str) -> PathBuf,
+    volumes: &BTreeMap<String, Place>,
     image_path: impl Fn(Digest) -> PathBuf,
 ) -> Result<Devices, VmsError> {
     let spec = &stored.record.spec;
@@ -72,11 +73,15 @@ pub fn devices(
         if let Some(volume) = &disk.volume {
             let serial = disk.serial.clone();
             let serial = serial.unwrap_or_else(|| volume.chars().take(LONGEST_SERIAL).collect());
+            let place = volumes
+                .get(volume)
+                .ok_or_else(|| VmsError::NoVolume(volume.clone()))?;
             devices.volumes.push(VolumeGrant {
                 name: volume.clone(),
+                pool: place.pool.clone().unwrap_or_default(),
                 writable: !disk.read_only,
             });
-            let path = text(volume_path(volume));
+            let path = text(place.path.clone());
             devices.disks.push(self::disk(path, disk.read_only, Some(serial)));
         } else if let Some(digest) = disk.image.as_deref().and_then(|image| image.parse().ok()) {
             let path = text(image_path(digest));

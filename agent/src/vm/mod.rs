@@ -48,7 +48,7 @@ use crate::init::{Init, InitError, Units};
 use crate::log::chain;
 use crate::networks::{Networks, NetworksError};
 use crate::store::{Expect, Precondition, Store, StoreError};
-use crate::volumes::Volumes;
+use crate::volumes::{Volumes, VolumesError};
 
 /// How long `DELETE ?force=true` waits for the VMM to end.
 const DELETE_WAIT: Duration = Duration::from_secs(20);
@@ -73,6 +73,12 @@ pub enum VmsError {
     /// A network.
     #[error(transparent)]
     Network(#[from] NetworksError),
+    /// The volumes.
+    #[error(transparent)]
+    Volumes(#[from] VolumesError),
+    /// A volume that was there when the VM was made.
+    #[error("there is no volume `{0}`")]
+    NoVolume(String),
     /// A place for the VM.
     #[error(transparent)]
     NoPlace(Box<Refused>),
@@ -120,6 +126,8 @@ impl From<VmsError> for Problem {
             VmsError::Store(error) => error.into(),
             VmsError::Init(error) => error.into(),
             VmsError::Network(error) => error.into(),
+            VmsError::Volumes(error) => error.into(),
+            VmsError::NoVolume(_) => Self::new(Kind::Conflict, error.to_string()),
             VmsError::NoPlace(refused) => admission::problem(Kind::InsufficientCapacity, &refused),
             VmsError::NoMemory { .. } => {
                 Self::new(Kind::InsufficientCapacity, error.to_string()).at("/memory")

@@ -292,19 +292,18 @@ async fn unit(vms: &Vms, stored: &Stored) -> Result<TransientUnit, VmsError> {
     let uid = paths::UID_VM_BASE.saturating_add(record.slot);
     let directory = vms.run_directory(name);
     let networks = vms.networks.specs().await?;
+    let disks = &record.spec.disks;
+    let names = disks.iter().filter_map(|disk| disk.volume.as_deref());
+    let places = vms.volumes.places(names).await?;
     let Devices {
         disks,
         nets,
         volumes,
         taps,
         mut files,
-    } = devices(
-        stored,
-        &directory,
-        &networks,
-        |volume| vms.volumes.path(volume),
-        |digest| vms.images.path(digest),
-    )?;
+    } = devices(stored, &directory, &networks, &places, |digest| {
+        vms.images.path(digest)
+    })?;
     let mut config = VmmConfig {
         disks,
         nets,

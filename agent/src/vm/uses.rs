@@ -176,6 +176,29 @@ impl Vms {
         self.volumes.delete(name, condition).await
     }
 
+    /// Sets a volume back to a snapshot, unless a VM that is on has it.
+    pub async fn roll_volume_back(
+        &self,
+        name: &str,
+        snapshot: &str,
+        discard_newer: bool,
+    ) -> Result<(), Problem> {
+        if let Some(user) = self.uses().await?.volume(name) {
+            self.wait_until_recorded(&user).await?;
+        }
+        let _writing = self.writing.lock().await;
+        let units = self.init.units()?;
+        for stored in self.uses().await?.0 {
+            let disks = &stored.record.spec.disks;
+            let has = disks.iter().any(|disk| disk.volume.as_deref() == Some(name));
+            if has && !Self::is_off(&stored, &units) {
+                let detail = format!("volume `{name}` is a disk of VM `{}`; stop it first", stored.name);
+                return Err(Problem::new(Kind::Conflict, detail));
+            }
+        }
+        self.volumes.roll_back(name, snapshot, discard_newer).await
+    }
+
     /// Deletes a network that no VM uses.
     pub async fn delete_network(&self, name: &str, condition: &Precondition) -> Result<(), Problem> {
         let _writing = self.writing.lock().await;

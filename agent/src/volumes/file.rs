@@ -120,25 +120,26 @@ impl Files {
             .map_err(failed)?;
         file.set_len(size).map_err(failed)?;
         if let Some(image) = image {
-            let mut from = File::open(image).map_err(|e| FileError::new("open", image, e))?;
-            let mut piece = vec![0; PIECE];
-            let mut offset = 0;
-            loop {
-                let count = read(&mut from, &mut piece).map_err(|e| FileError::new("read", image, e))?;
-                let piece = piece.get(..count).unwrap_or_default();
-                if piece.is_empty() {
-                    break;
-                }
-                self.room(0)?;
-                for block in piece.chunks(BLOCK) {
-                    if block.iter().any(|byte| *byte != 0) {
-                        file.write_all_at(block, offset).map_err(failed)?;
-                    }
-                    offset += block.len() as u64;
-                }
-            }
+            copy(image, &file, || self.room(0), failed)?;
         }
         file.sync_all().map_err(failed)
+    }
+
+    /// Makes the volume larger.
+    pub async fn grow(&self, name: &str, size: u64) -> Result<(), VolumeFileError> {
+        let there = space(&self.directory)?;
+        if size > there.total {
+            return Err(self.full(size)?);
+        }
+        let path = self.path(name);
+        let grow = || {
+            let file = OpenOptions::new().write(true).open(&path)?;
+            if file.metadata()?.len() < size {
+                file.set_len(size)?;
+            }
+            file.sync_all()
+        };
+        Ok(grow().map_err(|e| FileError::new("write", &path, e))?)
     }
 
     /// Removes the volume, where it is there.
@@ -165,6 +166,32 @@ impl Files {
             free: there.free >> 20,
             total: there.total >> 20,
         })
+    }
+}
+
+/// Copies an image to where all is zeros; `room` is asked before each piece, `failed` is what a failed write means.
+pub(super) fn copy(
+    image: &Path,
+    to: &File,
+    room: impl Fn() -> Result<(), VolumeFileError>,
+    failed: impl Fn(io::Error) -> VolumeFileError,
+) -> Result<(), VolumeFileError> {
+    let mut from = File::open(image).map_err(|e| FileError::new("open", image, e))?;
+    let mut piece = vec![0; PIECE];
+    let mut offset = 0;
+    loop {
+        let count = read(&mut from, &mut piece).map_err(|e| FileError::new("read", image, e))?;
+        let piece = piece.get(..count).unwrap_or_default();
+        if piece.is_empty() {
+            return Ok(());
+        }
+        room()?;
+        for block in piece.chunks(BLOCK) {
+            if block.iter().any(|byte| *byte != 0) {
+                to.write_all_at(block, offset).map_err(&failed)?;
+            }
+            offset += block.len() as u64;
+        }
     }
 }
 

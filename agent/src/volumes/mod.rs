@@ -1,41 +1,46 @@
 //! Volumes: disks that the node keeps for its VMs.
 //!
 //! ```text
-//! PUT ─> record, not ready ─> file beside its place, filled, synced, renamed ─> record, ready
+//! PUT ─> place ─> record, not ready ─> file beside its place, filled, synced, renamed ─> record, ready
+//!                                  └─> zvol, made by init, filled, synced ───────────┘
 //! ```
 //!
 //! The record is written first, so what a power cut leaves half-way is known for what it is: a volume that is not ready is
-//! no volume to anybody, and the next `PUT` makes it anew. A file without a record is nobody's to overwrite: the store may
-//! have been lost.
+//! no volume to anybody, and the next `PUT` makes it anew. A file or zvol without a record is nobody's to overwrite: the store
+//! may have been lost.
 //!
 //! Who may open a volume is not decided here: the file is the agent's own, and init hands it to the one VM that has it, for
 //! as long as that VM has a unit. A volume is the disk of one VM at most ([`crate::vm`]); what is to be shared is an image.
 //!
-//! [`file`] is all that knows that a volume is a file. A node with a pool will have block devices there.
+//! [`file`] is all that knows that a volume is a file, [`zvol`] that it is a zvol, and [`place`] decides which. Where a volume is
+//! does not change while it is there; that is in its record.
 
 mod file;
+mod place;
+mod zvol;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::volume::{Volume, VolumeSpec};
+use axion_api::storage::{Dataset, Snapshot, ZvolSpec};
+use axion_api::volume::{Volume, VolumeKind, VolumeSpec, zvol as whole_name};
 use axion_core::quantity::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use self::file::{Files, VolumeFileError};
+use self::place::{Origin, check, choose, settled, wants_zvol};
+use self::zvol::Zvols;
 use crate::events::unix_us;
 use crate::files::FileError;
 use crate::images::{Digest, Images};
+use crate::init::Init;
 use crate::log::chain;
 use crate::store::{Entry, Expect, Precondition, Store, StoreError};
 
 /// Keys of volume records start with this.
 const PREFIX: &str = "volumes/";
-/// Sizes are multiples of this, bytes: the largest block that a guest's file system writes at once.
-const STEP: u64 = 4096;
-/// Least size, bytes.
-const LEAST: u64 = 1 << 20;
 /// Longest name.
 const LONGEST_NAME: usize = 40;
 
@@ -43,8 +48,20 @@ const LONGEST_NAME: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     spec: VolumeSpec,
+    /// The pool that its zvol is in; without one it is a file.
+    #[serde(default)]
+    pool: Option<String>,
     ready: bool,
     created_unix_us: u64,
+}
+
+/// Where a volume is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The pool that its zvol is in; without one it is a file.
+    pub pool: Option<String>,
+    /// Where a VMM finds it.
+    pub path: PathBuf,
 }
 
 /// A record and where it is in the store.
@@ -91,6 +108,7 @@ pub struct Volumes {
     store: Arc<dyn Store>,
     images: Arc<Images>,
     files: Files,
+    zvols: Zvols,
     /// Held while a volume is made or deleted.
     making: tokio::sync::Mutex<()>,
 }
@@ -131,36 +149,40 @@ fn check_name(name: &str) -> Result<(), Problem> {
     Err(Problem::new(Kind::Invalid, detail))
 }
 
-/// Checks what does not depend on the node. Answers the image to begin with.
-fn check(spec: &VolumeSpec) -> Result<Option<Digest>, Problem> {
-    let size = spec.size.0;
-    if size < LEAST || !size.is_multiple_of(STEP) {
-        let detail = format!(
-            "{}; allowed are multiples of {}, {} at least",
-            spec.size,
-            ByteSize(STEP),
-            ByteSize(LEAST)
-        );
-        return Err(Problem::new(Kind::Invalid, detail).at("/size"));
-    }
-    let digest = spec.from.as_deref().map(str::parse::<Digest>).transpose();
-    digest.map_err(|error| Problem::from(error).at("/from"))
-}
-
 impl Volumes {
-    /// The volumes whose files are in `directory`, which is made where it is missing.
-    pub fn open(store: Arc<dyn Store>, images: Arc<Images>, directory: PathBuf) -> Result<Self, FileError> {
+    /// The volumes whose files are in `directory`, which is made where it is missing, and whose zvols `init` knows of.
+    pub fn open(
+        store: Arc<dyn Store>,
+        images: Arc<Images>,
+        init: Arc<Init>,
+        directory: PathBuf,
+    ) -> Result<Self, FileError> {
         Ok(Self {
             store,
             images,
             files: Files::open(directory)?,
+            zvols: Zvols::new(init),
             making: tokio::sync::Mutex::default(),
         })
     }
 
-    /// Where a VMM finds the volume.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.files.path(name)
+    /// Where volumes are, those of `names` that are there.
+    pub async fn places(
+        &self,
+        names: impl Iterator<Item = &str>,
+    ) -> Result<BTreeMap<String, Place>, VolumesError> {
+        let mut places = BTreeMap::new();
+        for name in names {
+            if let Some(stored) = self.record(name).await?.filter(|stored| stored.record.ready) {
+                let pool = stored.record.pool;
+                let path = match &pool {
+                    Some(pool) => Zvols::path(pool, name),
+                    None => self.files.path(name),
+                };
+                places.insert(name.to_owned(), Place { pool, path });
+            }
+        }
+        Ok(places)
     }
 
     /// Whether there is such a volume, ready to be used.
@@ -180,36 +202,63 @@ impl Volumes {
         }
     }
 
-    fn view(&self, stored: &Stored, used_by: Option<&String>) -> Volume {
-        Volume {
-            name: stored.name.clone(),
-            revision: stored.revision,
-            spec: stored.record.spec.clone(),
-            allocated: self.files.allocated(&stored.name),
-            used_by: used_by.cloned(),
-            created_unix_us: stored.record.created_unix_us,
+    /// Zvols of volumes; none where nobody asks for one, and none where their pools do not answer.
+    async fn zvols_of(&self, records: &[Stored]) -> Vec<Dataset> {
+        if records.iter().all(|stored| stored.record.pool.is_none()) {
+            return Vec::new();
         }
+        let listed = self.zvols.list().await;
+        listed.unwrap_or_else(|problem| {
+            tracing::warn!("what volumes take is not known: {}", problem.detail);
+            Vec::new()
+        })
+    }
+
+    fn view(&self, stored: &Stored, zvols: &[Dataset], used_by: Option<String>) -> Volume {
+        let Stored { name, record, .. } = stored;
+        let dataset = record.pool.as_ref().map(|pool| whole_name(pool, name));
+        let allocated = match &dataset {
+            Some(dataset) => zvols
+                .iter()
+                .find(|zvol| zvol.name == *dataset)
+                .map(|zvol| zvol.used),
+            None => Some(self.files.allocated(name)),
+        };
+        Volume {
+            name: name.clone(),
+            revision: stored.revision,
+            spec: record.spec.clone(),
+            kind: match dataset {
+                Some(_) => VolumeKind::Zvol,
+                None => VolumeKind::File,
+            },
+            dataset,
+            allocated,
+            used_by,
+            created_unix_us: record.created_unix_us,
+        }
+    }
+
+    async fn view_one(&self, stored: &Stored, used_by: Option<String>) -> Volume {
+        let zvols = self.zvols_of(std::slice::from_ref(stored)).await;
+        self.view(stored, &zvols, used_by)
     }
 
     /// Every volume, by name; `user` says whose disk it is.
     pub async fn list(&self, user: impl Fn(&str) -> Option<String>) -> Result<Vec<Volume>, VolumesError> {
-        let records: Vec<Stored> = self
-            .store
-            .list(PREFIX)
-            .await?
-            .into_iter()
-            .map(stored)
-            .collect::<Result<_, _>>()?;
+        let records = self.store.list(PREFIX).await?.into_iter().map(stored);
+        let records: Vec<Stored> = records.collect::<Result<_, _>>()?;
+        let zvols = self.zvols_of(&records).await;
         let ready = records.iter().filter(|stored| stored.record.ready);
         Ok(ready
-            .map(|stored| self.view(stored, user(&stored.name).as_ref()))
+            .map(|stored| self.view(stored, &zvols, user(&stored.name)))
             .collect())
     }
 
     /// One volume.
     pub async fn get(&self, name: &str, user: impl Fn(&str) -> Option<String>) -> Result<Volume, Problem> {
         let stored = self.existing(name).await?;
-        Ok(self.view(&stored, user(name).as_ref()))
+        Ok(self.view_one(&stored, user(name)).await)
     }
 
     async fn existing(&self, name: &str) -> Result<Stored, Problem> {
@@ -223,7 +272,7 @@ impl Volumes {
         })
     }
 
-    /// Makes a volume. Answers it and whether it is new. What is on one that exists is not touched.
+    /// Makes a volume, or makes one larger. Answers it and whether it is new. What is on one that exists is not touched.
     pub async fn put(
         &self,
         name: &str,
@@ -232,44 +281,35 @@ impl Volumes {
         user: impl Fn(&str) -> Option<String>,
     ) -> Result<(Volume, bool), Problem> {
         check_name(name)?;
-        let image = check(&spec)?;
+        let origin = check(&spec)?;
         let _making = self.making.lock().await;
         let found = self.record(name).await?;
         let ready = found.as_ref().filter(|stored| stored.record.ready);
         condition.check("volume", name, ready.map(|stored| stored.revision))?;
         if let Some(stored) = ready {
-            if stored.record.spec == spec {
-                return Ok((self.view(stored, user(name).as_ref()), false));
-            }
-            let detail = format!(
-                "volume `{name}` exists with another size or origin ({}); delete it first, with what is on it",
-                stored.record.spec.size
-            );
-            return Err(Problem::new(Kind::Conflict, detail));
+            let stored = self.change(stored.clone(), spec).await?;
+            return Ok((self.view_one(&stored, user(name)).await, false));
         }
-        if found.is_none() && self.files.exists(name) {
-            let detail = format!(
-                "there is a file {} without a record, which is not overwritten; remove it or choose another name",
-                self.path(name).display()
-            );
-            return Err(Problem::new(Kind::Conflict, detail));
+        let (pool, from) = self.place(&spec, &origin).await?;
+        if found.is_none() {
+            self.is_free(name, pool.as_deref()).await?;
         }
-        let image = match image {
-            Some(digest) => Some(self.image(digest, spec.size.0).await?),
-            None => None,
+        let image = match origin {
+            Origin::Image(digest) => Some(self.image(digest, spec.size.0).await?),
+            _ => None,
         };
         let mut record = Record {
             spec,
+            pool,
             ready: false,
             created_unix_us: unix_us(),
         };
         let expect = found.map_or(Expect::Absent, |stored| Expect::Revision(stored.revision));
         let begun = self.write(name, &record, expect).await?;
-        let made = self.files.make(name, record.spec.size.0, image).await;
-        if let Err(error) = made {
+        if let Err(problem) = self.make(name, &record, from, image).await {
             // Where this fails, a record that is not ready stays, which harms nobody.
             let _ = self.store.delete(&key(name), begun).await;
-            return Err(VolumesError::from(error).into());
+            return Err(problem);
         }
         record.ready = true;
         let revision = self.write(name, &record, Expect::Revision(begun)).await?;
@@ -278,7 +318,129 @@ impl Volumes {
             revision,
             record,
         };
-        Ok((self.view(&stored, None), true))
+        Ok((self.view_one(&stored, None).await, true))
+    }
+
+    /// The pool of a new volume, and the whole name of the snapshot that it begins with. No pool: it is a file.
+    async fn place(
+        &self,
+        spec: &VolumeSpec,
+        origin: &Origin,
+    ) -> Result<(Option<String>, Option<String>), Problem> {
+        let invalid = |detail: String, pointer: &str| Err(Problem::new(Kind::Invalid, detail).at(pointer));
+        let from = match origin {
+            Origin::Snapshot(whole) => Some(whole.clone()),
+            Origin::Volume { volume, snapshot } => {
+                let stored = self
+                    .existing(volume)
+                    .await
+                    .map_err(|problem| problem.at("/from"))?;
+                let Some(pool) = stored.record.pool else {
+                    return invalid(no_snapshots(volume), "/from");
+                };
+                Some(format!("{}@{snapshot}", whole_name(&pool, volume)))
+            }
+            Origin::Zeros | Origin::Image(_) => None,
+        };
+        let of_snapshot = from.as_deref().and_then(|whole| whole.split('/').next());
+        match (of_snapshot, &spec.pool) {
+            (Some(has), Some(wanted)) if has != wanted => {
+                let detail = format!("the snapshot is in pool `{has}`, and shares its blocks there");
+                return invalid(detail, "/pool");
+            }
+            (Some(pool), _) => return Ok((Some(pool.to_owned()), from)),
+            (None, Some(pool)) => return Ok((Some(pool.clone()), None)),
+            (None, None) if spec.kind == Some(VolumeKind::File) => return Ok((None, None)),
+            (None, None) => {}
+        }
+        let pools = self.zvols.pools().await;
+        match pools.as_deref().map(choose) {
+            Ok(Some(pool)) => Ok((Some(pool.name.clone()), None)),
+            Ok(None) if wants_zvol(spec, origin) => {
+                invalid("no pool is imported that a zvol could be in".to_owned(), "/kind")
+            }
+            Ok(None) => Ok((None, None)),
+            Err(problem) => Err(problem.clone()),
+        }
+    }
+
+    /// Whether nothing without a record has a volume's place.
+    async fn is_free(&self, name: &str, pool: Option<&str>) -> Result<(), Problem> {
+        let (taken, what) = match pool {
+            None => (
+                self.files.exists(name),
+                format!("a file {}", self.files.path(name).display()),
+            ),
+            Some(pool) => {
+                let whole = whole_name(pool, name);
+                let there = self.zvols.list().await?;
+                (
+                    there.iter().any(|zvol| zvol.name == whole),
+                    format!("a zvol {whole}"),
+                )
+            }
+        };
+        if taken {
+            let detail = format!(
+                "there is {what} without a record, which is not overwritten; remove it or choose another name"
+            );
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
+        Ok(())
+    }
+
+    async fn make(
+        &self,
+        name: &str,
+        record: &Record,
+        from: Option<String>,
+        image: Option<PathBuf>,
+    ) -> Result<(), Problem> {
+        let spec = &record.spec;
+        let Some(pool) = &record.pool else {
+            let made = self.files.make(name, spec.size.0, image).await;
+            return Ok(made.map_err(VolumesError::from)?);
+        };
+        let wanted = ZvolSpec {
+            size: spec.size,
+            block_size: spec.block_size,
+            reserved: spec.reserved,
+            from,
+        };
+        self.zvols.make(pool, name, wanted, image).await
+    }
+
+    /// Makes a volume as large as it is to be, if that is all that is new.
+    async fn change(&self, mut stored: Stored, spec: VolumeSpec) -> Result<Stored, Problem> {
+        let there = &stored.record.spec;
+        let spec = settled(spec, there);
+        if *there == spec {
+            return Ok(stored);
+        }
+        let name = &stored.name;
+        let size_alone = VolumeSpec {
+            size: there.size,
+            ..spec.clone()
+        };
+        if size_alone != *there || spec.size < there.size {
+            let detail = format!(
+                "volume `{name}` exists with another size or origin ({}); it can grow, and else has to be deleted first, with \
+                 what is on it",
+                there.size
+            );
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
+        match &stored.record.pool {
+            Some(pool) => self.zvols.grow(pool, name, spec.size).await?,
+            None => {
+                let grown = self.files.grow(name, spec.size.0).await;
+                grown.map_err(VolumesError::from)?;
+            }
+        }
+        stored.record.spec = spec;
+        let expect = Expect::Revision(stored.revision);
+        stored.revision = self.write(&stored.name, &stored.record, expect).await?;
+        Ok(stored)
     }
 
     /// The file of an image that fits into `size` bytes.
@@ -299,10 +461,47 @@ impl Volumes {
         let _making = self.making.lock().await;
         let stored = self.existing(name).await?;
         condition.check("volume", name, Some(stored.revision))?;
-        // The file first: without it the record can still be deleted, without the record the file could not.
-        self.files.remove(name).await.map_err(VolumesError::from)?;
+        // What it is kept in first: without that the record can still be deleted, without the record that could not.
+        match &stored.record.pool {
+            Some(pool) => self.zvols.remove(pool, name).await?,
+            None => self.files.remove(name).await.map_err(VolumesError::from)?,
+        }
         Ok(self.store.delete(&key(name), stored.revision).await?)
     }
+
+    /// The pool of a volume that has snapshots.
+    async fn pool(&self, name: &str) -> Result<String, Problem> {
+        let pool = self.existing(name).await?.record.pool;
+        pool.ok_or_else(|| Problem::new(Kind::Conflict, no_snapshots(name)))
+    }
+
+    /// Snapshots of a volume, oldest first.
+    pub async fn snapshots(&self, name: &str) -> Result<Vec<Snapshot>, Problem> {
+        let pool = self.pool(name).await?;
+        self.zvols.snapshots(&pool, name).await
+    }
+
+    /// Makes a snapshot of a volume; one that is there stays as it is. Answers it and whether it is new.
+    pub async fn put_snapshot(&self, name: &str, snapshot: &str) -> Result<(Snapshot, bool), Problem> {
+        let pool = self.pool(name).await?;
+        self.zvols.put_snapshot(&pool, name, snapshot).await
+    }
+
+    /// Destroys a snapshot of a volume.
+    pub async fn delete_snapshot(&self, name: &str, snapshot: &str) -> Result<(), Problem> {
+        let pool = self.pool(name).await?;
+        self.zvols.delete_snapshot(&pool, name, snapshot).await
+    }
+
+    /// Sets a volume back to a snapshot: whoever calls has made sure that nobody has it open, and keeps it so.
+    pub async fn roll_back(&self, name: &str, snapshot: &str, discard_newer: bool) -> Result<(), Problem> {
+        let pool = self.pool(name).await?;
+        self.zvols.roll_back(&pool, name, snapshot, discard_newer).await
+    }
+}
+
+fn no_snapshots(name: &str) -> String {
+    format!("volume `{name}` is a file, which has no snapshots; a zvol has")
 }
 
 #[cfg(test)]

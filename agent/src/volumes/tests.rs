@@ -4,13 +4,20 @@ use crate::store::RedbStore;
 fn open(directory: &std::path::Path) -> Volumes {
     let store = Arc::new(RedbStore::open(&directory.join("store.redb")).unwrap());
     let images = Arc::new(Images::open(directory.join("images")).unwrap());
-    Volumes::open(store, images, directory.join("volumes")).unwrap()
+    let events = Arc::new(crate::events::Events::new());
+    let init = Arc::new(Init::new(directory.join("no.sock"), events));
+    Volumes::open(store, images, init, directory.join("volumes")).unwrap()
+}
+
+fn path(volumes: &Volumes, name: &str) -> PathBuf {
+    volumes.files.path(name)
 }
 
 fn spec(size: u64, from: Option<&str>) -> VolumeSpec {
     VolumeSpec {
-        size: ByteSize(size),
         from: from.map(str::to_owned),
+        kind: Some(VolumeKind::File),
+        ..VolumeSpec::of(ByteSize(size))
     }
 }
 
@@ -36,15 +43,19 @@ async fn a_volume_is_made_once_sparse_and_deleted() {
     let volumes = open(directory.path());
     let put = async |spec| volumes.put("data", spec, &Precondition::None, nobody).await;
     let (made, new) = put(spec(64 * MIB, None)).await.unwrap();
-    assert!(new && made.allocated < MIB, "{made:?}");
-    let path = volumes.path("data");
+    assert!(new && made.allocated.unwrap() < MIB, "{made:?}");
+    let path = path(&volumes, "data");
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 64 * MIB);
     std::fs::write(&path, "written").unwrap();
     let (same, new) = put(spec(64 * MIB, None)).await.unwrap();
     assert_eq!((same.revision, new), (made.revision, false));
     assert_eq!(std::fs::read(&path).unwrap(), b"written", "what is on it stays");
-    let other = put(spec(65 * MIB, None)).await.unwrap_err();
-    assert_eq!(other.status, 409);
+    let smaller = put(spec(63 * MIB, None)).await.unwrap_err();
+    assert_eq!(smaller.status, 409);
+    let (grown, new) = put(VolumeSpec::of(ByteSize(65 * MIB))).await.unwrap();
+    assert_eq!((grown.spec.size.0, new), (65 * MIB, false));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 65 * MIB);
+    assert!(std::fs::read(&path).unwrap().starts_with(b"written"));
     assert_eq!(
         volumes.list(nobody).await.unwrap(),
         [volumes.get("data", nobody).await.unwrap()]
@@ -74,8 +85,8 @@ async fn an_image_is_copied_without_its_zeros() {
     let small = put("small", 2 * MIB).await.unwrap_err();
     assert_eq!((small.status, small.pointer.as_deref()), (422, Some("/size")));
     let (made, _) = put("root", 8 * MIB).await.unwrap();
-    assert!(made.allocated <= MIB, "{made:?}");
-    let copied = std::fs::read(volumes.path("root")).unwrap();
+    assert!(made.allocated.unwrap() <= MIB, "{made:?}");
+    let copied = std::fs::read(path(&volumes, "root")).unwrap();
     assert_eq!(copied.len(), 8 << 20);
     assert_eq!(copied[..body.len()], body);
     assert!(copied[body.len()..].iter().all(|byte| *byte == 0));
@@ -120,11 +131,12 @@ async fn what_a_power_cut_left_is_made_anew_and_a_strangers_file_is_not() {
     let volumes = open(directory.path());
     let record = Record {
         spec: spec(MIB, None),
+        pool: None,
         ready: false,
         created_unix_us: 1,
     };
     volumes.write("cut", &record, Expect::Absent).await.unwrap();
-    std::fs::write(volumes.path("cut"), "half").unwrap();
+    std::fs::write(path(&volumes, "cut"), "half").unwrap();
     assert!(!volumes.contains("cut").await.unwrap());
     assert!(volumes.list(nobody).await.unwrap().is_empty());
     let put = async |name| {
@@ -133,11 +145,11 @@ async fn what_a_power_cut_left_is_made_anew_and_a_strangers_file_is_not() {
             .await
     };
     assert!(put("cut").await.unwrap().1);
-    assert_eq!(std::fs::metadata(volumes.path("cut")).unwrap().len(), 2 * MIB);
+    assert_eq!(std::fs::metadata(path(&volumes, "cut")).unwrap().len(), 2 * MIB);
 
-    std::fs::write(volumes.path("lost"), "someone's").unwrap();
+    std::fs::write(path(&volumes, "lost"), "someone's").unwrap();
     assert_eq!(put("lost").await.unwrap_err().status, 409);
-    assert_eq!(std::fs::read(volumes.path("lost")).unwrap(), b"someone's");
+    assert_eq!(std::fs::read(path(&volumes, "lost")).unwrap(), b"someone's");
     std::fs::write(directory.path().join("volumes/.new-x"), "half").unwrap();
     Files::open(directory.path().join("volumes")).unwrap();
     assert!(!directory.path().join("volumes/.new-x").exists());

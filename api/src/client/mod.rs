@@ -22,6 +22,7 @@ mod keys;
 mod request;
 mod sse;
 mod storage;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -48,6 +49,7 @@ pub use console::ConsoleStream;
 pub use error::Error;
 pub use events::EventStream;
 pub use image::ImageFile;
+pub use stream::DatasetStream;
 pub use trust::{Fingerprint, FingerprintError, Trust, presented_ca};
 
 use connection::Target;

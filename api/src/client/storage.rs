@@ -21,6 +21,15 @@ fn snapshot_path(name: &str, rest: &str) -> String {
     format!("/v1/snapshots/{}{rest}", segment(name))
 }
 
+fn volume_path(volume: &str, snapshot: &str) -> String {
+    let of = format!("/v1/volumes/{}/snapshots", segment(volume));
+    if snapshot.is_empty() {
+        of
+    } else {
+        format!("{of}/{}", segment(snapshot))
+    }
+}
+
 fn recursive(wanted: bool) -> &'static str {
     if wanted { "?recursive=true" } else { "" }
 }
@@ -155,5 +164,34 @@ impl Client {
         let call = Call::new(Method::POST, snapshot_path(name, "/clone"));
         let name = new.to_owned();
         self.json(call.json(&CloneSpec { name })).await
+    }
+
+    /// `GET /v1/volumes/{name}/snapshots`: oldest first.
+    pub async fn volume_snapshots(&self, volume: &str) -> Result<Vec<Snapshot>, Error> {
+        self.get(volume_path(volume, "")).await
+    }
+
+    /// `PUT /v1/volumes/{name}/snapshots/{snapshot}`.
+    pub async fn put_volume_snapshot(&self, volume: &str, snapshot: &str) -> Result<Snapshot, Error> {
+        self.json(Call::new(Method::PUT, volume_path(volume, snapshot)))
+            .await
+    }
+
+    /// `DELETE /v1/volumes/{name}/snapshots/{snapshot}`.
+    pub async fn destroy_volume_snapshot(&self, volume: &str, snapshot: &str) -> Result<(), Error> {
+        self.done(Call::new(Method::DELETE, volume_path(volume, snapshot)))
+            .await
+    }
+
+    /// `POST /v1/volumes/{name}/snapshots/{snapshot}/rollback`.
+    pub async fn roll_volume_back(
+        &self,
+        volume: &str,
+        snapshot: &str,
+        discard_newer: bool,
+    ) -> Result<(), Error> {
+        let path = format!("{}/rollback", volume_path(volume, snapshot));
+        let call = Call::new(Method::POST, path);
+        self.done(call.json(&RollbackRequest { discard_newer })).await
     }
 }

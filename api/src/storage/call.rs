@@ -1,15 +1,16 @@
 //! What the agent asks of init.
 //!
 //! `Storage` of `org.axion.Init1` takes the JSON of a [`Call`] and gives the JSON of an [`Answer`]: a vdev tree has no D-Bus
-//! type, as it contains itself.
+//! type, as it contains itself. `BeginStream` takes the JSON of a [`Stream`], and gives one end of a pipe.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CloneSpec, Dataset, DatasetSpec, DeviceRequest, FoundPool, Key, Pool, PoolDisk, PoolSpec, ReplaceRequest,
-    ScrubAction, Snapshot,
+    CloneSpec, Dataset, DatasetSpec, DeviceRequest, FoundPool, Key, Pool, PoolDisk, PoolSpec, ReceiveOptions,
+    ReplaceRequest, ScrubAction, SendOptions, Snapshot,
 };
 use crate::problem::Problem;
+use axion_core::quantity::ByteSize;
 
 /// Something to be done with pools, datasets or snapshots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,55 @@ pub enum Call {
     Rollback { name: String, discard_newer: bool },
     /// Makes a dataset of a snapshot.
     Clone { name: String, spec: CloneSpec },
+    /// Forgets what was received of a dataset before the stream broke off.
+    AbortReceive { name: String },
+    /// Every zvol that is a volume of VMs.
+    Volumes,
+    /// Makes a volume's zvol; what is there of that name is replaced.
+    MakeVolume {
+        pool: String,
+        name: String,
+        spec: ZvolSpec,
+    },
+    /// Makes a volume's zvol larger.
+    GrowVolume {
+        pool: String,
+        name: String,
+        size: ByteSize,
+    },
+    /// Destroys a volume's zvol and its snapshots.
+    DestroyVolume { pool: String, name: String },
+    /// Sets a volume's zvol back to a snapshot. Whoever calls has made sure that nobody has it open.
+    RollbackVolume {
+        pool: String,
+        name: String,
+        snapshot: String,
+        discard_newer: bool,
+    },
+}
+
+/// The zvol of a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZvolSpec {
+    /// Size.
+    pub size: ByteSize,
+    /// Block size; absent: by the pool.
+    pub block_size: Option<ByteSize>,
+    /// Keep room for all of it.
+    pub reserved: bool,
+    /// The snapshot that it is a clone of, by its whole name.
+    pub from: Option<String>,
+}
+
+/// A dataset's bytes on their way. Init gives the end of a pipe that `zfs` reads from or writes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "stream", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the fields are those of the routes")]
+pub enum Stream {
+    /// What is in a snapshot.
+    Send { name: String, options: SendOptions },
+    /// What a dataset is to become.
+    Receive { name: String, options: ReceiveOptions },
 }
 
 /// What came of a [`Call`].

@@ -80,6 +80,8 @@ pub struct Dataset {
     pub encryption: Option<String>,
     /// Whether it can be read, where it is encrypted.
     pub key: Option<KeyState>,
+    /// What goes on where the last stream into it broke off: `resume` of `GET /v1/snapshots/{name}/stream`.
+    pub resume_token: Option<String>,
     /// When it was made, seconds since 1970.
     pub created_unix_s: u64,
     /// It belongs to the node itself: it is shown and not changed here.
@@ -194,4 +196,30 @@ pub struct RollbackRequest {
 pub struct CloneSpec {
     /// Name of the new dataset, in the same pool.
     pub name: String,
+}
+
+/// What is sent of a snapshot (query of `GET /v1/snapshots/{dataset@name}/stream`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+#[serde(deny_unknown_fields, default)]
+pub struct SendOptions {
+    /// Only what changed since this older snapshot, which the receiver has: the part behind `@`, or a whole name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// As it is on the disks: what is encrypted stays so, and the receiver needs no key.
+    pub raw: bool,
+    /// Go on where a stream broke off: `resume_token` of the receiving dataset. It says itself what is sent, and how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume: Option<String>,
+}
+
+/// How a stream is received (query of `POST /v1/datasets/{name}/receive`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+#[serde(deny_unknown_fields, default)]
+pub struct ReceiveOptions {
+    /// Keep what arrived of a stream that breaks off, so that it can go on; without it nothing is left.
+    pub resumable: bool,
+    /// Lose what was written to the dataset since its last snapshot, and snapshots that the sender does not have.
+    pub discard_changes: bool,
 }

@@ -4,16 +4,18 @@
 
 mod call;
 mod dataset;
+mod event;
 
 use axion_core::config::{Compression, DiskChoice, PoolLayout};
 use axion_core::topology::Disk;
 use serde::{Deserialize, Serialize};
 
-pub use call::{Answer, Call};
+pub use call::{Answer, Call, Stream, ZvolSpec};
 pub use dataset::{
-    CloneSpec, Dataset, DatasetKind, DatasetSpec, Encryption, Key, KeyState, RollbackRequest, Snapshot,
-    SnapshotSpec, Use,
+    CloneSpec, Dataset, DatasetKind, DatasetSpec, Encryption, Key, KeyState, ReceiveOptions, RollbackRequest,
+    SendOptions, Snapshot, SnapshotSpec, Use,
 };
+pub use event::{PoolEvent, PoolEventKind};
 
 /// Health of a pool or of a part of one (zpoolconcepts(7)).
 ///

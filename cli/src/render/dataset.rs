@@ -87,6 +87,10 @@ pub fn show(dataset: &Dataset, style: &Style) -> String {
         ("Key", or_dash(key)),
         ("Made", moment(dataset.created_unix_s.saturating_mul(SECOND))),
     ]);
+    if dataset.resume_token.is_some() {
+        let half = "a stream broke off: `axctl dataset copy --resumable` goes on";
+        rows.push(("Receiving", half.to_owned()));
+    }
     fields(&rows, style)
 }
 

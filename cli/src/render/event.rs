@@ -49,6 +49,10 @@ pub fn line(event: &Event, style: &Style) -> String {
             format!("profile {}{what}", style.paint(word, tone))
         }
         What::Notice { text, .. } => style.paint(&plain(text), Tone::Warning),
+        What::Pool(event) => {
+            let tone = if event.bad { Tone::Bad } else { Tone::Plain };
+            style.paint(&plain(&event.to_string()), tone)
+        }
         What::Lost { count } => style.paint(&format!("{count} events were lost"), Tone::Warning),
     };
     format!("{} {text}", style.paint(&moment(event.unix_us), Tone::Faint))

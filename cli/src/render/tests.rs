@@ -16,7 +16,7 @@ use axion_api::vm::{
     CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmBalloonStats, VmDisk, VmDiskStats, VmLatency,
     VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus, VmVsockStats,
 };
-use axion_api::volume::{Volume, VolumeSpec};
+use axion_api::volume::{Volume, VolumeKind, VolumeSpec};
 use axion_core::config::check;
 use axion_core::profile::{
     self as boot_profile, Attestation, Declaration, Item, ItemState, Refusals, Resolved, Standing,

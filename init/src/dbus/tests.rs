@@ -185,6 +185,7 @@ async fn a_unit_without_its_volume_is_not_started() {
     let mut storing = unit("vm-storing");
     storing.volumes = vec![VolumeGrant {
         name: "no-such-volume".into(),
+        pool: String::new(),
         writable: true,
     }];
     let error = answer(init.start_transient_unit(&storing).await.unwrap_err());
@@ -204,8 +205,10 @@ async fn storage_is_asked_in_json_and_says_what_is_missing() {
         other => panic!("{other:?}"),
     };
     let pools = serde_json::to_string(&Call::Pools).unwrap();
-    // No ZFS was loaded.
-    assert_eq!(status(ask(&pools).await), 503);
+    // No ZFS was loaded: there are no pools, and nothing else can be said.
+    assert_eq!(ask(&pools).await, Answer::Pools(Vec::new()));
+    let datasets = serde_json::to_string(&Call::Datasets { under: None }).unwrap();
+    assert_eq!(status(ask(&datasets).await), 503);
     assert_eq!(status(ask("{}").await), 400);
     // ZFS was loaded, and the machine below this root has none.
     let root = tempfile::tempdir().unwrap();

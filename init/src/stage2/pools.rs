@@ -9,7 +9,6 @@
 //! The module is also loaded when the agent first asks for a pool. Whatever goes wrong here is said, degrades the boot, and
 //! leaves a node that forgets; a disk that does not answer costs no more than [`PATIENCE`].
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant};
 use axion_core::profile::Action;
 use axion_core::topology::Topology;
 use axion_storage::command::{Children, Tools};
-use axion_storage::{Storage, boot, contents, hostid};
+use axion_storage::{Storage, contents, hostid};
 
 use super::run::TaskError;
 use super::tasks::{Done, config, given, read_modules, several};
@@ -33,8 +32,6 @@ const ROOT: &str = "/";
 const PATIENCE: Duration = Duration::from_secs(130);
 /// The longest that the end of the node waits for pools to be given back.
 const GIVING_BACK: Duration = Duration::from_secs(60);
-/// Time between two looks at whether each pool is well: a file of the kernel, which costs nothing.
-const WATCH: Duration = Duration::from_secs(10);
 /// ZFS's cache gets one part in so many of the memory where the boot profile is off.
 const ARC_SHARE: u64 = 8;
 
@@ -90,15 +87,9 @@ pub async fn start_pools(node: Arc<Node>) -> Done {
         .into()),
     };
     if storage.present().is_ok() {
-        offer(&node, storage);
+        crate::storage::offer(&node, storage);
     }
     done
-}
-
-fn offer(node: &Arc<Node>, storage: Arc<Storage>) {
-    if crate::storage::offer(node, storage.clone()) {
-        tokio::spawn(watch(node.clone(), storage));
-    }
 }
 
 fn start(node: &Node, storage: &Storage, deadline: Instant) -> Done {
@@ -152,7 +143,7 @@ pub async fn load_zfs(node: &Arc<Node>) -> Result<Arc<Storage>, TaskError> {
         move || load(&node)
     };
     tokio::task::spawn_blocking(work).await??;
-    offer(node, storage(node));
+    crate::storage::offer(node, storage(node));
     let offered = node.storage.get().cloned();
     offered.ok_or_else(|| "ZFS is loaded and not offered".into())
 }
@@ -201,53 +192,3 @@ pub async fn give_back(node: &Node) -> bool {
     }
     true
 }
-
-/// Tells the log when pools fall ill and when they are well again, for as long as the node is up.
-async fn watch(node: Arc<Node>, storage: Arc<Storage>) {
-    let mut before = complaints(&storage).await;
-    let mut states = kernel_states(Path::new(ROOT));
-    loop {
-        tokio::time::sleep(WATCH).await;
-        let now = kernel_states(Path::new(ROOT));
-        if now == states {
-            continue;
-        }
-        states = now;
-        let after = complaints(&storage).await;
-        for complaint in after.difference(&before) {
-            node.log.error(complaint);
-        }
-        if after.is_empty() && !before.is_empty() {
-            node.log.info("every pool is well again");
-        }
-        before = after;
-    }
-}
-
-/// Name and state of each pool, as the kernel has it (`/proc/spl/kstat/zfs/POOL/state`).
-fn kernel_states(root: &Path) -> BTreeSet<(String, String)> {
-    let pools = std::fs::read_dir(root.join("proc/spl/kstat/zfs"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let state = |pool: std::fs::DirEntry| {
-        let state = std::fs::read_to_string(pool.path().join("state")).ok()?;
-        Some((
-            pool.file_name().to_string_lossy().into_owned(),
-            state.trim().to_owned(),
-        ))
-    };
-    pools.filter_map(state).collect()
-}
-
-async fn complaints(storage: &Arc<Storage>) -> BTreeSet<String> {
-    let storage = storage.clone();
-    let look = move || match storage.pools() {
-        Ok(pools) => pools.iter().filter_map(boot::complaint).collect(),
-        Err(error) => BTreeSet::from([chain(&error)]),
-    };
-    tokio::task::spawn_blocking(look).await.unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests;

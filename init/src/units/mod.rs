@@ -28,3 +28,4 @@ pub use self::commands::Commands;
 pub use self::spawn::open_terminal;
 pub use self::spec::{CPU_WEIGHT, Cpus, Restart, Spec, Stdio};
 pub use self::supervisor::{Change, UnitError, Units};
+pub use self::volumes::device;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axion_api::init::{Tap, TransientUnit, UnitCpus, VolumeGrant};
+use axion_core::config::{POOL_NAME_FORM, is_pool_name};
 use axion_core::paths;
 use axion_core::topology::{CpuSet, CpuSetError};
 
@@ -131,6 +132,9 @@ pub enum SpecError {
     /// Bad volume name.
     #[error("volumes: `{0}` is not a file name of a-z, A-Z, 0-9, `-`, `_` and `.`")]
     Volume(String),
+    /// Bad pool of a volume.
+    #[error("volumes: `{0}` is not a pool's name; allowed are {POOL_NAME_FORM}")]
+    VolumePool(String),
     /// The same thing twice.
     #[error("{0}: `{1}` is there twice")]
     Twice(&'static str, String),
@@ -283,6 +287,13 @@ fn volumes(unit: &TransientUnit) -> Result<(), SpecError> {
     let names = || unit.volumes.iter().map(|volume| &volume.name);
     if let Some(name) = names().find(|name| !is_file_name(name)) {
         return Err(SpecError::Volume(name.clone()));
+    }
+    let pools = unit.volumes.iter().map(|volume| &volume.pool);
+    if let Some(pool) = pools
+        .into_iter()
+        .find(|pool| !pool.is_empty() && !is_pool_name(pool))
+    {
+        return Err(SpecError::VolumePool(pool.clone()));
     }
     if let Some(name) = twice(names()) {
         return Err(SpecError::Twice("volumes", name.clone()));

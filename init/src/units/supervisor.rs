@@ -371,7 +371,11 @@ impl Supervisor {
         }
         let units = self.units.iter().map(|(name, unit)| (name, &unit.spec.volumes));
         for (unit, volumes) in units.chain(&self.connecting) {
-            let taken = |wanted: &&VolumeGrant| volumes.iter().any(|has| has.name == wanted.name);
+            let taken = |wanted: &&VolumeGrant| {
+                volumes
+                    .iter()
+                    .any(|has| (&has.pool, &has.name) == (&wanted.pool, &wanted.name))
+            };
             if let Some(volume) = spec.volumes.iter().find(taken) {
                 return Err(UnitError::VolumeTaken {
                     volume: volume.name.clone(),

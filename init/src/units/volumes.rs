@@ -5,15 +5,20 @@
 //! reads), before and after that nobody's but the agent's (0600). The directory itself can be passed through and not
 //! listed (0711).
 //!
+//! A volume that is a zvol is the same with a device: its node belongs to root (0600), and to the unit's group (0660, 0640) while
+//! the unit exists. The unit knows it by its link below `/dev/zvol`, as numbers change from boot to boot.
+//!
 //! The agent may write to that directory, and must gain nothing by it: a file is opened without following a link and is
-//! handed over only if it is a regular file of the agent's with this one name.
+//! handed over only if it is a regular file of the agent's with this one name, a device only if the kernel says that it is a zvol
+//! among those of volumes.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use axion_api::init::VolumeGrant;
 use axion_core::paths;
+use axion_storage::{StorageError, names, zvol};
 
 /// A volume that cannot be handed over.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +43,17 @@ pub enum VolumeError {
         /// Who it should belong to.
         owner: u32,
     },
+    /// It is called something that no zvol of a volume is.
+    #[error(transparent)]
+    Name(#[from] StorageError),
+    /// There is no such zvol, or another device took its place.
+    #[error("no device of this node is the zvol {0}")]
+    NoZvol(String),
 }
+
+/// Where devices are, and what the kernel says of them.
+const DEV: &str = "/dev";
+const SYS: &str = "/sys";
 
 /// The volumes of the node.
 #[derive(Debug, Clone)]
@@ -73,7 +88,7 @@ impl Volumes {
     pub fn grant(&self, grants: &[VolumeGrant], gid: u32) -> Result<(), VolumeError> {
         for grant in grants {
             let mode = if grant.writable { 0o660 } else { 0o640 };
-            if let Err(error) = self.set(&grant.name, gid, mode) {
+            if let Err(error) = self.set(grant, Some(gid), mode) {
                 // What went well is taken back; why the rest did not is what counts.
                 let _ = self.revoke(grants);
                 return Err(error);
@@ -89,8 +104,9 @@ impl Volumes {
     pub fn revoke(&self, grants: &[VolumeGrant]) -> Result<(), VolumeError> {
         let mut result = Ok(());
         for grant in grants {
-            match self.set(&grant.name, paths::GROUP_AXION, 0o600) {
+            match self.set(grant, None, 0o600) {
                 // Deleted meanwhile.
+                Err(VolumeError::NoZvol(_)) => {}
                 Err(VolumeError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => result = Err(error),
                 Ok(()) => {}
@@ -99,13 +115,35 @@ impl Volumes {
         result
     }
 
-    fn set(&self, name: &str, gid: u32, mode: u32) -> Result<(), VolumeError> {
+    /// Sets a volume's group and mode; without a group it is nobody's.
+    fn set(&self, grant: &VolumeGrant, gid: Option<u32>, mode: u32) -> Result<(), VolumeError> {
+        let (path, file) = if grant.pool.is_empty() {
+            self.file(&grant.name)?
+        } else {
+            device(&grant.pool, &grant.name, false)?
+        };
+        let failed = |action| {
+            let path = path.clone();
+            move |source| VolumeError::File { action, path, source }
+        };
+        let nobody = if grant.pool.is_empty() {
+            paths::GROUP_AXION
+        } else {
+            0
+        };
+        fchown(&file, None, Some(gid.unwrap_or(nobody))).map_err(failed("change the group of"))?;
+        file.set_permissions(Permissions::from_mode(mode))
+            .map_err(failed("change the mode of"))
+    }
+
+    /// A volume that is a file.
+    fn file(&self, name: &str) -> Result<(PathBuf, File), VolumeError> {
         let path = self.directory.join(name);
         let failed = |action| {
             let path = path.clone();
             move |source| VolumeError::File { action, path, source }
         };
-        let file = open(&path).map_err(failed("open"))?;
+        let file = open(&path, false).map_err(failed("open"))?;
         let found = file.metadata().map_err(failed("inspect"))?;
         if !found.is_file() || found.nlink() != 1 || found.uid() != self.owner {
             return Err(VolumeError::Strange {
@@ -119,16 +157,36 @@ impl Volumes {
                 owner: self.owner,
             });
         }
-        fchown(&file, None, Some(gid)).map_err(failed("change the group of"))?;
-        file.set_permissions(Permissions::from_mode(mode))
-            .map_err(failed("change the mode of"))
+        Ok((path, file))
     }
 }
 
+/// Opens the zvol of a volume; its node is seen to be that zvol's after it was opened, as numbers are used again.
+///
+/// # Errors
+/// There is none, or it cannot be opened.
+pub fn device(pool: &str, name: &str, write: bool) -> Result<(PathBuf, File), VolumeError> {
+    let whole = names::volume(pool, name)?;
+    let none = || VolumeError::NoZvol(whole.clone());
+    let path = zvol::node(Path::new(DEV), Path::new(SYS), &whole).ok_or_else(none)?;
+    let failed = |source| VolumeError::File {
+        action: "open",
+        path: path.clone(),
+        source,
+    };
+    let file = open(&path, write).map_err(failed)?;
+    let found = file.metadata().map_err(failed)?;
+    if !found.file_type().is_block_device() || !zvol::is(&file, &whole) {
+        return Err(none());
+    }
+    Ok((path, file))
+}
+
 /// Opens whatever the last part of the path names, without waiting for a peer and without a terminal's side effects.
-fn open(path: &Path) -> std::io::Result<File> {
+fn open(path: &Path, write: bool) -> std::io::Result<File> {
     OpenOptions::new()
         .read(true)
+        .write(write)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)
 }

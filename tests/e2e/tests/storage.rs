@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use axion_api::client::Precondition;
 use axion_api::host::PowerAction;
 use axion_api::init::{Outcome, Phase};
-use axion_api::volume::VolumeSpec;
+use axion_api::volume::{VolumeKind, VolumeSpec};
 use axion_core::profile::ItemState;
 use axion_e2e::{SOON, boot};
 use axion_lab::machine::READY;
@@ -53,11 +53,10 @@ fn a_declared_mirror_keeps_the_nodes_state_and_does_without_a_disk() -> Result<(
         state_is_on_the_pool(&node, true)?;
         the_cache_keeps_to_its_limit(&node)?;
         no_thread_of_zfs_runs_on_the_workloads_cpus(&node)?;
-        let spec = VolumeSpec {
-            size: "8MiB".parse().map_err(anyhow::Error::msg)?,
-            from: None,
-        };
+        let spec = VolumeSpec::of("8MiB".parse().map_err(anyhow::Error::msg)?);
         node.call(node.client().put_volume("kept", &spec, Precondition::Absent))?;
+        a_volume_of_the_pool_is_a_zvol_with_snapshots(&node)?;
+        a_dataset_is_copied_and_what_breaks_off_leaves_nothing(&machine, &node)?;
         let (ready, fingerprint) = (machine.log().wait_for(READY, SOON)?, node.fingerprint());
 
         node.call(node.client().power(PowerAction::Reboot))?;
@@ -133,6 +132,75 @@ fn state_is_on_the_pool(node: &Node, wanted: bool) -> Result<()> {
 
 fn the_volume_is_there(node: &Node) -> Result<()> {
     node.call(node.client().volume("kept"))?;
+    Ok(())
+}
+
+/// Made of an image, kept, set back, branched off, grown: by what the kernel and ZFS say of it.
+fn a_volume_of_the_pool_is_a_zvol_with_snapshots(node: &Node) -> Result<()> {
+    let volume = node.call(node.client().volume("kept"))?;
+    ensure!(volume.kind == VolumeKind::Zvol, "{volume:?}");
+    let zvol = volume.dataset.context("a zvol has a name")?;
+    let dataset = node.call(node.client().dataset(&zvol))?;
+    ensure!(
+        dataset.device.is_some() && dataset.block_size == 16 << 10,
+        "{dataset:?}"
+    );
+    node.axctl(&["volume", "snapshot", "kept@clean"])?;
+    node.axctl(&[
+        "volume",
+        "create",
+        "branch",
+        "--from",
+        "kept@clean",
+        "--size",
+        "16MiB",
+    ])?;
+    let branch = node.call(node.client().volume("branch"))?;
+    let branch = node.call(node.client().dataset(&branch.dataset.context("no zvol")?))?;
+    ensure!(
+        branch.origin == Some(format!("{zvol}@clean")) && branch.volume_size == Some(16 << 20),
+        "{branch:?}"
+    );
+    let refused = node.attempt(node.client().destroy_dataset(&zvol, true)).err();
+    ensure!(
+        refused.and_then(|error| error.status()) == Some(409),
+        "a volume was destroyed"
+    );
+    node.axctl(&["volume", "rollback", "kept@clean", "--yes"])?;
+    node.axctl(&["volume", "delete", "branch", "--yes"])?;
+    node.axctl(&["volume", "delete-snapshot", "kept@clean", "--yes"])?;
+    Ok(())
+}
+
+fn a_dataset_is_copied_and_what_breaks_off_leaves_nothing(machine: &Machine, node: &Node) -> Result<()> {
+    node.axctl(&["dataset", "create", "tank/a"])?;
+    node.axctl(&["snapshot", "create", "tank/a@1"])?;
+    node.axctl(&["dataset", "copy", "tank/a@1", "tank/b"])?;
+    node.axctl(&["snapshot", "create", "tank/a@2"])?;
+    node.axctl(&["dataset", "copy", "tank/a@2", "tank/b", "--from-snapshot", "1"])?;
+    let guid = |name: &str| -> Result<String> {
+        let dataset = name.split('@').next();
+        let there = node.call(node.client().snapshots(dataset))?;
+        let found = there.into_iter().find(|snapshot| snapshot.name == name);
+        Ok(found.with_context(|| format!("no {name}"))?.guid)
+    };
+    ensure!(guid("tank/b@1")? == guid("tank/a@1")? && guid("tank/b@2")? == guid("tank/a@2")?);
+
+    let file = machine.dir().join("a.zfs");
+    let path = file.to_string_lossy();
+    node.axctl(&["dataset", "send", "tank/a@1", &path])?;
+    let sent = std::fs::read(&file)?;
+    std::fs::write(&file, sent.get(..sent.len() / 2).unwrap_or_default())?;
+    let half = node.try_axctl(&["dataset", "receive", "tank/c", &path])?;
+    ensure!(
+        !half.status.success() && half.stderr.contains("zfs receive"),
+        "{half:?}"
+    );
+    let there = node.call(node.client().datasets(Some("tank")))?;
+    ensure!(there.iter().all(|dataset| dataset.name != "tank/c"), "{there:?}");
+    std::fs::write(&file, &sent)?;
+    node.axctl(&["dataset", "receive", "tank/c", &path])?;
+    ensure!(guid("tank/c@1")? == guid("tank/a@1")?);
     Ok(())
 }
 

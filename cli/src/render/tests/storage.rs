@@ -184,6 +184,7 @@ fn file_system(name: &str) -> Dataset {
         origin: None,
         encryption: None,
         key: None,
+        resume_token: None,
         created_unix_s: NOON,
         system: false,
     }
@@ -201,6 +202,7 @@ fn datasets() {
     let locked = Dataset {
         encryption: Some("aes-256-gcm".to_owned()),
         key: Some(KeyState::Unavailable),
+        resume_token: None,
         mounted_at: None,
         ..file_system("tank/secret")
     };

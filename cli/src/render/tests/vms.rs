@@ -110,19 +110,18 @@ fn volumes_and_networks() {
     let data = Volume {
         name: "data".to_owned(),
         revision: 3,
-        spec: VolumeSpec {
-            size: ByteSize(20 << 30),
-            from: None,
-        },
-        allocated: 3 << 20,
+        spec: VolumeSpec::of(ByteSize(20 << 30)),
+        kind: VolumeKind::Zvol,
+        dataset: Some("tank/axion/zvols/data".to_owned()),
+        allocated: Some(3 << 20),
         used_by: Some("web".to_owned()),
         created_unix_us: NOON,
     };
     assert_screen(
         &volume::list(&[data], &SCREEN),
         r"
-NAME   SIZE     TAKEN  DISK OF
-data  20GiB  3.00 MiB  web
+NAME  KIND   SIZE     TAKEN  DISK OF
+data  zvol  20GiB  3.00 MiB  web
 ",
     );
     let lan = Network {

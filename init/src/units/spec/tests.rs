@@ -108,12 +108,21 @@ fn programs_and_environment() {
 fn volumes_are_names_for_a_group_of_ones_own() {
     let grant = |name: &str| VolumeGrant {
         name: name.into(),
+        pool: String::new(),
         writable: true,
     };
     for name in ["", "..", "a/b", ".new-a"] {
         let error = refused(|u| u.volumes = vec![grant(name)]);
         assert!(matches!(error, SpecError::Volume(_)), "{name}");
     }
+    let elsewhere = VolumeGrant {
+        pool: "tank/b".into(),
+        ..grant("a")
+    };
+    assert_eq!(
+        refused(|u| u.volumes = vec![elsewhere]),
+        SpecError::VolumePool("tank/b".into())
+    );
     assert_eq!(
         refused(|u| u.volumes = vec![grant("a"), grant("a")]),
         SpecError::Twice("volumes", "a".into())

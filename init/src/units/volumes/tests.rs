@@ -5,6 +5,7 @@ use super::*;
 fn grant(name: &str, writable: bool) -> VolumeGrant {
     VolumeGrant {
         name: name.to_owned(),
+        pool: String::new(),
         writable,
     }
 }
@@ -78,4 +79,23 @@ fn nothing_but_a_volume_is_handed_over() {
     let strangers = Volumes::in_directory(directory.path(), own + 1);
     assert!(strangers.grant(&[grant("stranger", true)], 100_007).is_err());
     assert_eq!(access(directory.path(), "secret"), before);
+}
+
+#[test]
+fn only_the_zvol_of_a_volume_is_looked_for() {
+    let volumes = Volumes::in_directory(Path::new("/nonexistent"), 0);
+    let zvol = |pool: &str, name: &str| VolumeGrant {
+        pool: pool.to_owned(),
+        ..grant(name, true)
+    };
+    for (pool, name) in [("tank", "a/b"), ("tank", ".."), ("-t", "a"), ("tank/b", "a")] {
+        let error = volumes.grant(&[zvol(pool, name)], 100_007).unwrap_err();
+        assert!(matches!(error, VolumeError::Name(_)), "{pool} {name}: {error}");
+    }
+    let missing = volumes.grant(&[zvol("tank", "a")], 100_007).unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        "no device of this node is the zvol tank/axion/zvols/a"
+    );
+    volumes.revoke(&[zvol("tank", "a")]).unwrap();
 }

@@ -31,9 +31,7 @@ fn problem(problem: Problem) -> Answer {
 }
 
 /// Does work that blocks on a thread of its own.
-pub async fn on_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> std::io::Result<T> {
+pub async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
     let (sender, receiver) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("storage".to_owned())

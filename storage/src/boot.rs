@@ -18,7 +18,6 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use crate::error::{StorageError, chain};
 use crate::import::{self, Verdict};
 use crate::keys::Keyring;
-use crate::names;
 use crate::plan;
 use crate::storage::Storage;
 use crate::wait::until;
@@ -251,15 +250,6 @@ impl Storage {
             self.mount_own(&names::system(pool, name), place)?;
         }
         Ok(())
-    }
-
-    /// Makes what holds datasets of the node, and no files, unless it is `there`.
-    pub(crate) fn make_above(&self, name: &str, there: &[String]) -> Result<(), StorageError> {
-        if there.iter().any(|dataset| dataset == name) {
-            return Ok(());
-        }
-        let arguments = ["create", "-o", "canmount=off", "-o", "mountpoint=none", name];
-        Ok(self.tools.zfs(arguments).done()?)
     }
 
     fn mount_own(&self, dataset: &str, place: &str) -> Result<(), StorageError> {

@@ -248,7 +248,8 @@ impl Storage {
         Ok((Some(pool), said))
     }
 
-    fn make_above(&self, above: &str, key: Option<NewKey>) -> Result<(), StorageError> {
+    /// Makes what holds datasets of the node, and no files.
+    pub(crate) fn make_above(&self, above: &str, key: Option<NewKey>) -> Result<(), StorageError> {
         let mut arguments = vec!["create", "-o", "canmount=off", "-o", "mountpoint=none"];
         let Some(NewKey { key, sealed }) = key else {
             arguments.push(above);

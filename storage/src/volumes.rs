@@ -34,8 +34,11 @@ impl Storage {
         }
         let datasets = self.datasets(Some(pool))?;
         let names: Vec<String> = datasets.into_iter().map(|dataset| dataset.name).collect();
-        self.make_above(&names::system(pool, ""), &names)?;
-        self.make_above(&names::volumes(pool), &names)?;
+        for above in [names::system(pool, ""), names::volumes(pool)] {
+            if !names.contains(&above) {
+                self.make_above(&above, None)?;
+            }
+        }
         let wanted = DatasetSpec {
             size: Some(spec.size),
             sparse: !spec.reserved,

@@ -50,10 +50,7 @@ fn a_tpm_unlocks_the_state_and_its_absence_or_drift_stops_nothing() -> Result<()
         !machine_1.log().text().contains(&recovery),
         "the log has the passphrase"
     );
-    let spec = VolumeSpec {
-        size: "8MiB".parse().map_err(anyhow::Error::msg)?,
-        from: None,
-    };
+    let spec = VolumeSpec::of("8MiB".parse().map_err(anyhow::Error::msg)?);
     node.call(node.client().put_volume("kept", &spec, Precondition::Absent))?;
     let (ready, fingerprint) = (machine_1.log().wait_for(READY, SOON)?, node.fingerprint());
 

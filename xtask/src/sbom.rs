@@ -53,8 +53,14 @@ fn document(name: &str, packages: &[Value]) -> Result<String> {
     Ok(serde_json::to_string_pretty(&document)?)
 }
 
+/// Packages whose copyright file is another package's, and what it says there for people.
+const ELSEWHERE: [(&str, &str); 1] = [("libgcc-s1", "GPL-3.0-or-later WITH GCC-exception-3.1")];
+
 fn debian_entry(deb: &Package, files: &Path) -> Result<Value> {
-    let licence = debian_licence(&files.join(format!("usr/share/doc/{}/copyright", deb.name)))?;
+    let licence = match ELSEWHERE.iter().find(|(name, _)| *name == deb.name) {
+        Some((_, licence)) => (*licence).to_owned(),
+        None => debian_licence(&files.join(format!("usr/share/doc/{}/copyright", deb.name)))?,
+    };
     Ok(entry(&deb.name, &deb.version, &licence, Some(&deb.sha256), "deb"))
 }
 

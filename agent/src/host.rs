@@ -27,7 +27,7 @@ use nix::net::if_::InterfaceFlags;
 use sysinfo::{MemoryRefreshKind, System};
 
 use crate::keys;
-use crate::metrics::Node;
+use crate::metrics::{Cache, Node};
 
 /// How long a topology is good for clients.
 const FRESH: Duration = Duration::from_secs(5);
@@ -184,6 +184,7 @@ impl Inventory {
             topology: &topology,
             capacity,
             proof: proof.as_ref(),
+            cache: Cache::read(&self.root),
         })
     }
 

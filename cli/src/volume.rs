@@ -93,6 +93,9 @@ pub enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Forget a volume whose pool is gone; what is on the pool's disks stays there
+        #[arg(long)]
+        forget: bool,
     },
 }
 
@@ -216,14 +219,21 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
             output.note(format_args!("{volume} is as it was at {volume}@{name}."));
             Ok(())
         }
-        Command::Delete { name, yes } => {
-            if !yes {
+        Command::Delete { name, yes, forget } => {
+            if !yes && forget {
+                terminal::confirm(&format!("Forget {name}?"), "--yes")?;
+            } else if !yes {
                 let volume = client.volume(&name).await?;
                 let size = volume.spec.size;
                 terminal::confirm(&format!("Delete {name} ({size}) and what is on it?"), "--yes")?;
             }
-            client.delete_volume(&name).await?;
-            output.note(format_args!("{name} is deleted."));
+            if forget {
+                client.forget_volume(&name).await?;
+                output.note(format_args!("{name} is forgotten."));
+            } else {
+                client.delete_volume(&name).await?;
+                output.note(format_args!("{name} is deleted."));
+            }
             Ok(())
         }
     }

@@ -23,13 +23,21 @@ pub enum Page {
     Boot,
     /// Services and VMs.
     Services,
+    /// Pools and their devices.
+    Storage,
     /// The whole log.
     Log,
 }
 
 impl Page {
     /// Every page, in the order of its key.
-    pub const ALL: [Self; 4] = [Self::Summary, Self::Boot, Self::Services, Self::Log];
+    pub const ALL: [Self; 5] = [
+        Self::Summary,
+        Self::Boot,
+        Self::Services,
+        Self::Storage,
+        Self::Log,
+    ];
 
     /// Its name on the screen.
     pub fn title(self) -> &'static str {
@@ -37,6 +45,7 @@ impl Page {
             Self::Summary => "Summary",
             Self::Boot => "Boot",
             Self::Services => "Services & VMs",
+            Self::Storage => "Storage",
             Self::Log => "Log",
         }
     }
@@ -176,7 +185,8 @@ impl App {
             KeyCode::Char('1') | KeyCode::F(1) => self.show(Page::Summary),
             KeyCode::Char('2') | KeyCode::F(2) => self.show(Page::Boot),
             KeyCode::Char('3') | KeyCode::F(3) => self.show(Page::Services),
-            KeyCode::Char('4') | KeyCode::F(4) => self.show(Page::Log),
+            KeyCode::Char('4') | KeyCode::F(4) => self.show(Page::Storage),
+            KeyCode::Char('5') | KeyCode::F(5) => self.show(Page::Log),
             KeyCode::Tab | KeyCode::Right => self.turn(1),
             KeyCode::BackTab | KeyCode::Left => self.turn(Page::ALL.len() - 1),
             KeyCode::Char('r') => self.ask_power(PowerAction::Reboot),

@@ -1,5 +1,7 @@
 //! What is known of the node, and what that means for an operator.
 
+mod pool;
+
 use std::net::{IpAddr, SocketAddr};
 
 use axion_api::init::{BootStatus, NodeStatus, Outcome, UnitState, UnitStatus};
@@ -10,6 +12,8 @@ use axion_core::config::{ProfileMode, Secret};
 use axion_core::profile::{ItemState, Standing};
 use axion_core::proof::Proof;
 use axion_core::topology::CpuSet;
+
+pub use pool::{DeviceFacts, PoolFacts};
 
 /// What one look at the node found. Values are rounded to what the screen shows, so that two looks at an idle node are
 /// equal and nothing is painted.
@@ -27,6 +31,8 @@ pub struct Snapshot {
     pub vms: Result<Vec<Vm>, String>,
     /// The recovery passphrase of the state, while nobody has confirmed that they noted it.
     pub recovery: Option<Secret>,
+    /// Pools, once the agent has said how they are.
+    pub pools: Option<Vec<PoolFacts>>,
     /// What became of the boot profile, once the agent has said so.
     pub profile: Option<Profile>,
     /// What lies in `/run/axion`.
@@ -168,6 +174,7 @@ impl Default for Snapshot {
             init: Err("not asked yet".to_owned()),
             vms: Err("not asked yet".to_owned()),
             recovery: None,
+            pools: None,
             profile: None,
             local: Local::default(),
         }

@@ -20,7 +20,7 @@ use axion_core::paths;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::node::{InitFacts, Local, Profile, Proved, Snapshot};
+use crate::node::{InitFacts, Local, PoolFacts, Profile, Proved, Snapshot};
 
 /// How long a part of the node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,6 +32,8 @@ const ATTENDED: Duration = Duration::from_secs(1);
 const UNATTENDED: Duration = Duration::from_secs(5);
 /// Between two looks at the boot profile: the agent reads some thousand files for it.
 const PROFILE_INTERVAL: Duration = Duration::from_secs(30);
+/// Between two looks at the pools while someone is there, and otherwise: init runs `zpool` for it.
+const POOLS_INTERVALS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(120));
 /// How long after the last key somebody is taken to be there.
 const STAY: Duration = Duration::from_secs(120);
 /// Why a part that has not come up yet does not answer.
@@ -75,6 +77,8 @@ pub struct Source {
     local: Local,
     profile: Option<Profile>,
     profile_due: Instant,
+    pools: Option<Vec<PoolFacts>>,
+    pools_due: Instant,
     recovery: Option<Secret>,
     attended_until: Instant,
 }
@@ -91,6 +95,8 @@ impl Source {
             local: Local::default(),
             profile: None,
             profile_due: Instant::now(),
+            pools: None,
+            pools_due: Instant::now(),
             recovery: None,
             attended_until: Instant::now() + STAY,
         }
@@ -126,6 +132,7 @@ impl Source {
                         let came = Instant::now() >= self.attended_until;
                         self.attended_until = Instant::now() + STAY;
                         if came {
+                            self.pools_due = Instant::now();
                             break;
                         }
                         continue;
@@ -151,6 +158,7 @@ impl Source {
         let vms = self.ask_agent().await;
         if vms.is_ok() {
             self.look_at_profile().await;
+            self.look_at_pools().await;
         }
         let init = self.ask_init().await;
         self.look_for_recovery(init.as_ref().is_ok_and(|facts| facts.node.recovery_waits))
@@ -163,6 +171,7 @@ impl Source {
             vms,
             recovery: self.recovery.clone(),
             profile: self.profile.clone(),
+            pools: self.pools.clone(),
             local: self.local.clone(),
         }
     }
@@ -219,6 +228,24 @@ impl Source {
                 ..profile.into()
             });
             self.profile_due = Instant::now() + PROFILE_INTERVAL;
+        }
+    }
+
+    /// The last answer stays until there is another.
+    async fn look_at_pools(&mut self) {
+        let now = Instant::now();
+        if now < self.pools_due {
+            return;
+        }
+        let (attended, unattended) = POOLS_INTERVALS;
+        self.pools_due = now
+            + if now < self.attended_until {
+                attended
+            } else {
+                unattended
+            };
+        if let Ok(pools) = self.agent.pools().await {
+            self.pools = Some(pools.into_iter().map(PoolFacts::from).collect());
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hostname  version  uptime                                   READY
-//! 1 Summary   2 Boot   3 Services & VMs   4 Log
+//! 1 Summary   2 Boot   3 Services & VMs   4 Storage   5 Log
 //!                                                (body, body_height rows)
 //! what became of the last request, or the keys
 //! ```
@@ -11,6 +11,7 @@ mod boot;
 mod dialog;
 mod log;
 mod services;
+mod storage;
 mod summary;
 mod theme;
 mod wrap;
@@ -38,6 +39,7 @@ pub fn last_scroll(app: &App) -> usize {
     let lines = match app.page {
         Page::Boot => boot::lines(app, &theme).len(),
         Page::Services => services::lines(app, &theme, app.size.0).len(),
+        Page::Storage => storage::lines(app, &theme, app.size.0).len(),
         Page::Summary | Page::Log => 0,
     };
     lines.saturating_sub(usize::from(body_height(app.size.1)))
@@ -58,6 +60,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) {
         Page::Summary => summary::draw(frame, body, app, theme),
         Page::Boot => scrolled(frame, body, boot::lines(app, theme), app.scroll),
         Page::Services => scrolled(frame, body, services::lines(app, theme, body.width), app.scroll),
+        Page::Storage => scrolled(frame, body, storage::lines(app, theme, body.width), app.scroll),
         Page::Log => log::draw(frame, body, app, theme),
     }
     frame.render_widget(footer(app, theme), bottom);
@@ -126,7 +129,7 @@ fn footer<'a>(app: &'a App, theme: &Theme) -> Line<'a> {
     if let Some(notice) = &app.notice {
         return Line::styled(format!(" {notice}"), theme.warn());
     }
-    let mut keys = vec![("1-4", "page")];
+    let mut keys = vec![("1-5", "page")];
     match app.page {
         Page::Log => keys.extend([("Up/Down", "scroll"), ("s", "severity"), ("End", "newest")]),
         _ if last_scroll(app) > 0 => keys.push(("Up/Down", "scroll")),
@@ -163,6 +166,14 @@ fn age_words(app: &App, since_unix_us: u64) -> String {
         .checked_sub(since_minutes)
         .map(duration_words)
         .unwrap_or_default()
+}
+
+/// The start of a name that is too long for its column.
+fn cut(name: &str, width: usize) -> String {
+    if name.chars().count() <= width {
+        return name.to_owned();
+    }
+    name.chars().take(width - 1).chain(['>']).collect()
 }
 
 #[cfg(test)]

@@ -1,16 +1,20 @@
 //! Counters of the node and its VMs in the text format of Prometheus (exposition format 0.0.4). Pure.
 
+mod storage;
+
 use std::fmt::Write;
 use std::ops::RangeInclusive;
 
 use axion_api::capacity::{Capacity, NodeCapacity};
 use axion_api::host::Memory;
+use axion_api::storage::Pool;
 use axion_api::vm::{Vm, VmDiskStats, VmNetStats, VmState, VmStats};
 use axion_api::vmm::in_force::{Latency, QueueLatencies};
 use axion_core::proof::{CpuProof, Proof};
 use axion_core::topology::Topology;
 
 use crate::vm::stats::Measured;
+pub use storage::Cache;
 
 /// Media type of the text.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -29,6 +33,8 @@ pub struct Node<'a> {
     pub capacity: &'a Capacity,
     /// The last isolation proof.
     pub proof: Option<&'a Proof>,
+    /// ZFS's cache, where ZFS is loaded.
+    pub cache: Option<Cache>,
 }
 
 /// One after the other, each metric with its samples together.
@@ -109,8 +115,8 @@ const STATES: [VmState; 6] = [
     VmState::Failed,
 ];
 
-/// The text.
-pub fn render(node: &Node<'_>, vms: &[(Vm, Option<Measured>)]) -> String {
+/// The text. Pools are left out where init does not say in time how they are.
+pub fn render(node: &Node<'_>, pools: Option<&[Pool]>, vms: &[(Vm, Option<Measured>)]) -> String {
     let mut text = Text(String::new());
     let version = label("version", node.version);
     text.metric("build_info", "gauge", "Version of Axion.", [(version, 1.0)]);
@@ -132,7 +138,7 @@ pub fn render(node: &Node<'_>, vms: &[(Vm, Option<Measured>)]) -> String {
         "Memory that a new process could get.",
         alone(node.memory.available),
     );
-    let pools = || {
+    let hugepages = || {
         node.topology.nodes.iter().flat_map(|numa| {
             numa.hugepages.iter().map(move |pool| {
                 let node = label("node", &numa.id.to_string());
@@ -145,13 +151,13 @@ pub fn render(node: &Node<'_>, vms: &[(Vm, Option<Measured>)]) -> String {
         "hugepages",
         "gauge",
         "Hugepages that are reserved.",
-        pools().map(|(labels, pool)| (labels, float(pool.total))),
+        hugepages().map(|(labels, pool)| (labels, float(pool.total))),
     );
     text.metric(
         "hugepages_free",
         "gauge",
         "Hugepages that nobody has.",
-        pools().map(|(labels, pool)| (labels, float(pool.free))),
+        hugepages().map(|(labels, pool)| (labels, float(pool.free))),
     );
     capacity(&mut text, node.capacity);
     text.metric(
@@ -167,6 +173,12 @@ pub fn render(node: &Node<'_>, vms: &[(Vm, Option<Measured>)]) -> String {
     );
     if let Some(proof) = node.proof {
         isolation(&mut text, proof);
+    }
+    if let Some(cache) = &node.cache {
+        storage::cache(&mut text, cache);
+    }
+    if let Some(pools) = pools {
+        storage::pools(&mut text, pools);
     }
     vm_counters(&mut text, vms);
     disk_counters(&mut text, vms);

@@ -79,12 +79,13 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
             skipped: Vec::new(),
             notes: Vec::new(),
         }),
+        cache: None,
     };
     let off = Vm {
         name: "off".to_owned(),
         ..vm.clone()
     };
-    let text = render(&node, &[(vm, Some(measured)), (off, None)]);
+    let text = render(&node, None, &[(vm, Some(measured)), (off, None)]);
     for line in [
         "axion_build_info{version=\"1\"} 1",
         "axion_uptime_seconds 60",

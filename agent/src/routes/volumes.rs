@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axion_api::storage::{RollbackRequest, Snapshot};
 use axion_api::volume::{Volume, VolumeSpec};
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::header::ETAG;
 use axum::http::{HeaderName, StatusCode};
 
@@ -57,19 +57,31 @@ pub async fn put(
     Ok((status, tagged(volume)))
 }
 
+/// Whether the record goes without what is on the disks.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Forget {
+    /// Forget a volume whose pool is not imported. What is on it stays on the pool's disks.
+    #[serde(default)]
+    forget: bool,
+}
+
 /// Deletes a volume that no VM has, and what is on it.
 #[utoipa::path(delete, path = "/v1/volumes/{name}", tag = "volumes",
     params(
         ("name" = String, Path, description = "Name of the volume"),
+        Forget,
         ("If-Match" = Option<String>, Header, description = "`\"REVISION\"`"),
     ),
     responses((status = 204, description = "Deleted")))]
 pub async fn delete(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
+    Query(Forget { forget }): Query<Forget>,
     condition: Precondition,
 ) -> Answer<StatusCode> {
-    app.vms.delete_volume(&name, &condition).await?;
+    app.vms.delete_volume(&name, forget, &condition).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -168,12 +168,17 @@ impl Vms {
     }
 
     /// Deletes a volume that no VM uses.
-    pub async fn delete_volume(&self, name: &str, condition: &Precondition) -> Result<(), Problem> {
+    pub async fn delete_volume(
+        &self,
+        name: &str,
+        forget: bool,
+        condition: &Precondition,
+    ) -> Result<(), Problem> {
         let _writing = self.writing.lock().await;
         if let Some(user) = self.uses().await?.volume(name) {
             return Err(used(&format!("volume `{name}`"), &[user]));
         }
-        self.volumes.delete(name, condition).await
+        self.volumes.delete(name, forget, condition).await
     }
 
     /// Sets a volume back to a snapshot, unless a VM that is on has it.

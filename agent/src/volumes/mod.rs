@@ -457,16 +457,34 @@ impl Volumes {
     }
 
     /// Deletes a volume that nobody uses: whoever calls has made sure of that, and keeps it so.
-    pub async fn delete(&self, name: &str, condition: &Precondition) -> Result<(), Problem> {
+    pub async fn delete(&self, name: &str, forget: bool, condition: &Precondition) -> Result<(), Problem> {
         let _making = self.making.lock().await;
         let stored = self.existing(name).await?;
         condition.check("volume", name, Some(stored.revision))?;
+        if forget {
+            self.check_gone(name, stored.record.pool.as_deref()).await?;
+            return Ok(self.store.delete(&key(name), stored.revision).await?);
+        }
         // What it is kept in first: without that the record can still be deleted, without the record that could not.
         match &stored.record.pool {
             Some(pool) => self.zvols.remove(pool, name).await?,
             None => self.files.remove(name).await.map_err(VolumesError::from)?,
         }
         Ok(self.store.delete(&key(name), stored.revision).await?)
+    }
+
+    /// Whether the pool of a volume is away.
+    async fn check_gone(&self, name: &str, pool: Option<&str>) -> Result<(), Problem> {
+        let Some(pool) = pool else {
+            let detail =
+                format!("volume `{name}` is a file on the node and can only be deleted, not forgotten");
+            return Err(Problem::new(Kind::Conflict, detail));
+        };
+        if self.zvols.pools().await?.iter().any(|there| there.name == pool) {
+            let detail = format!("pool `{pool}` of volume `{name}` is imported: delete the volume instead");
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
+        Ok(())
     }
 
     /// The pool of a volume that has snapshots.

@@ -61,11 +61,11 @@ async fn a_volume_is_made_once_sparse_and_deleted() {
         [volumes.get("data", nobody).await.unwrap()]
     );
     let stale = volumes
-        .delete("data", &Precondition::Revision(99))
+        .delete("data", false, &Precondition::Revision(99))
         .await
         .unwrap_err();
     assert_eq!(stale.status, 412);
-    volumes.delete("data", &Precondition::None).await.unwrap();
+    volumes.delete("data", false, &Precondition::None).await.unwrap();
     assert!(!path.exists());
     assert_eq!(volumes.get("data", nobody).await.unwrap_err().status, 404);
 }

@@ -451,6 +451,15 @@ impl Client {
         .await
     }
 
+    /// `DELETE /v1/volumes/{name}?forget=true`: forgets a volume whose pool is not imported.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn forget_volume(&self, name: &str) -> Result<(), Error> {
+        let path = format!("/v1/volumes/{}?forget=true", segment(name));
+        self.done(Call::new(Method::DELETE, path)).await
+    }
+
     /// `GET /v1/networks`.
     ///
     /// # Errors

@@ -68,13 +68,14 @@ fn pages_have_keys_and_q_has_none() {
     for (key, page) in [
         ("2", Page::Boot),
         ("3", Page::Services),
-        ("4", Page::Log),
+        ("4", Page::Storage),
+        ("5", Page::Log),
         ("1", Page::Summary),
     ] {
         press(&mut app, key);
         assert_eq!(app.page, page);
     }
-    app.key(KeyEvent::from(KeyCode::F(4)));
+    app.key(KeyEvent::from(KeyCode::F(5)));
     assert_eq!(app.page, Page::Log);
     app.key(KeyEvent::from(KeyCode::Tab));
     assert_eq!(app.page, Page::Summary);

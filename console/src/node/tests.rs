@@ -38,6 +38,7 @@ pub fn snapshot(sample: Sample) -> Snapshot {
         }),
         vms: Ok(sample.vms),
         recovery: None,
+        pools: None,
         profile: Some(hpc()),
         local: Local {
             fingerprint: Some(sample::FINGERPRINT.to_owned()),

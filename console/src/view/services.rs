@@ -4,7 +4,7 @@ use axion_api::init::{UnitState, UnitStatus};
 use axion_api::vm::{Vm, VmState};
 use ratatui::text::{Line, Span};
 
-use super::{Theme, age_words};
+use super::{Theme, age_words, cut};
 use crate::app::App;
 
 /// Columns of name, state and age.
@@ -104,12 +104,4 @@ fn vm_line<'a>(app: &App, vm: &Vm, detailed: bool, theme: &Theme) -> Line<'a> {
         )
     });
     row(&vm.name, state, &age_words(app, vm.status.since_unix_us), details)
-}
-
-/// The start of a name that is too long for its column.
-fn cut(name: &str, width: usize) -> String {
-    if name.chars().count() <= width {
-        return name.to_owned();
-    }
-    name.chars().take(width - 1).chain(['>']).collect()
 }

@@ -9,7 +9,9 @@ use ratatui::style::Color;
 use super::*;
 use crate::app::Dialog;
 use crate::node::tests::{sample, snapshot};
+use crate::node::{DeviceFacts, PoolFacts};
 use axion_api::host::PowerAction;
+use axion_api::storage::Health;
 
 const COLOURED: &str = "xterm-256color";
 
@@ -119,6 +121,39 @@ fn the_other_pages() {
         &app(sample::degraded(), Page::Log, (40, 12)),
         &Theme::PLAIN,
     );
+}
+
+#[test]
+fn the_pools_and_what_is_wrong_with_them() {
+    let mut none = app(sample::ready(), Page::Storage, (80, 24));
+    none.snapshot.pools = Some(Vec::new());
+    assert!(text(&rendered(&none, &Theme::PLAIN)).contains("axctl pool disks"));
+    let device = |name: &str, state, errors| DeviceFacts {
+        name: name.to_owned(),
+        state,
+        errors,
+    };
+    let tank = PoolFacts {
+        name: "tank".to_owned(),
+        state: Health::Degraded,
+        used_percent: 12,
+        size: "1.7 TiB".to_owned(),
+        holds_state: true,
+        scan: Some("scrub: finished, 0 errors".to_owned()),
+        advice: vec![
+            "One or more devices has been removed by the administrator. Sufficient replicas exist for the \
+             pool to continue functioning in a degraded state."
+                .to_owned(),
+            "Online the device using 'zpool online' or replace the device with 'zpool replace'.".to_owned(),
+        ],
+        devices: vec![
+            device("serial:S4EWNX0R700123", Health::Online, [0; 3]),
+            device("serial:S4EWNX0R700188", Health::Removed, [3, 14, 0]),
+        ],
+    };
+    let mut degraded = app(sample::ready(), Page::Storage, (80, 24));
+    degraded.snapshot.pools = Some(vec![tank]);
+    assert_screen("storage-80x24", &degraded, &Theme::PLAIN);
 }
 
 #[test]

@@ -102,6 +102,29 @@ async fn where_there_is_a_pool_a_volume_is_a_zvol() {
 }
 
 #[tokio::test]
+async fn a_volume_is_forgotten_only_when_its_pool_is_gone() {
+    let agent = agent().await;
+    let path = "/v1/volumes/data?forget=true";
+    let refused = agent.call("DELETE", path, "").await.problem();
+    assert!(
+        refused
+            .detail
+            .contains("pool `tank` of volume `data` is imported"),
+        "{refused:?}"
+    );
+    agent.init.set_pools(Vec::new());
+    assert_eq!(
+        agent.call("DELETE", path, "").await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(asked(&agent)["call"], "make-volume", "nothing was destroyed");
+    assert_eq!(
+        agent.call("GET", "/v1/volumes/data", "").await.problem().status,
+        404
+    );
+}
+
+#[tokio::test]
 async fn a_vm_gets_the_device_of_its_volume_and_nobody_sets_it_back_then() {
     let agent = agent().await;
     let spec = r#"{"disks":[{"volume":"data"}]}"#;

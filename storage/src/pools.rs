@@ -60,13 +60,24 @@ fn kind(vdev: &Value, name: &str) -> String {
     }
 }
 
+/// A device in this state may not be there: what has its name now can be another disk.
+pub(crate) fn is_lost(state: Health) -> bool {
+    matches!(
+        state,
+        Health::Removed | Health::Unavailable | Health::Faulted | Health::Unknown
+    )
+}
+
 fn vdev(name: &str, value: &Value, class: VdevClass, disks: &[Disk]) -> Vdev {
     let path = text(member(value, "path"));
     let node = path
         .as_deref()
         .and_then(|path| path.strip_prefix("/dev/"))
         .map(disk_of);
-    let disk = node.and_then(|node| disks.iter().find(|disk| disk.name == node));
+    let state = health(member(value, "state"));
+    let disk = node
+        .filter(|_| !is_lost(state))
+        .and_then(|node| disks.iter().find(|disk| disk.name == node));
     let errors = |name: &str| number(member(value, name)).unwrap_or_default();
     let missing = number(member(value, "not_present")) == Some(1) || !member(value, "was").is_null();
     let was = text(member(value, "was")).map(|was| format!("missing, was {was}"));
@@ -76,7 +87,7 @@ fn vdev(name: &str, value: &Value, class: VdevClass, disks: &[Disk]) -> Vdev {
         kind: kind(value, name),
         class,
         guid: text(member(value, "guid")).unwrap_or_default(),
-        state: health(member(value, "state")),
+        state,
         detail: detail.or_else(|| missing.then(|| "missing".to_owned())),
         path,
         disk: disk

@@ -87,7 +87,7 @@ impl Storage {
         let imported = self.pools().unwrap_or_default();
         let look = |disk: Disk| {
             let mut contents = contents::look(&self.root.0, &disk);
-            if let Some(pool) = imported.iter().find(|pool| has(pool, &disk)) {
+            if let Some(pool) = imported.iter().find(|pool| has(pool, &disk, &contents)) {
                 contents.user = Some(format!("{} is in the pool {}", disk.name, pool.name));
             }
             Candidate { disk, contents }
@@ -237,13 +237,19 @@ impl Storage {
     }
 }
 
-/// Whether a pool has a device on a disk.
-fn has(pool: &Pool, disk: &Disk) -> bool {
+/// Whether a pool uses the disk. A device that was lost keeps the name that it had, which another disk may have now: what counts
+/// then is whether the pool's label is on it.
+fn has(pool: &Pool, disk: &Disk, contents: &Contents) -> bool {
+    let labelled = contents
+        .labels
+        .iter()
+        .any(|(_, label)| label.pool_guid.to_string() == pool.guid);
     let mut rest: Vec<_> = pool.vdevs.iter().collect();
     while let Some(vdev) = rest.pop() {
         rest.extend(&vdev.children);
         let node = vdev.path.as_deref().and_then(|path| path.strip_prefix("/dev/"));
-        if node.map(table::disk_of) == Some(disk.name.as_str()) {
+        let works = !pools::is_lost(vdev.state);
+        if node.map(table::disk_of) == Some(disk.name.as_str()) && (works || labelled) {
             return true;
         }
     }

@@ -40,6 +40,23 @@ fn disks_are_listed_with_what_is_on_them_and_who_has_them() {
 }
 
 #[test]
+fn a_disk_in_the_slot_of_a_lost_one_is_free() {
+    let node = with_pool();
+    let lost = STATUS.replace(r#""state": "ONLINE""#, r#""state": "REMOVED""#);
+    assert_ne!(lost, STATUS);
+    node.write("zpool-status.json", lost.as_bytes());
+    node.disk("nvme0n1", "NEW", 64 << 20);
+    let storage = node.storage(1);
+    assert!(storage.pool_disks().iter().all(|disk| disk.empty));
+    let pools = storage.pools().unwrap();
+    let mut rest: Vec<_> = pools.iter().flat_map(|pool| &pool.vdevs).collect();
+    while let Some(vdev) = rest.pop() {
+        assert_eq!(vdev.disk, None, "{vdev:?}");
+        rest.extend(&vdev.children);
+    }
+}
+
+#[test]
 fn a_pool_that_is_there_is_not_made_again() {
     let node = with_pool();
     node.disk("nvme0n1", "A1", 512 << 20);

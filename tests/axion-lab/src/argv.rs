@@ -286,6 +286,11 @@ impl Argv {
             self.file("-drive", &format!("if=none,id=disk{n},format=raw,file="), file);
             let device = match disk.bus {
                 DiskBus::Nvme => format!("nvme,drive=disk{n},serial=axion-{n}"),
+                DiskBus::NvmeSlot => {
+                    let port = format!("pcie-root-port,id=slot{n},chassis={0},slot={0}", n + 10);
+                    self.flags(["-device", &port]);
+                    format!("nvme,id=card{n},bus=slot{n},drive=disk{n},serial=axion-{n}")
+                }
                 DiskBus::Virtio => format!("virtio-blk-pci,drive=disk{n},serial=axion-{n}"),
             };
             self.flags(["-device", &device]);

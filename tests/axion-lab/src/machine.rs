@@ -250,6 +250,34 @@ impl Machine {
         self.qmp().execute("quit", &json!({})).map(drop)
     }
 
+    /// Pulls disk `n` of the spec out of its slot ([`DiskBus::NvmeSlot`](crate::spec::DiskBus::NvmeSlot)) as its driver works.
+    ///
+    /// # Errors
+    /// It is in no slot.
+    pub fn pull_disk(&self, n: usize) -> Result<()> {
+        let mut qmp = self.qmp();
+        // From here on its reads and writes fail, as those of a disk that is gone.
+        qmp.human(&format!("drive_del disk{n}"))?;
+        qmp.execute("device_del", &json!({"id": format!("card{n}")}))
+            .map(drop)
+    }
+
+    /// Puts a disk with the content of `file`, raw, and the serial number `serial` into the slot that disk `n` was pulled out of.
+    ///
+    /// # Errors
+    /// The slot is not free yet: the system has not let go of what was in it.
+    pub fn insert_disk(&self, n: usize, file: &Path, serial: &str) -> Result<()> {
+        let mut qmp = self.qmp();
+        let node = format!("inserted{n}");
+        let backend =
+            json!({"driver": "raw", "node-name": node, "file": {"driver": "file", "filename": file}});
+        qmp.execute("blockdev-add", &backend)?;
+        let device = json!({
+            "driver": "nvme", "id": format!("card{n}-again"), "bus": format!("slot{n}"), "drive": node, "serial": serial,
+        });
+        qmp.execute("device_add", &device).map(drop)
+    }
+
     /// Presses `keys` (QEMU's key codes) together on the machine's own keyboard: `["ret"]`, `["alt", "sysrq", "i"]`.
     ///
     /// # Errors

@@ -148,6 +148,8 @@ pub struct Disk {
 pub enum DiskBus {
     /// An NVMe controller with one name space.
     Nvme,
+    /// The same in a slot that it can be pulled out of while the machine runs.
+    NvmeSlot,
     /// virtio-blk.
     Virtio,
 }

@@ -8,6 +8,7 @@
 //! | `zfs.rs`        | OpenZFS's modules for the host's kernel                                       |
 //! | `programs.rs`   | our programs, linked statically                                               |
 //! | `rootfs.rs`     | the root file system from `rootfs/`, as EROFS, and the guest's initramfs      |
+//! | `erofs.rs`      | packs it                                                                      |
 //! | `sbom.rs`       | the list of everything in the image with version and licence (SPDX)           |
 //! | `image.rs`      | kernel and initramfs, ready to boot, and how large each part is               |
 //! | `media.rs`      | what machines boot from: UKI, ISO, disk, PXE script, their sums and signature |
@@ -36,6 +37,7 @@ mod cache;
 mod clean;
 mod debian;
 mod emulator;
+mod erofs;
 mod fuzz;
 mod image;
 mod kernel;

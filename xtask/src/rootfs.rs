@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -14,10 +13,10 @@ use crate::cache::Key;
 use crate::debian::{self, Package};
 use crate::kernel::{self, Built};
 use crate::step::Step;
-use crate::{layout, programs, sbom, zfs};
+use crate::{erofs, layout, programs, sbom, zfs};
 
 /// Grows when this file changes what comes out.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// Programs in the root, and where. PID 1 is not among them: it runs on from the initramfs.
 const PROGRAMS: [(&str, &str); 3] = [
@@ -186,10 +185,10 @@ pub fn build() -> Result<Root> {
     fs::write(products.join("sbom.spdx.json"), &list)?;
     fs::write(root.join("usr/share/axion/sbom.spdx.json"), &list)?;
 
-    make_erofs(&step, &root, &erofs_without_zfs)?;
+    erofs::make(&step, &root, &erofs_without_zfs)?;
     copy_tree(&zfs, &root)?;
     zfs_modules.install(&root.join("usr/lib/modules"))?;
-    make_erofs(&step, &root, &erofs)?;
+    erofs::make(&step, &root, &erofs)?;
     fs::remove_dir_all(&staging)?;
     fs::write(&stamp, hash)?;
     step.done();
@@ -200,19 +199,6 @@ pub fn build() -> Result<Root> {
         guest_kernel,
         guest_initrd,
     })
-}
-
-fn make_erofs(step: &Step, root: &Path, erofs: &Path) -> Result<()> {
-    drop(fs::remove_file(erofs));
-    step.run(
-        Command::new("mkfs.erofs")
-            .args(["-zlz4hc,12", "-C65536", "--all-root", "-Enoinline_data"])
-            .arg(format!("-T{}", layout::SOURCE_DATE_EPOCH))
-            // A fixed UUID: two builds of the same inputs give the same bytes.
-            .args(["-U", "6178696f-6e00-4000-8000-726f6f740000"])
-            .arg(erofs)
-            .arg(root),
-    )
 }
 
 fn read_manifest(file: &Path) -> Result<Manifest> {

@@ -19,7 +19,7 @@ pub struct Options {
 }
 
 /// Debian packages, and why.
-const PACKAGES: [(&str, &str); 17] = [
+const PACKAGES: [(&str, &str); 16] = [
     ("bc", "the kernel's build computes constants with it"),
     ("bison", "the kernel's build parses Kconfig with it"),
     (
@@ -31,7 +31,6 @@ const PACKAGES: [(&str, &str); 17] = [
         "dnsmasq-base",
         "a site's DHCP server in the tests of network boots",
     ),
-    ("erofs-utils", "mkfs.erofs makes the root file system"),
     ("flex", "the kernel's build parses Kconfig with it"),
     ("gcc", "compiles the kernel"),
     ("iproute2", "ip makes the networks of those tests"),

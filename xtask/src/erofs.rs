@@ -1,0 +1,68 @@
+//! The root as EROFS, packed by trixie's `mkfs.erofs`: the host's may know no zstd.
+//!
+//! What every boot reads is packed by lz4, which costs next to nothing to read. What is read late or on few nodes (the guest's
+//! kernel, ZFS, the list of packages) is packed by zstd and a quarter smaller.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::step::Step;
+use crate::{debian, layout};
+
+/// Largest piece that is packed by itself, bytes.
+const CLUSTER: u32 = 65_536;
+
+/// Files that zstd packs, as regular expressions of their paths.
+const LATE: [&str; 5] = [
+    "^usr/share/axion/guest/vmlinux$",
+    "^usr/share/axion/sbom.spdx.json$",
+    "^usr/lib/x86_64-linux-gnu/",
+    "^usr/lib/modules/.*/(spl|zfs).ko$",
+    "^usr/sbin/",
+];
+
+/// Packs `root` into the file `erofs`.
+pub fn make(step: &Step, root: &Path, erofs: &Path) -> Result<()> {
+    drop(fs::remove_file(erofs));
+    let mut hints = tempfile::NamedTempFile::new()?;
+    for pattern in LATE {
+        // The second of the algorithms below.
+        std::io::Write::write_fmt(&mut hints, format_args!("{CLUSTER} 1 {pattern}\n"))?;
+    }
+    let programs = programs(step)?;
+    let libraries = programs.join("usr/lib/x86_64-linux-gnu");
+    step.run(
+        Command::new(programs.join("usr/lib64/ld-linux-x86-64.so.2"))
+            .arg("--library-path")
+            .arg(libraries)
+            .arg(programs.join("usr/bin/mkfs.erofs"))
+            .args(["-zlz4hc,12:zstd,level=19", "--all-root", "-Enoinline_data"])
+            .arg(format!("-C{CLUSTER}"))
+            .arg(format!("--compress-hints={}", hints.path().display()))
+            .arg(format!("-T{}", layout::SOURCE_DATE_EPOCH))
+            // A fixed UUID: two builds of the same inputs give the same bytes.
+            .args(["-U", "6178696f-6e00-4000-8000-726f6f740000"])
+            .arg(erofs)
+            .arg(root),
+    )
+}
+
+/// Where `mkfs.erofs` is with all that it is linked with; it is fetched once.
+fn programs(step: &Step) -> Result<PathBuf> {
+    let directory = layout::cache().join("erofs-utils");
+    if directory.join("usr/bin/mkfs.erofs").exists() {
+        return Ok(directory);
+    }
+    let parent = directory.parent().context("the cache has no parent directory")?;
+    fs::create_dir_all(parent)?;
+    let new = tempfile::tempdir_in(parent)?;
+    debian::unpack_closure(step, &["erofs-utils"], new.path())?;
+    if directory.exists() {
+        fs::remove_dir_all(&directory)?;
+    }
+    fs::rename(new.keep(), &directory)?;
+    Ok(directory)
+}

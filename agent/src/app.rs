@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axion_core::config::{Effective, resolve};
 use axion_core::paths;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -99,6 +100,8 @@ pub struct App {
     pub drift: Drift,
     /// Virtual machines.
     pub vms: Arc<Vms>,
+    /// Held by the update that is being staged.
+    pub staging: Semaphore,
     /// Accepted tokens.
     pub tokens: Tokens,
     /// Failed attempts to guess one.
@@ -157,6 +160,7 @@ impl App {
             inventory,
             drift: Drift::default(),
             vms: Arc::new(vms),
+            staging: Semaphore::new(1),
             tokens,
             limiter: Limiter::default(),
             audit: Audit::open(&places.state.join("audit.log"))?,

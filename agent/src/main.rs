@@ -16,6 +16,7 @@
 //! | [`drift`]   | whether the node is as its boot profile says                                     |
 //! | [`init`]    | the line to PID 1: units, logs, power                                            |
 //! | [`keys`]    | the TPM and the keys that it keeps                                               |
+//! | [`update`]  | updates of an installed node, on their way to PID 1                              |
 //! | [`processes`] | what runs in user space                                                        |
 //! | [`events`]  | what changed, for any number of readers                                          |
 //! | [`store`]   | desired state, with revisions and watch                                          |
@@ -47,6 +48,7 @@ mod streams;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod update;
 mod vm;
 mod volumes;
 

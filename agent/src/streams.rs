@@ -144,20 +144,25 @@ pub async fn receive<E: Display>(
         Ok(_) => Err(unexpected()),
         Err(_) if broken.is_some() => Err(Problem::new(Kind::Malformed, broken.unwrap_or_default())),
         Err(problem) => {
-            let mut rest = REST;
-            let read_on = async {
-                while let Some(Ok(part)) = body.next().await {
-                    match rest.checked_sub(part.len()) {
-                        Some(left) => rest = left,
-                        None => break,
-                    }
-                }
-            };
-            // A sender that does not get to its end finds the connection closed.
-            let _ = tokio::time::timeout(REST_TIME, read_on).await;
+            read_on(&mut body).await;
             Err(problem)
         }
     }
+}
+
+/// Reads what is left of a body that was refused: a sender that does not get to its end finds the connection closed, and no
+/// answer.
+pub async fn read_on<E>(body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) {
+    let mut rest = REST;
+    let read_on = async {
+        while let Some(Ok(part)) = body.next().await {
+            match rest.checked_sub(part.len()) {
+                Some(left) => rest = left,
+                None => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(REST_TIME, read_on).await;
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod keys;
 pub mod machine;
+mod update;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -247,6 +248,7 @@ struct State {
     /// Storage calls, oldest first, and what the next is answered.
     storage_calls: Vec<Call>,
     keys: keys::FakeKeys,
+    updates: update::FakeUpdates,
     storage_answer: Option<Told>,
     pools: Vec<axion_api::storage::Pool>,
     volumes: Vec<axion_api::storage::Dataset>,
@@ -462,6 +464,14 @@ impl FakeInit {
 
     fn remove_bridge(&self, name: &str) {
         self.0.lock().unwrap().bridges.remove(name);
+    }
+
+    fn update(&self, call: &str) -> String {
+        self.0.lock().unwrap().updates.answer(call)
+    }
+
+    fn stage_update(&self, image: zbus::OwnedFd, staging: &str) -> String {
+        self.0.lock().unwrap().updates.stage(image.into(), staging)
     }
 
     fn storage(&self, call: &str) -> String {

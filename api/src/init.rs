@@ -283,7 +283,7 @@ pub use proxy::{Error, InitProxy, connect};
 #[cfg(feature = "dbus")]
 mod proxy {
     use crate::recovery::NoticeKind;
-    use zbus::OwnedFd;
+    use zbus::{Fd, OwnedFd};
 
     use super::{BootStatus, Bridge, LogEntry, NodeStatus, Phase, ProofStatus, TransientUnit, UnitStatus};
 
@@ -325,6 +325,13 @@ mod proxy {
         /// Does something with the TPM or the keys that it keeps: the JSON of a [`crate::keys::Call`]; the JSON of a
         /// [`crate::keys::Answer`].
         fn keys(&self, call: &str) -> zbus::Result<String>;
+        /// Tells or changes what an installed node starts: the JSON of a [`crate::update::Call`]; the JSON of a
+        /// [`crate::update::Answer`].
+        fn update(&self, call: &str) -> zbus::Result<String>;
+        /// Checks an image and writes it to the slot that is free: a memory file that is sealed against changes
+        /// (memfd_create(2)), and the JSON of a [`crate::update::Staging`]; the JSON of a [`crate::update::Answer`], which may
+        /// take a minute.
+        fn stage_update(&self, image: Fd<'_>, staging: &str) -> zbus::Result<String>;
         /// Begins to send or receive a dataset: the JSON of a [`crate::storage::Stream`]; a number, and the end of a pipe to read
         /// the stream from or write it to. Closing it ends the stream.
         fn begin_stream(&self, stream: &str) -> zbus::Result<(u64, OwnedFd)>;

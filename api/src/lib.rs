@@ -12,6 +12,7 @@
 //! | [`event`]   | the agent and any client: what changed, as server-sent events               |
 //! | [`profile`] | any client and the agent: the boot profile                                  |
 //! | [`recovery`] | any client, the agent and init: crashes, missing firmware       |
+//! | [`update`]  | any client and the agent, the agent and init: the slots of an installed node |
 //! | [`problem`] | every error of the REST API (RFC 9457)                                      |
 //! | [`vmm`]     | the agent and one VMM process: its config file and its control socket       |
 //! | [`init`]    | the agent or the console and PID 1: units, phases, logs, power              |
@@ -29,6 +30,7 @@ pub mod problem;
 pub mod profile;
 pub mod recovery;
 pub mod storage;
+pub mod update;
 pub mod vm;
 pub mod vmm;
 pub mod volume;

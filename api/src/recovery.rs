@@ -48,4 +48,6 @@ pub enum NoticeKind {
     Crash,
     /// A driver asked for firmware that the image does not have.
     Firmware,
+    /// An update was staged, confirmed or given up.
+    Update,
 }

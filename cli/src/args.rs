@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::output::Format;
 use crate::{
     api, completion, config, context, dataset, devices, host, image, login, media, netboot, network, node,
-    pool, profile, snapshot, token, tpm, vm, volume,
+    pool, profile, snapshot, token, tpm, update, vm, volume,
 };
 
 const EXAMPLES: &str = "\
@@ -77,6 +77,9 @@ pub enum Command {
     /// Guest kernels, initial RAM disks and disk images that were uploaded to the node
     #[command(subcommand)]
     Image(image::Command),
+    /// Updates of an installed node: a new version on trial, and the way back
+    #[command(subcommand)]
+    Update(update::Command),
     /// Follow what changes on the node, until interrupted
     Events,
     /// Save a node as a context: its address, the proof of its identity, a token

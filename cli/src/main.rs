@@ -34,6 +34,7 @@ mod snapshot;
 mod terminal;
 mod token;
 mod tpm;
+mod update;
 mod vm;
 mod volume;
 
@@ -70,6 +71,7 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Devices(arguments) => devices::run(arguments, node, output).await,
         Command::Vm(command) => vm::run(command, node, output).await,
         Command::Volume(command) => volume::run(command, node, output).await,
+        Command::Update(command) => update::run(command, node, output).await,
         Command::Tpm(command) => tpm::run(command, node, output).await,
         Command::Pool(command) => pool::run(command, node, output).await,
         Command::Dataset(command) => dataset::run(command, node, output).await,

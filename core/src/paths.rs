@@ -53,6 +53,8 @@ pub const VOLUMES: &str = "/var/lib/axion/volumes";
 pub const GUEST_KERNEL: &str = "/usr/share/axion/guest/vmlinux";
 /// The guest initramfs (Debian's busybox and a login shell on the console) that the image carries.
 pub const GUEST_INITRD: &str = "/usr/share/axion/guest/initrd";
+/// The public key that the image trusts for updates, where it was built with one.
+pub const UPDATE_KEY: &str = "/usr/share/axion/update.pub";
 /// The node agent.
 pub const AGENT: &str = "/usr/lib/axion/axion-agent";
 /// The TUI.
@@ -70,3 +72,5 @@ pub const UID_CONSOLE: u32 = 902;
 pub const GROUP_KVM: u32 = 903;
 /// First user id given to VMM processes; each VM has one of its own.
 pub const UID_VM_BASE: u32 = 100_000;
+/// User of the guest that init starts to see whether an update can: far above any VM's.
+pub const UID_SELF_TEST: u32 = 4_000_000_000;

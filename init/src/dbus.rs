@@ -25,6 +25,7 @@ use crate::network::SwitchError;
 use crate::node::{Node, Signal};
 use crate::power::Verb;
 use crate::proof::{self, ProofError};
+use crate::slot;
 use crate::storage;
 use crate::streams;
 use crate::sync::lock;
@@ -228,6 +229,14 @@ impl Init1 {
 
     async fn keys(&self, call: &str) -> String {
         keys::serve(&self.node, call).await
+    }
+
+    async fn update(&self, call: &str) -> String {
+        slot::serve(&self.node, call).await
+    }
+
+    async fn stage_update(&self, image: OwnedFd, staging: &str) -> String {
+        slot::stage(&self.node, image.into(), staging).await
     }
 
     fn begin_stream(&self, stream: &str) -> fdo::Result<(u64, OwnedFd)> {

@@ -1,39 +1,51 @@
 //! The slot of an installed node: an update that has started well is confirmed, one that has not gives way.
 //!
 //! ```text
-//! on trial ─ ready, the agent answers, the profile is as planned ─> confirmed: the loader counts no more
-//!          └ otherwise, or not within the deadline: why is written beside the slot ─> reboot; the loader counts, and after
-//!            three starts takes the last confirmed slot
+//! on trial ─ ready ─ the vote ─ nothing speaks against it ─> confirmed: the loader counts no more
+//!          │                  └ something does ─────────┐
+//!          ├ an essential task failed ──────────────────┼─> why, and the log, are written beside the slot ─> no try is left to
+//!          └ no verdict within the deadline ────────────┘   it ─> reboot: the loader takes the last confirmed slot
 //! ```
-//! A confirmed slot is never voted upon: a node that works badly stays up and says so.
+//! What never gets as far (a kernel that ends, a start that hangs until a watchdog resets it) is given up by the loader, which
+//! counts three starts. A confirmed slot is never voted upon: a node that works badly stays up and says so. So does a slot that
+//! was given up and runs all the same, as nothing else starts.
+//!
+//! | module    | what it is about                                                       |
+//! |-----------|------------------------------------------------------------------------|
+//! | [`vote`]  | what speaks against an update                                          |
+//! | [`guest`] | whether a guest starts, and the API answers                            |
+//! | [`disk`]  | the ESP of the installed disk, one hand at a time                      |
+//! | [`serve`] | the agent's calls: the slots, an image for the free one, the way back  |
 
-use std::fs::OpenOptions;
-use std::path::Path;
+mod disk;
+mod guest;
+mod serve;
+mod vote;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use axion_api::init::Phase;
+use axion_api::init::{LogEntry, Outcome};
+use axion_api::recovery::NoticeKind;
 use axion_core::cmdline::CommandLine;
-use axion_core::topology::Topology;
-use axion_install::esp::Esp;
-use axion_install::fat::Volume;
-use axion_install::plan::NAMES;
-use axion_install::slot::{ARGUMENT, Slot, State};
-use axion_install::storage::{Disk, Part};
-use axion_install::table::{self, Partition};
+use axion_core::config::Update;
+use axion_install::esp::{MAX_NOTE, Note};
+use axion_install::slot::{ARGUMENT, Named, Slot, Tries};
 
+pub use self::serve::{serve, stage};
+use crate::clock;
 use crate::failure::chain;
 use crate::node::Node;
 use crate::power::Verb;
 use crate::sync::lock;
 
-/// An update that is not ready by then has failed.
-const DEADLINE: Duration = Duration::from_secs(600);
 const STEP: Duration = Duration::from_secs(1);
-/// Tasks whose failure speaks against an update.
-const VOTERS: [&str; 2] = ["agent", "attestation"];
-
-type Failed = Box<dyn std::error::Error + Send + Sync>;
+/// How long the story of the other slot waits for the end of the boot, so that there is somebody to hear it.
+const AUDIENCE: Duration = Duration::from_secs(60);
+/// For a crash of the kernel before to be read.
+const CRASH: Duration = Duration::from_secs(5);
+/// Lines of the log that are kept of a start that failed, where they fit.
+const KEPT_LINES: usize = 2000;
 
 /// The slot that the kernel command line says was started; `None`: the node was not started from an installed disk.
 pub fn running(cmdline: &CommandLine) -> Option<Slot> {
@@ -45,135 +57,181 @@ pub async fn watch(node: Arc<Node>) {
     let Some(slot) = running(&node.cmdline) else {
         return;
     };
-    let state = match on_thread(|esp| Ok(esp.state()?)).await {
-        Ok(state) => state,
+    let looked = disk::on_thread(move |esp| Ok((esp.state()?, esp.note(slot, Note::Verdict)?))).await;
+    let (state, verdict) = match looked {
+        Ok(looked) => looked,
         Err(e) => {
             node.log
-                .error(&format!("slot {slot}: cannot read its entry: {}", chain(&*e)));
+                .error(&format!("slot {slot}: cannot read its entry: {}", chain(&e)));
             return;
         }
     };
-    tell(&node, slot, &state);
-    if !on_trial(&state, slot) {
+    let Some(named) = state.of(slot) else {
+        node.log.warning(&format!("slot {slot} runs, and has no entry"));
+        return;
+    };
+    let standing = standing(named, verdict.is_some());
+    node.log.info(&format!(
+        "slot {slot} runs, Axion {}, {}",
+        named.entry.version,
+        standing.word()
+    ));
+    if let Some(other) = state.of(slot.other()).filter(|named| named.name.failed()) {
+        tokio::spawn(tell(node.clone(), other.clone()));
+    }
+    if standing != Standing::OnTrial {
         return;
     }
-    let verdict = tokio::time::timeout(DEADLINE, ready(&node)).await;
-    let verdict =
-        verdict.unwrap_or_else(|_| Err(format!("it was not ready within {} s", DEADLINE.as_secs())));
+    let verdict = tokio::select! {
+        verdict = vote(&node, slot) => verdict,
+        late = expired(&node) => Err(late),
+    };
+    let version = &named.entry.version;
     match verdict {
-        Ok(()) => match on_thread(move |esp| Ok(esp.confirm(slot)?)).await {
-            Ok(_) => node.log.info(&format!("slot {slot} is confirmed")),
+        Ok(()) => match disk::on_thread(move |esp| Ok(esp.confirm(slot)?)).await {
+            Ok(_) => {
+                node.log.info(&format!("slot {slot} is confirmed"));
+                let text = format!("Axion {version} in slot {slot} has started well and is confirmed");
+                node.notice(NoticeKind::Update, text);
+            }
             // It stays on trial, and is voted upon again after the next start.
             Err(e) => node
                 .log
-                .error(&format!("slot {slot}: cannot be confirmed: {}", chain(&*e))),
+                .error(&format!("slot {slot}: cannot be confirmed: {}", chain(&e))),
         },
-        Err(why) => {
-            node.log
-                .error(&format!("slot {slot} is not confirmed: {why}; rebooting"));
-            let kept = on_thread(move |esp| Ok(esp.set_verdict(slot, &why)?)).await;
-            if let Err(e) = kept {
-                node.log
-                    .error(&format!("slot {slot}: cannot keep why: {}", chain(&*e)));
-            }
-            let _ = node.power.send(Verb::Reboot);
+        Err(why) => give_up(&node, slot, why).await,
+    }
+}
+
+/// What is to be done about the slot that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nothing.
+    Confirmed,
+    /// It is voted upon.
+    OnTrial,
+    /// It was voted down, and runs as nothing else does.
+    GivenUp,
+}
+
+impl Standing {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::OnTrial => "on trial",
+            Self::GivenUp => "given up before; it goes on, as nothing else started",
         }
     }
 }
 
-/// Says which slot runs, and what became of the other one.
-fn tell(node: &Node, slot: Slot, state: &State) {
-    if let Some(named) = state.of(slot) {
-        let standing = if on_trial(state, slot) {
-            "on trial"
-        } else {
-            "confirmed"
-        };
-        node.log.info(&format!(
-            "slot {slot} runs, Axion {}, {standing}",
-            named.entry.version
-        ));
+/// The third start of a slot and one after it was given up have the same name; the verdict tells them apart.
+fn standing(named: &Named, voted_down: bool) -> Standing {
+    match named.name.tries {
+        None => Standing::Confirmed,
+        Some(Tries { left: 0, .. }) if voted_down => Standing::GivenUp,
+        Some(_) => Standing::OnTrial,
     }
-    let Some(other) = state.of(slot.other()).filter(|named| named.name.failed()) else {
-        return;
-    };
-    let (log, slot, version) = (node.log.clone(), slot.other(), other.entry.version.clone());
-    tokio::spawn(async move {
-        let why = on_thread(move |esp| Ok(esp.verdict(slot)?)).await.ok().flatten();
-        let why = why
-            .unwrap_or_else(|| "it never got as far as saying why: it hung or the kernel ended".to_owned());
-        log.warning(&format!("slot {slot}, Axion {version}, was given up: {why}"));
-    });
 }
 
-fn on_trial(state: &State, slot: Slot) -> bool {
-    state.of(slot).is_some_and(|named| named.name.tries.is_some())
+/// Waits for the boot's end, and votes.
+async fn vote(node: &Arc<Node>, slot: Slot) -> Result<(), String> {
+    ready(node).await?;
+    let before = disk::on_thread(move |esp| Ok(esp.note(slot, Note::Before)?)).await;
+    // What cannot be read is as good as not there: the vote is about the present alone, then.
+    let before = before.ok().flatten().and_then(|text| vote::Picture::read(&text));
+    let now = vote::Picture::take(node).await;
+    let phases = lock(&node.boot).phases.clone();
+    let objections = vote::objections(&phases, before.as_ref(), &now);
+    if !objections.is_empty() {
+        return Err(objections.join("; "));
+    }
+    if now.kvm {
+        guest::starts(node)
+            .await
+            .map_err(|why| format!("self-test: {why}"))?;
+    }
+    guest::api_answers().await.map_err(|why| format!("API: {why}"))
 }
 
-/// Waits for the boot's end; what speaks against it, if so.
+/// Waits for the boot's end.
 async fn ready(node: &Node) -> Result<(), String> {
     loop {
-        let phases = {
+        {
             let boot = lock(&node.boot);
-            boot.ready_us.map(|_| boot.phases.clone())
-        };
-        match phases {
-            Some(phases) => return verdict(&phases),
-            None => tokio::time::sleep(STEP).await,
+            if boot.ready_us.is_some() {
+                return Ok(());
+            }
+            if boot.phases.iter().any(|phase| phase.outcome == Outcome::Failed) {
+                let failed = vote::failed_tasks(&boot.phases);
+                return Err(failed.join("; "));
+            }
         }
+        tokio::time::sleep(STEP).await;
     }
 }
 
-fn verdict(phases: &[Phase]) -> Result<(), String> {
-    let tasks = phases.iter().flat_map(|phase| &phase.tasks);
-    let failed = tasks.filter(|task| VOTERS.contains(&task.name.as_str()));
-    let failed = failed.filter_map(|task| Some(format!("{}: {}", task.name, task.error.as_deref()?)));
-    let failed: Vec<String> = failed.collect();
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(failed.join("; "))
+/// Comes back when the deadline of the config has passed since the kernel's start.
+async fn expired(node: &Node) -> String {
+    loop {
+        let deadline = match node.config.get() {
+            Some(effective) => effective.config.update.deadline,
+            None => Update::default().deadline,
+        };
+        if clock::since_start() >= deadline.0 {
+            return format!("it was not found good within {deadline}");
+        }
+        tokio::time::sleep(STEP).await;
     }
 }
 
-/// Does something to the ESP of the installed disk, on a thread.
-async fn on_thread<T: Send + 'static>(
-    work: impl FnOnce(&Esp<Part<&Disk>>) -> Result<T, Failed> + Send + 'static,
-) -> Result<T, Failed> {
-    let on_disk = move || -> Result<T, Failed> {
-        let (disk, esp) = find()?;
-        let volume = Volume::open(Part::new(&disk, esp.start, esp.length))?;
-        work(&Esp::new(volume))
+/// Gives way to the confirmed slot.
+async fn give_up(node: &Node, slot: Slot, why: String) {
+    node.log
+        .error(&format!("slot {slot} is not confirmed: {why}; rebooting"));
+    let log = text_of(&node.log.after(0, KEPT_LINES));
+    let kept = disk::on_thread(move |esp| {
+        // What cannot be kept does not hold the way back up.
+        let noted = esp.set_note(slot, Note::Verdict, &why);
+        let logged = esp.set_note(slot, Note::Log, &log);
+        esp.give_up(slot)?;
+        noted?;
+        Ok(logged?)
+    });
+    if let Err(e) = kept.await {
+        node.log
+            .error(&format!("slot {slot}: cannot keep why: {}", chain(&e)));
+    }
+    let _ = node.power.send(Verb::Reboot);
+}
+
+/// Lines as a text whose end fits into a note.
+fn text_of(lines: &[LogEntry]) -> String {
+    let mut kept = Vec::new();
+    let mut bytes = 0;
+    for line in lines.iter().rev() {
+        let text = format!("{}: {}\n", line.source, line.message);
+        bytes += text.len();
+        if bytes > MAX_NOTE {
+            break;
+        }
+        kept.push(text);
+    }
+    kept.into_iter().rev().collect()
+}
+
+/// Says what became of the other slot, once somebody can hear it.
+async fn tell(node: Arc<Node>, other: Named) {
+    let (slot, version) = (other.name.slot, other.entry.version.clone());
+    let _ = tokio::time::timeout(AUDIENCE, ready(&node)).await;
+    tokio::time::sleep(CRASH).await;
+    let failure = disk::on_thread(move |esp| serve::failure(esp, &other)).await;
+    let why = match failure {
+        Ok(failure) => failure.map(|failure| failure.why).unwrap_or_default(),
+        Err(e) => format!("why cannot be read: {}", chain(&e)),
     };
-    tokio::task::spawn_blocking(on_disk).await?
-}
-
-/// The installed disk and its ESP.
-fn find() -> Result<(Disk, Partition), Failed> {
-    let mut found = Vec::new();
-    for disk in Topology::read(Path::new("/")).disks {
-        let path = Path::new("/dev").join(&disk.name);
-        let Ok(file) = OpenOptions::new().read(true).write(true).open(&path) else {
-            continue;
-        };
-        let Ok(storage) = Disk::new(file, disk.logical_sector.into()) else {
-            continue;
-        };
-        let [_, esp, _] = NAMES;
-        let partitions = table::read(&storage).unwrap_or_default();
-        let installed = NAMES
-            .iter()
-            .all(|name| partitions.iter().any(|p| p.name == *name));
-        if installed && let Some(esp) = partitions.into_iter().find(|p| p.name == esp) {
-            found.push((storage, esp));
-        }
-    }
-    let count = found.len();
-    match found.pop() {
-        Some(one) if count == 1 => Ok(one),
-        None => Err("no disk holds an installation".into()),
-        Some(_) => Err(format!("{count} disks hold an installation, and one must").into()),
-    }
+    let text = format!("slot {slot}, Axion {version}, was given up: {why}");
+    node.log.warning(&text);
+    node.notice(NoticeKind::Update, text);
 }
 
 #[cfg(test)]

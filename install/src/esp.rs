@@ -4,6 +4,7 @@
 //! stage     entry of the slot away ─ UKI of the slot away ─ UKI as new.tmp, read back ─ UKI gets its name
 //!           ─ entry as axion-new, read back ─ entry gets its name, with tries
 //! confirm   entry loses its tries
+//! give up   entry is left without a try
 //! rollback  entry of a higher generation as axion-new, read back ─ it replaces the slot's
 //! ```
 //! After each step the loader starts what it would have started before, or, after the last, what it is meant to start; both are
@@ -18,6 +19,8 @@ use crate::storage::Storage;
 
 /// Bytes of an entry at most.
 pub const MAX_ENTRY: usize = 8192;
+/// Bytes of a note at most.
+pub const MAX_NOTE: usize = 64 << 10;
 
 /// Nothing, or not everything, was done.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +64,35 @@ pub fn options_of(options: &str, slot: Slot) -> String {
     words.join(" ")
 }
 
-/// File of a slot's verdict in [`IMAGES`].
-fn verdict_of(slot: Slot) -> String {
-    format!("{slot}.txt")
+/// What is kept of a slot beside its UKI, until it is written again. A version that does not know one takes it away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// Why it was not confirmed.
+    Verdict,
+    /// The end of the log of the start that was not confirmed.
+    Log,
+    /// How the node was when it was written.
+    Before,
+}
+
+impl Note {
+    const ALL: [Self; 3] = [Self::Verdict, Self::Log, Self::Before];
+
+    /// Its file in [`IMAGES`].
+    fn file(self, slot: Slot) -> String {
+        let extension = match self {
+            Self::Verdict => "txt",
+            Self::Log => "log",
+            Self::Before => "was",
+        };
+        format!("{slot}.{extension}")
+    }
+}
+
+/// Every file of a slot in [`IMAGES`].
+fn files_of(slot: Slot) -> [String; 4] {
+    let [verdict, log, before] = Note::ALL.map(|note| note.file(slot));
+    [slot.image(), verdict, log, before]
 }
 
 /// The ESP of an installed disk.
@@ -138,7 +167,7 @@ impl<S: Storage> Esp<S> {
             }
         }
         for file in self.volume.list(IMAGES)? {
-            let kept = [Slot::A, Slot::B].map(|slot| [slot.image(), verdict_of(slot)]);
+            let kept = [Slot::A, Slot::B].map(files_of);
             if !kept.as_flattened().contains(&file) {
                 self.volume.unlink(&join(IMAGES, &file))?;
             }
@@ -162,11 +191,15 @@ impl<S: Storage> Esp<S> {
         let state = self.repair()?;
         let slot = state.target(running)?;
         let generation = state.next_generation();
+        let files = files_of(slot).map(|file| join(IMAGES, &file));
+        // What is there stays where the new image does not fit.
+        self.volume
+            .room(&join(IMAGES, &slot.image()), update.size, &files)?;
         if let Some(named) = state.of(slot) {
             self.volume.unlink(&join(ENTRIES, &named.name.to_string()))?;
         }
-        for file in [slot.image(), verdict_of(slot)] {
-            self.volume.unlink(&join(IMAGES, &file))?;
+        for file in &files {
+            self.volume.unlink(file)?;
         }
         self.volume.sweep()?;
         self.write_slot(Name::untried(slot), generation, update, image, progress)?;
@@ -255,25 +288,41 @@ impl<S: Storage> Esp<S> {
         Ok(self.volume.sweep()?)
     }
 
-    /// Keeps why a slot was not confirmed, beside its UKI.
+    /// Leaves a slot that is not confirmed without a try, so that the confirmed one is started; whether it had one.
+    ///
+    /// # Errors
+    /// It has no entry, it is confirmed, or the disk fails.
+    pub fn give_up(&self, slot: Slot) -> Result<bool, EspError> {
+        let state = self.repair()?;
+        let Some(name) = state.to_give_up(slot)? else {
+            return Ok(false);
+        };
+        let given_up = Name::given_up(name).to_string();
+        self.volume.rename(ENTRIES, &name.to_string(), &given_up)?;
+        Ok(true)
+    }
+
+    /// Keeps a note about a slot, in place of what it said before; of one that is too long, the end.
     ///
     /// # Errors
     /// The disk fails.
-    pub fn set_verdict(&self, slot: Slot, why: &str) -> Result<(), EspError> {
-        let path = join(IMAGES, &verdict_of(slot));
+    pub fn set_note(&self, slot: Slot, note: Note, text: &str) -> Result<(), EspError> {
+        let path = join(IMAGES, &note.file(slot));
         self.volume.remove(&path)?;
-        let length = u64::try_from(why.len()).unwrap_or(0);
+        let from = text.len().saturating_sub(MAX_NOTE);
+        let text = text.get(text.ceil_char_boundary(from)..).unwrap_or_default();
+        let length = u64::try_from(text.len()).unwrap_or(0);
         self.volume
-            .write(&path, &mut why.as_bytes(), length, &mut |_| {})?;
+            .write(&path, &mut text.as_bytes(), length, &mut |_| {})?;
         Ok(())
     }
 
-    /// Why a slot was not confirmed, where it said so.
+    /// What a note about a slot says, where there is one.
     ///
     /// # Errors
     /// The disk fails.
-    pub fn verdict(&self, slot: Slot) -> Result<Option<String>, EspError> {
-        let text = self.volume.read(&join(IMAGES, &verdict_of(slot)), MAX_ENTRY)?;
+    pub fn note(&self, slot: Slot, note: Note) -> Result<Option<String>, EspError> {
+        let text = self.volume.read(&join(IMAGES, &note.file(slot)), MAX_NOTE)?;
         Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
 

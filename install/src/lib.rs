@@ -33,7 +33,9 @@
 //! | [`recording`] | a disk in memory that knows what was written to it, and in which order    |
 //! | [`torture`]   | every cut                                                                 |
 //! | [`uki`]       | putting a UKI together                                                    |
+//! | [`check`]     | what an update must be before anything of it is written                   |
 
+pub mod check;
 pub mod esp;
 pub mod fat;
 pub mod inspect;

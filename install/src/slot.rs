@@ -99,6 +99,19 @@ impl Name {
         }
     }
 
+    /// The name of a slot whose tries are taken away.
+    #[must_use]
+    pub const fn given_up(name: Self) -> Self {
+        let tries = match name.tries {
+            Some(tries) => Some(Tries {
+                left: 0,
+                done: tries.done + tries.left,
+            }),
+            None => None,
+        };
+        Self { tries, ..name }
+    }
+
     /// Reads a file's name; `None`: it is no entry of a slot.
     pub fn parse(file: &str) -> Option<Self> {
         let stem = file.strip_prefix("axion-")?.strip_suffix(".conf")?;
@@ -229,9 +242,9 @@ pub enum Refusal {
     /// There is no such slot.
     #[error("slot {0} has no entry, so it cannot be confirmed")]
     NoSuchSlot(Slot),
-    /// It was given up.
-    #[error("slot {0} has no try left: the loader has given it up")]
-    GivenUp(Slot),
+    /// It is the one to fall back to.
+    #[error("slot {0} is confirmed, so it cannot be given up; roll back instead")]
+    Confirmed(Slot),
 }
 
 impl State {
@@ -292,6 +305,16 @@ impl State {
     pub fn to_confirm(&self, running: Slot) -> Result<Option<Name>, Refusal> {
         let named = self.of(running).ok_or(Refusal::NoSuchSlot(running))?;
         Ok(Some(named.name).filter(|name| name.tries.is_some()))
+    }
+
+    /// The entry to be left without a try; `None`: it has none.
+    ///
+    /// # Errors
+    /// The slot has no entry, or is confirmed.
+    pub fn to_give_up(&self, slot: Slot) -> Result<Option<Name>, Refusal> {
+        let named = self.of(slot).ok_or(Refusal::NoSuchSlot(slot))?;
+        let tries = named.name.tries.ok_or(Refusal::Confirmed(slot))?;
+        Ok(Some(named.name).filter(|_| tries.left > 0))
     }
 
     /// The entry that is started from now on, in place of what would be.

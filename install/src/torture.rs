@@ -106,6 +106,8 @@ enum Step {
     Confirm(Slot),
     /// The other confirmed slot is to be started.
     RollBack,
+    /// A slot that is not confirmed is left without a try.
+    GiveUp(Slot),
     /// A slot gets other kernel arguments.
     SetOptions(Slot),
     /// Installs image 9 over what is there; the pool stays.
@@ -124,6 +126,10 @@ const LIFE: &[Step] = &[
     Step::Start,
     Step::Start,
     Step::Start,
+    Step::Stage(3, Slot::B),
+    // Fails its vote at once.
+    Step::Start,
+    Step::GiveUp(Slot::A),
     Step::Stage(3, Slot::B),
     Step::Start,
     Step::Confirm(Slot::A),
@@ -351,6 +357,9 @@ impl Torture {
             }
             Step::RollBack => {
                 on()?.roll_back()?;
+            }
+            Step::GiveUp(slot) => {
+                on()?.give_up(slot)?;
             }
             Step::SetOptions(slot) => on()?.set_options(slot, "console=tty0 isolcpus=2-3")?,
         }

@@ -181,4 +181,6 @@ fn kernel_release(kernel: &[u8]) -> Result<&str> {
 }
 
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;

@@ -40,7 +40,12 @@ struct Sizes {
 
 /// Builds the image, or finds that nothing has changed.
 pub fn build() -> Result<Image> {
-    let root = rootfs::build()?;
+    build_trusting(None)
+}
+
+/// The same, of an image that takes updates that the public key `update_key` has signed.
+pub fn build_trusting(update_key: Option<&str>) -> Result<Image> {
+    let root = rootfs::build(update_key)?;
     let step = Step::start("image")?;
     let dir = layout::products();
     let staging = dir.join("staging-initramfs");

@@ -112,7 +112,7 @@ fn main() -> anyhow::Result<()> {
         Task::Kernel => kernel::HOST.build().map(drop),
         Task::GuestKernel => kernel::GUEST.build().map(drop),
         Task::ZfsModules => zfs::build(&kernel::HOST.build()?).map(drop),
-        Task::Rootfs => rootfs::build().map(drop),
+        Task::Rootfs => rootfs::build(None).map(drop),
         Task::Image => image::build().map(drop),
         Task::Media(options) => media::media(&options),
         Task::Keys(options) => keys::keys(&options),

@@ -6,7 +6,8 @@
 //!               iPXE ──────┼─> undionly.kpxe, snponly.efi: what firmware loads to run a script, for BIOS and UEFI
 //! axion.efi, GRUB ─────────┼─> axion.iso   CD or USB stick: El Torito, MBR, ESP              (media/iso.rs)
 //!                          └─> axion.img   disk: AXION-CFG, ESP, BIOS boot partition         (media/disk.rs)
-//!                              SHA256SUMS, and its minisign signature if there is a key      (media/sums.rs)
+//!                              SHA256SUMS, and minisign signatures of it and of axion.efi,
+//!                              which updates a node, if there is a key                       (media/sums.rs)
 //! ```
 //! UEFI starts the UKI itself, without a loader in between; only BIOS needs one (`media/grub.rs`). Nothing here needs root, and
 //! the same inputs give the same bytes: times, identifiers and the order of files are fixed. The signature alone differs, as
@@ -46,6 +47,8 @@ const PRODUCTS: [&str; 9] = [
     "undionly.kpxe",
     "vmlinuz",
 ];
+/// What of it updates a node, and is signed by itself for that.
+const UPDATE: [&str; 1] = ["axion.efi"];
 const STUB_PACKAGE: &str = "systemd-boot-efi";
 const IPXE_PACKAGE: &str = "ipxe";
 /// Programs of iPXE that use the firmware's own network driver, and so work with whatever card the firmware boots by.
@@ -56,7 +59,8 @@ const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 /// Options of `media`.
 #[derive(Args, Default)]
 pub struct Options {
-    /// Secret key (minisign) that signs SHA256SUMS; `cargo xtask keys` makes one
+    /// Secret key (minisign) that signs SHA256SUMS and axion.efi, and that nodes with this image take updates from;
+    /// `cargo xtask keys` makes one
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Directory with the vmlinuz and initramfs.cpio to take, instead of building them
@@ -74,7 +78,10 @@ pub fn media(options: &Options) -> Result<()> {
     setup::install(&setup::Options::default())?;
     let image = match &options.image {
         Some(dir) => dir.clone(),
-        None => image::build()?.dir,
+        None => {
+            let trusted = key.as_ref().map(Key::public).transpose()?;
+            image::build_trusting(trusted.as_deref())?.dir
+        }
     };
     let to = options.to.clone();
     let to = to.unwrap_or_else(|| layout::products().join("media"));
@@ -152,7 +159,7 @@ fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
     let list = sbom::write_loaders(&loaders.each_ref().map(|(deb, files)| (*deb, files.as_path())))?;
     write(&to.join("loaders.spdx.json"), list.as_bytes())?;
     fs::remove_dir_all(&staging)?;
-    sums::write(&to, &PRODUCTS, key)?;
+    sums::write(&to, &PRODUCTS, &UPDATE, key)?;
     step.done();
     eprintln!(
         "  media: axion.efi {:.1} MiB (at most 64) in {}",

@@ -86,8 +86,11 @@ pub struct Root {
     pub guest_initrd: PathBuf,
 }
 
-/// Builds the root file system, or finds that nothing has changed.
-pub fn build() -> Result<Root> {
+/// Where the root has the public key that it trusts for updates (`axion_core::paths::UPDATE_KEY`).
+const UPDATE_KEY: &str = "usr/share/axion/update.pub";
+
+/// Builds the root file system, or finds that nothing has changed; with an `update_key`, one that takes updates signed by it.
+pub fn build(update_key: Option<&str>) -> Result<Root> {
     let kernel = kernel::HOST.build()?;
     let zfs_modules = zfs::build(&kernel)?;
     let guest_kernel = kernel::GUEST.build()?;
@@ -112,6 +115,9 @@ pub fn build() -> Result<Root> {
     }
     for (program, _) in PROGRAMS {
         key = key.path(&programs::path(program))?;
+    }
+    if let Some(update_key) = update_key {
+        key = key.text("update key", update_key);
     }
     let hash = key.path(&layout::root().join("Cargo.lock"))?.finish();
     let stamp = products.join("root.hash");
@@ -176,6 +182,10 @@ pub fn build() -> Result<Root> {
         &kernel.dir.join("modules/lib/modules"),
         &root.join("usr/lib/modules"),
     )?;
+
+    if let Some(update_key) = update_key {
+        fs::write(root.join(UPDATE_KEY), update_key)?;
+    }
 
     let unpacked = staging.join("packages");
     zfs_modules.unpack_licence(&unpacked)?;

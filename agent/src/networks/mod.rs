@@ -22,7 +22,7 @@ use axion_core::mac::Mac;
 use crate::host;
 use crate::init::{Init, InitError, answer};
 use crate::log::chain;
-use crate::store::{Entry, Expect, Precondition, Store, StoreError};
+use crate::store::{Entry, Expect, Precondition, Store, StoreError, kept};
 
 /// Keys of network records start with this.
 const PREFIX: &str = "networks/";
@@ -109,7 +109,7 @@ fn key(name: &str) -> String {
 
 fn stored(entry: Entry) -> Result<Stored, NetworksError> {
     let name = entry.key.strip_prefix(PREFIX).unwrap_or(&entry.key).to_owned();
-    let spec = serde_json::from_slice(&entry.value);
+    let spec = kept::read(&entry.key, &entry.value);
     Ok(Stored {
         name,
         revision: entry.revision,

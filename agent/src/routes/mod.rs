@@ -21,6 +21,7 @@ mod problem;
 mod profile;
 mod snapshots;
 mod streams;
+mod update;
 mod vms;
 mod volumes;
 
@@ -69,6 +70,9 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/host/tpm/seal", post(keys::seal))
         .route("/v1/host/units", get(host::units))
         .route("/v1/host/units/{name}/restart", post(host::restart_unit))
+        .route("/v1/update", get(update::get))
+        .route("/v1/update/stage", post(update::stage))
+        .route("/v1/update/rollback", post(update::roll_back))
         .route("/v1/capacity", get(capacity::get))
         .route("/v1/vms", get(vms::list))
         .route("/v1/vms/{name}", get(vms::get).put(vms::put).delete(vms::delete))

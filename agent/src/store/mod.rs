@@ -5,6 +5,7 @@
 //! refused when another one was faster. [`Store::watch`] is level-triggered: it says that the newest revision is another
 //! one, and the watcher reads what it wants to know; nothing can be missed and nothing is queued.
 
+pub mod kept;
 mod precondition;
 mod redb;
 

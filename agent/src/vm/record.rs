@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::devices::tap_name;
 use super::machines::Machine;
 use crate::init::Unit;
-use crate::store::Entry;
+use crate::store::{Entry, kept};
 
 /// Keys of VM records start with this.
 pub const PREFIX: &str = "vms/";
@@ -92,7 +92,7 @@ impl TryFrom<Entry> for Stored {
 
     fn try_from(entry: Entry) -> Result<Self, RecordError> {
         let name = entry.key.strip_prefix(PREFIX).unwrap_or(&entry.key).to_owned();
-        let record = serde_json::from_slice(&entry.value);
+        let record = kept::read(&entry.key, &entry.value);
         let record = record.map_err(|source| RecordError {
             key: entry.key,
             source,

@@ -37,7 +37,7 @@ use crate::files::FileError;
 use crate::images::{Digest, Images};
 use crate::init::Init;
 use crate::log::chain;
-use crate::store::{Entry, Expect, Precondition, Store, StoreError};
+use crate::store::{Entry, Expect, Precondition, Store, StoreError, kept};
 
 /// Keys of volume records start with this.
 const PREFIX: &str = "volumes/";
@@ -119,7 +119,7 @@ fn key(name: &str) -> String {
 
 fn stored(entry: Entry) -> Result<Stored, VolumesError> {
     let name = entry.key.strip_prefix(PREFIX).unwrap_or(&entry.key).to_owned();
-    let record = serde_json::from_slice(&entry.value);
+    let record = kept::read(&entry.key, &entry.value);
     Ok(Stored {
         name,
         revision: entry.revision,

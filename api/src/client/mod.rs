@@ -26,6 +26,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod update;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub use events::EventStream;
 pub use image::ImageFile;
 pub use stream::DatasetStream;
 pub use trust::{Fingerprint, FingerprintError, Trust, presented_ca};
+pub use update::UpdateFile;
 
 use connection::Target;
 use request::{Call, segment};

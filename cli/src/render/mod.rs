@@ -21,6 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod tpm;
+pub mod update;
 pub mod vm;
 pub mod volume;
 

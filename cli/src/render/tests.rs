@@ -29,6 +29,7 @@ use crate::context::Listed;
 
 mod keys;
 mod storage;
+mod updates;
 
 const SCREEN: Style = Style {
     width: Some(80),

@@ -18,6 +18,7 @@ mod schema;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod update;
 mod validate;
 
 pub use check::check;
@@ -39,6 +40,7 @@ pub use storage::{
     Compression, DiskChoice, ImportPolicy, POOL_NAME_FORM, PoolLayout, PoolRule, StatePool, Storage,
     is_pool_name,
 };
+pub use update::{Update, is_update_key};
 pub use validate::{Forward, parse_address, parse_forward, parse_token_hash};
 
 /// A machine config document that cannot be used.

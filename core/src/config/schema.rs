@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Install, Profile, Storage};
+use super::{Install, Profile, Storage, Update};
 use crate::quantity::Span;
 
 /// A whole machine config.
@@ -39,6 +39,8 @@ pub struct MachineConfig {
     pub storage: Storage,
     /// Installation on a disk.
     pub install: Install,
+    /// Updates of an installed node.
+    pub update: Update,
     /// Kernel modules to load besides those that Axion itself needs.
     pub modules: Vec<String>,
     /// Kernel settings below /proc/sys, with dots: `"vm.max_map_count" = "262144"`.
@@ -171,6 +173,7 @@ impl Default for MachineConfig {
             profile: Profile::default(),
             storage: Storage::default(),
             install: Install::default(),
+            update: Update::default(),
             modules: Vec::new(),
             sysctl: BTreeMap::new(),
         }

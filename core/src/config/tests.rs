@@ -21,7 +21,7 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "\n[watch]\nenabled = true\n",
         "axion.toml line 2: unknown field `watch`, expected one of `version`, `hostname`, `network`, `time`, `logging`, \
-         `api`, `console`, `boot`, `watchdog`, `profile`, `storage`, `install`, `modules`, `sysctl`",
+         `api`, `console`, `boot`, `watchdog`, `profile`, `storage`, `install`, `update`, `modules`, `sysctl`",
     ),
     // Wrong types
     (
@@ -313,6 +313,16 @@ const REFUSED: &[(&str, &str)] = &[
         "[install]\nexisting = \"overwrite\"\n",
         "axion.toml line 2: `install.existing`: unknown variant `overwrite`, expected `refuse` or `replace`",
     ),
+    // Update
+    (
+        "[update]\nkeys = [\"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\", \"RWQf6LRCGA9i53\"]\n",
+        "axion.toml line 2: `update.keys[1]`: `RWQf6LRCGA9i53` is no public key of minisign; one is a line of 56 characters \
+         that begins with `RW`, as `cargo xtask keys` prints",
+    ),
+    (
+        "[update]\ndeadline = \"10s\"\n",
+        "axion.toml line 2: `update.deadline`: `10s` is not allowed; allowed are whole seconds from 1min to 1h",
+    ),
 ];
 
 #[test]
@@ -567,4 +577,13 @@ fn a_secret_is_in_force_and_shown_nowhere() {
         in_one(&[document], "install"),
         "[storage.encryption]\nkey = \"config\"\n"
     );
+}
+
+#[test]
+fn a_config_of_the_first_version_is_read() {
+    let config = check(include_str!("golden-1.toml"), "axion.toml").unwrap();
+    assert_eq!(config.hostname, "node-${serial}");
+    assert_eq!(config.storage.pools.len(), 1);
+    assert_eq!(config.update.keys.len(), 1);
+    assert_eq!(config.install.after, AfterInstall::PowerOff);
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::place::Place;
-use super::{Install, Interface, InterfaceMatch, MachineConfig};
+use super::{Install, Interface, InterfaceMatch, MachineConfig, is_update_key};
 use crate::identity::{Facts, substitute};
 use crate::quantity::Span;
 use crate::topology::is_pci_address;
@@ -88,6 +88,16 @@ pub(super) fn violations(config: &MachineConfig) -> Vec<Violation> {
     profile::rules(&mut found, &config.profile);
     storage::rules(&mut found, &config.storage);
     install(&mut found, &config.install);
+    found.each("update.keys", &config.update.keys, |key| {
+        if is_update_key(key) {
+            return Ok(());
+        }
+        Err(format!(
+            "`{key}` is no public key of minisign; one is a line of 56 characters that begins with `RW`, as `cargo xtask \
+             keys` prints"
+        ))
+    });
+    found.range("update.deadline", config.update.deadline, 60..=3600, "1min to 1h");
     found.each("modules", &config.modules, |name| module(name));
     for (key, value) in &config.sysctl {
         let place = Place::of("sysctl").key(key);

@@ -145,16 +145,77 @@ fn repair_leaves_what_is_not_its_own() {
 }
 
 #[test]
-fn why_a_slot_was_not_confirmed_is_kept_until_it_is_written_again() {
+fn what_is_noted_of_a_slot_is_kept_until_it_is_written_again() {
     let disk = Disk::new(40 << 20);
     let esp = esp(&disk);
     stage(&esp, Slot::A, 1).unwrap();
-    assert_eq!(esp.verdict(Slot::B).unwrap(), None);
-    for why in ["agent: not ready", "attestation: irqs"] {
-        esp.set_verdict(Slot::B, why).unwrap();
-        esp.repair().unwrap();
-        assert_eq!(esp.verdict(Slot::B).unwrap().as_deref(), Some(why));
+    for note in Note::ALL {
+        assert_eq!(esp.note(Slot::B, note).unwrap(), None);
+        for text in ["agent: not ready", "attestation: irqs"] {
+            esp.set_note(Slot::B, note, text).unwrap();
+            esp.repair().unwrap();
+            assert_eq!(esp.note(Slot::B, note).unwrap().as_deref(), Some(text));
+        }
     }
+    let long = "\u{e9}".repeat(MAX_NOTE);
+    esp.set_note(Slot::B, Note::Log, &long).unwrap();
+    let kept = esp.note(Slot::B, Note::Log).unwrap().unwrap();
+    assert_eq!(kept.len(), MAX_NOTE);
+    assert!(long.ends_with(&kept));
     stage(&esp, Slot::A, 2).unwrap();
-    assert_eq!(esp.verdict(Slot::B).unwrap(), None);
+    for note in Note::ALL {
+        assert_eq!(esp.note(Slot::B, note).unwrap(), None);
+    }
+}
+
+#[test]
+fn a_slot_that_is_given_up_is_not_tried_again() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    stage(&esp, Slot::A, 1).unwrap();
+    esp.count_start().unwrap();
+    assert!(esp.give_up(Slot::B).unwrap());
+    assert!(!esp.give_up(Slot::B).unwrap());
+    assert_eq!(
+        files(&esp),
+        ["a.efi", "axion-a.conf", "axion-b+0-3.conf", "b.efi"]
+    );
+    assert_eq!(esp.count_start().unwrap(), Some(Slot::A));
+    let refused = esp.give_up(Slot::A);
+    assert!(matches!(
+        refused,
+        Err(EspError::Refused(Refusal::Confirmed(Slot::A)))
+    ));
+}
+
+#[test]
+fn an_esp_that_is_full_keeps_what_it_has() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    stage(&esp, Slot::A, 1).unwrap();
+    let free = || {
+        let full = esp.volume().room("x", 1 << 40, &[]).unwrap_err();
+        match full {
+            crate::fat::FatError::Full { free, .. } => free,
+            other => panic!("{other}"),
+        }
+    };
+    // The update that is there is as large as the next one, so it may still be replaced.
+    let filler = usize::try_from(free() - 1024).unwrap();
+    let filler = vec![7; filler];
+    let length = u64::try_from(filler.len()).unwrap();
+    esp.volume()
+        .write("filler", &mut filler.as_slice(), length, &mut |_| {})
+        .unwrap();
+    stage(&esp, Slot::A, 2).unwrap();
+    let mut large = image(3).1;
+    large.size = 1 << 20;
+    let refused = esp.stage(Some(Slot::A), &large, &mut std::io::empty(), &mut |_| {});
+    assert!(
+        matches!(&refused, Err(EspError::Fat(crate::fat::FatError::Full { .. }))),
+        "{refused:?}"
+    );
+    let state = esp.state().unwrap();
+    assert_eq!(state.of(Slot::B).unwrap().entry.version, "0.2.0");
+    assert_eq!(state.next().unwrap().name.slot, Slot::B);
 }

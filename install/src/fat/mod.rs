@@ -193,16 +193,7 @@ impl<S: Storage> Volume<S> {
         if raw.find(path).map_err(failed("look for", path))?.is_some() {
             return Err(FatError::Exists(path.to_owned()));
         }
-        let free = raw.free().map_err(failed("look for room for", path))?;
-        // A directory may need a cluster, too.
-        let needed = length.next_multiple_of(raw.geometry().cluster) + raw.geometry().cluster;
-        if needed > free {
-            return Err(FatError::Full {
-                path: path.to_owned(),
-                needed,
-                free,
-            });
-        }
+        self.room(path, length, &[])?;
         let data = raw.geometry().data;
         let digest = match self.pour(path, data, content, length, progress) {
             Ok(digest) => digest,
@@ -327,6 +318,31 @@ impl<S: Storage> Volume<S> {
             Ok(raw.entries(first)?.into_iter().map(|entry| entry.name).collect())
         };
         names().map_err(failed("list", directory))
+    }
+
+    /// Whether a file of `length` bytes would fit once the files `instead` are gone.
+    ///
+    /// # Errors
+    /// It would not, or the disk fails.
+    pub fn room(&self, path: &str, length: u64, instead: &[String]) -> Result<()> {
+        let raw = self.raw()?;
+        let cluster = raw.geometry().cluster;
+        let mut free = raw.free().map_err(failed("look for room for", path))?;
+        for file in instead {
+            // A file that is damaged may be less than it says.
+            let freed = self.visit(file, |_| {}).ok().flatten();
+            free += freed.unwrap_or(0).next_multiple_of(cluster);
+        }
+        // A directory may need a cluster, too.
+        let needed = length.next_multiple_of(cluster) + cluster;
+        if needed <= free {
+            return Ok(());
+        }
+        Err(FatError::Full {
+            path: path.to_owned(),
+            needed,
+            free,
+        })
     }
 
     /// Takes a file away; one that is not there is no error.

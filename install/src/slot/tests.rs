@@ -199,3 +199,18 @@ proptest! {
         }
     }
 }
+
+/// What 0.1.0 has written: earlier and later versions share a disk, and each must read the other's entries.
+#[test]
+fn an_entry_of_the_first_version_is_read_and_written_alike() {
+    let golden = include_str!("golden/entry-1.conf");
+    let read = Entry::parse(golden, Slot::B).unwrap();
+    assert_eq!(read.generation, 4);
+    assert_eq!(read.version, "0.1.0");
+    assert_eq!(read.size, 56_623_104);
+    assert_eq!(
+        read.options,
+        "console=tty0 isolcpus=managed_irq,domain,2-3 axion.slot=b"
+    );
+    assert_eq!(read.text(Slot::B), golden);
+}

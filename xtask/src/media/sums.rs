@@ -1,15 +1,17 @@
-//! `SHA256SUMS` of a directory, and its signature (minisign, <https://jedisct1.github.io/minisign/>).
+//! `SHA256SUMS` of a directory, and signatures (minisign, <https://jedisct1.github.io/minisign/>) of it and of what updates a
+//! node.
 
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use minisign::{SecretKey, SecretKeyBox};
+use minisign::{PublicKey, SecretKey, SecretKeyBox};
 use sha2::{Digest, Sha256};
 
 const SUMS: &str = "SHA256SUMS";
-const SIGNATURE: &str = "SHA256SUMS.minisig";
+/// What a signature is called: its file's name with this behind it.
+const SUFFIX: &str = ".minisig";
 
 /// A secret key, ready to sign.
 pub struct Key(SecretKey);
@@ -34,19 +36,30 @@ impl Key {
         };
         Ok(Self(key))
     }
+
+    /// The public key, as minisign writes it into a file.
+    pub fn public(&self) -> Result<String> {
+        Ok(PublicKey::from_secret_key(&self.0)?.to_box()?.into_string())
+    }
+
+    fn sign(&self, content: &[u8]) -> Result<String> {
+        let comment = format!("axion {}", env!("CARGO_PKG_VERSION"));
+        Ok(minisign::sign(None, &self.0, content, Some(&comment), None)?.to_string())
+    }
 }
 
-/// Writes the sums of the files `names` in `dir`, signed by `key` when there is one.
-pub fn write(dir: &Path, names: &[&str], key: Option<&Key>) -> Result<()> {
-    // A signature of other files would only look like one.
-    drop(fs::remove_file(dir.join(SIGNATURE)));
-    let sums = sums(dir, names)?;
-    super::write(&dir.join(SUMS), sums.as_bytes())?;
-    if let Some(Key(key)) = key {
-        let comment = format!("axion {}", env!("CARGO_PKG_VERSION"));
-        let signature = minisign::sign(None, key, sums.as_bytes(), Some(&comment), None)
-            .with_context(|| format!("signing {SUMS}"))?;
-        super::write(&dir.join(SIGNATURE), signature.to_string().as_bytes())?;
+/// Writes the sums of the files `names` in `dir`. When there is a `key`, it signs them and each of the files `alone`.
+pub fn write(dir: &Path, names: &[&str], alone: &[&str], key: Option<&Key>) -> Result<()> {
+    super::write(&dir.join(SUMS), sums(dir, names)?.as_bytes())?;
+    for name in alone.iter().chain([&SUMS]) {
+        let signature = dir.join(format!("{name}{SUFFIX}"));
+        // A signature of another file would only look like one.
+        drop(fs::remove_file(&signature));
+        if let Some(key) = key {
+            let content = super::read(&dir.join(name))?;
+            let signed = key.sign(&content).with_context(|| format!("signing {name}"))?;
+            super::write(&signature, signed.as_bytes())?;
+        }
     }
     Ok(())
 }

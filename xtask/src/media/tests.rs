@@ -84,3 +84,10 @@ fn the_same_image_gives_the_same_media_wherever_they_are_built() {
     assert_eq!(sums(&a), sums(&b));
     assert_eq!(sums(&a).lines().count(), PRODUCTS.len());
 }
+
+#[test]
+fn an_image_says_which_version_it_is() {
+    let os_release = fs::read_to_string(layout::root().join("rootfs/root/etc/os-release")).unwrap();
+    let version = format!("VERSION_ID={}", env!("CARGO_PKG_VERSION"));
+    assert!(os_release.lines().any(|line| line == version), "{os_release}");
+}

@@ -2,10 +2,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::client::{ImageFile, Precondition};
+use crate::client::{ImageFile, Precondition, UpdateFile};
 use crate::event::What;
 use crate::host::PowerAction;
 use crate::profile::NextBoot;
+use crate::update::StageRequest;
 use crate::vm::{VmSpec, VmState};
 
 const VM: &str = r#"{"name":"web","revision":7,"spec":{},"desired":"running",
@@ -209,4 +210,42 @@ async fn events_until_the_stream_ends() {
     );
     assert!(events.next().await.is_none());
     assert_eq!(node.request().headers()["last-event-id"], "4");
+}
+
+#[tokio::test]
+async fn an_update_is_sent_with_the_signature_beside_it() {
+    let node = Local::new(|_| json(r#"{"running":"a","next":"b","slots":[],"trusted_keys":[]}"#));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("axion.efi");
+    std::fs::write(&path, "image").unwrap();
+    let missing = UpdateFile::open(&path, None).await.unwrap_err().to_string();
+    assert!(missing.contains("axion.efi.minisig"), "{missing}");
+    std::fs::write(directory.path().join("axion.efi.minisig"), "signed").unwrap();
+    let file = UpdateFile::open(&path, None).await.unwrap();
+    assert_eq!(file.size(), 5);
+    let sent = std::sync::Arc::new(AtomicU64::new(0));
+    let counted = sent.clone();
+    let count = move |bytes| drop(counted.fetch_add(bytes, Ordering::Relaxed));
+    let staged = node.client.stage_update(&file, true, count).await.unwrap();
+    assert_eq!(staged.next.as_deref(), Some("b"));
+    assert_eq!(sent.load(Ordering::Relaxed), 5);
+    let request = node.request();
+    assert_eq!(request.uri(), "/v1/update/stage?allow_downgrade=true");
+    assert_eq!(request.headers()["axion-signature"], "c2lnbmVk");
+    assert_eq!(request.headers()["content-type"], "application/octet-stream");
+    assert_eq!(request.body(), "image");
+
+    let wanted = StageRequest {
+        url: "http://host/axion.efi".to_owned(),
+        allow_downgrade: false,
+    };
+    node.client.fetch_update(&wanted).await.unwrap();
+    let request = node.request();
+    assert_eq!(request.uri(), "/v1/update/stage");
+    assert_eq!(
+        serde_json::from_slice::<StageRequest>(request.body()).unwrap(),
+        wanted
+    );
+    node.client.roll_back_update().await.unwrap();
+    assert_eq!(node.request().uri(), "/v1/update/rollback");
 }

@@ -1,0 +1,147 @@
+//! What speaks against an update: what it does worse than the version before, and what no version may do.
+//!
+//! The version before leaves a picture of the node beside the slot when it writes it. A node that was not as it should be then
+//! is not the update's fault. The picture is JSON of which each version reads what it knows.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use axion_api::init::Phase;
+use axion_api::storage::{Answer, Call, Health};
+use axion_core::profile::{ItemState, attest};
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::node::Node;
+use crate::storage::on_thread;
+
+/// Tasks whose failure speaks against any update.
+const VOTERS: [&str; 1] = ["agent"];
+
+/// How a node is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Picture {
+    /// When, seconds since 1970 by the node's clock.
+    pub unix_s: u64,
+    /// Whether guests can run.
+    pub kvm: bool,
+    /// Pools that are imported, and whether each is online.
+    pub pools: BTreeMap<String, bool>,
+    /// Items of the boot profile that are not as planned, and how they are.
+    pub drift: BTreeMap<String, String>,
+}
+
+impl Picture {
+    /// Reads what a version before has kept.
+    pub fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// What a version after will read.
+    pub fn text(&self) -> String {
+        // It holds nothing that JSON cannot.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Looks at the node.
+    pub async fn take(node: &Arc<Node>) -> Self {
+        let pools = match node.storage.get().cloned() {
+            Some(storage) => on_thread(move || storage.serve(Call::Pools)).await.ok(),
+            None => None,
+        };
+        let pools = match pools {
+            Some(Answer::Pools(pools)) => pools,
+            _ => Vec::new(),
+        };
+        let pools = pools.into_iter();
+        let attested = {
+            let node = node.clone();
+            tokio::task::spawn_blocking(move || drift(&node)).await
+        };
+        Self {
+            unix_s: clock::unix_us() / 1_000_000,
+            kvm: Path::new("/dev/kvm").exists(),
+            pools: pools
+                .map(|pool| (pool.name, pool.state == Health::Online))
+                .collect(),
+            drift: attested.unwrap_or_default(),
+        }
+    }
+}
+
+fn drift(node: &Node) -> BTreeMap<String, String> {
+    let attestation = node.plan().map(|plan| attest(Path::new("/"), plan));
+    let items = attestation.into_iter().flat_map(|attestation| attestation.items);
+    let wrong = items.filter(|item| item.state != ItemState::Ok);
+    let told = wrong.map(|item| {
+        let how = format!(
+            "{}: {}, and not {}",
+            item.state.word(),
+            item.effective,
+            item.desired
+        );
+        (item.key, how)
+    });
+    told.collect()
+}
+
+/// Tasks that failed and without which no version is good, and why they failed.
+pub fn failed_tasks(phases: &[Phase]) -> Vec<String> {
+    let tasks = phases.iter().flat_map(|phase| &phase.tasks);
+    let counts = tasks.filter(|task| VOTERS.contains(&task.name.as_str()) || task.essential);
+    let failed = counts.filter_map(|task| Some(format!("{}: {}", task.name, task.error.as_deref()?)));
+    failed.collect()
+}
+
+/// What speaks against the version that runs; nothing: it may stay.
+pub fn objections(phases: &[Phase], before: Option<&Picture>, now: &Picture) -> Vec<String> {
+    let mut objections = failed_tasks(phases);
+    let none = Picture::default();
+    let before = before.unwrap_or(&none);
+    for (key, how) in &now.drift {
+        if !before.drift.contains_key(key) {
+            objections.push(format!("boot profile: {key} {how}"));
+        }
+    }
+    for (pool, was_online) in &before.pools {
+        match now.pools.get(pool) {
+            None => objections.push(format!("pool `{pool}` was imported before and is not now")),
+            Some(false) if *was_online => {
+                objections.push(format!("pool `{pool}` was online before and is not now"));
+            }
+            Some(_) => {}
+        }
+    }
+    if before.kvm && !now.kvm {
+        objections.push("KVM worked before and does not now".to_owned());
+    }
+    objections
+}
+
+/// Phases to test with: a task's name, whether it is essential, its error.
+#[cfg(test)]
+pub fn sample(tasks: &[(&str, bool, Option<&str>)]) -> Vec<Phase> {
+    use axion_api::init::{Outcome, Task};
+    let failed = tasks
+        .iter()
+        .any(|(_, essential, error)| *essential && error.is_some());
+    let tasks = tasks.iter().map(|(name, essential, error)| Task {
+        name: (*name).to_owned(),
+        essential: *essential,
+        duration_us: 1,
+        error: error.map(str::to_owned),
+    });
+    vec![Phase {
+        stage: 2,
+        name: "services".to_owned(),
+        start_us: 0,
+        duration_us: 1,
+        outcome: if failed { Outcome::Failed } else { Outcome::Ok },
+        tasks: tasks.collect(),
+    }]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! An installed disk, made here of the media's UKI in seconds: what the installer writes, without the machine that runs it. And
+//! images for it: of other versions, signed by whom one likes.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use axion_install::esp::{Esp, Update};
+use axion_install::fat::Volume;
+use axion_install::inspect::{self, Inspection, LOADER};
+use axion_install::perform::{Installation, install};
+use axion_install::plan::{Plan, Sizes};
+use axion_install::slot::Slot;
+use axion_install::storage::{Disk, Part};
+use axion_lab::spec::{DiskBus, DiskContent};
+use axion_lab::{Image, Machine, Spec};
+use minisign::KeyPair;
+
+/// The layout needs little more than 2 GiB.
+const DISK_MIB: u64 = 3072;
+const SECTOR: u64 = 512;
+/// Bytes that are written at once.
+const CHUNK: usize = 1 << 20;
+/// Kernel arguments of the installed slot: those of the lab, and no waiting behind a panic.
+pub const ARGUMENTS: &str = "console=ttyS1 axion.log=ttyS1 no_timer_check panic=1";
+/// The version of the installed slot.
+pub const VERSION: &str = "0.1.0";
+
+/// A key that signs updates.
+pub struct Signer(KeyPair);
+
+impl Signer {
+    /// A new one.
+    ///
+    /// # Errors
+    /// There is no randomness.
+    pub fn new() -> Result<Self> {
+        Ok(Self(KeyPair::generate_unencrypted_keypair()?))
+    }
+
+    /// The line of a machine config that trusts it.
+    pub fn config(&self) -> String {
+        format!("update.keys = [\"{}\"]\n", self.0.pk.to_base64())
+    }
+
+    /// Writes an image with its signature into `dir`; gives the image's path.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write(&self, dir: &Path, name: &str, image: &[u8]) -> Result<PathBuf> {
+        let path = dir.join(name);
+        fs::write(&path, image)?;
+        let signature = minisign::sign(Some(&self.0.pk), &self.0.sk, image, None, None)?;
+        fs::write(dir.join(format!("{name}.minisig")), signature.into_string())?;
+        Ok(path)
+    }
+}
+
+/// The media's UKI as another version, of as many characters.
+///
+/// # Errors
+/// There are no media, or they do not say their version.
+pub fn uki(version: &str) -> Result<Vec<u8>> {
+    let mut image = fs::read(Image::find()?.medium("axion.efi")?)?;
+    let own = format!("VERSION_ID={VERSION}\n");
+    let other = format!("VERSION_ID={version}\n");
+    ensure!(
+        own.len() == other.len(),
+        "{version} is longer or shorter than {VERSION}"
+    );
+    let at = image.windows(own.len()).position(|part| part == own.as_bytes());
+    let at = at.context("the media's UKI does not say its version")?;
+    image
+        .get_mut(at..at + other.len())
+        .context("the version is cut off")?
+        .copy_from_slice(other.as_bytes());
+    Ok(image)
+}
+
+/// A disk in `dir` with `config` and the media's UKI in slot a.
+///
+/// # Errors
+/// There are no media, or the disk cannot be written.
+pub fn disk(dir: &Path, config: &str) -> Result<PathBuf> {
+    let path = dir.join("disk.img");
+    let size = DISK_MIB << 20;
+    File::create(&path)?.set_len(size)?;
+    let uki = uki(VERSION)?;
+    let plan = Plan::fresh(size, Sizes::for_sector(SECTOR), 0x6178_696f_6e00);
+    let image = Update {
+        version: VERSION.to_owned(),
+        size: u64::try_from(uki.len())?,
+        digest: inspect::digest(&uki),
+        options: ARGUMENTS.to_owned(),
+    };
+    let what = Installation {
+        loader: &loader(dir)?,
+        image: &image,
+        config,
+        chunk: CHUNK,
+    };
+    let disk = open(&path)?;
+    install(&disk, &plan, &what, &mut uki.as_slice(), &mut |_| {})?;
+    Ok(path)
+}
+
+/// systemd-boot, from the image's root.
+fn loader(dir: &Path) -> Result<Vec<u8>> {
+    let root = dir.join("root");
+    let erofs = Image::find()?.kernel().with_file_name("root.erofs");
+    let extracted = Command::new("fsck.erofs")
+        .arg(format!("--extract={}", root.display()))
+        .arg(&erofs)
+        .output()
+        .context("running fsck.erofs")?;
+    ensure!(
+        extracted.status.success(),
+        "fsck.erofs {}: {}",
+        erofs.display(),
+        String::from_utf8_lossy(&extracted.stderr)
+    );
+    let loader = fs::read(root.join("usr/lib/axion/boot/systemd-bootx64.efi"));
+    fs::remove_dir_all(&root)?;
+    loader.with_context(|| format!("the root has nothing for {LOADER}"))
+}
+
+/// An installed disk, to be looked at.
+///
+/// # Errors
+/// There is none.
+pub fn open(disk: &Path) -> Result<Disk> {
+    let file = File::options().read(true).write(true).open(disk)?;
+    Ok(Disk::new(file, SECTOR)?)
+}
+
+/// What the loader would find.
+///
+/// # Errors
+/// Nothing would start.
+pub fn look(disk: &Path) -> Result<Inspection> {
+    Ok(inspect::inspect(&open(disk)?)?)
+}
+
+/// Digest of everything on the EFI system partition.
+///
+/// # Errors
+/// There is none.
+pub fn esp_digest(disk: &Path) -> Result<axion_install::Digest> {
+    let esp = inspect::esp(&open(disk)?)?;
+    let mut file = File::open(disk)?;
+    file.seek(SeekFrom::Start(esp.start))?;
+    let mut content = Vec::new();
+    file.take(esp.length).read_to_end(&mut content)?;
+    Ok(inspect::digest(&content))
+}
+
+/// Writes an image to slot b as the node would, with kernel arguments of one's own.
+///
+/// # Errors
+/// The disk cannot be written.
+pub fn stage(disk: &Path, version: &str, arguments: &str) -> Result<()> {
+    let image = uki(version)?;
+    let disk = open(disk)?;
+    let esp = inspect::esp(&disk)?;
+    let esp = Esp::new(Volume::open(Part::new(&disk, esp.start, esp.length))?);
+    let update = Update {
+        version: version.to_owned(),
+        size: u64::try_from(image.len())?,
+        digest: inspect::digest(&image),
+        options: arguments.to_owned(),
+    };
+    let slot = esp.stage(Some(Slot::A), &update, &mut image.as_slice(), &mut |_| {})?;
+    ensure!(slot == Slot::B, "the update went to slot {slot}");
+    Ok(())
+}
+
+/// A UEFI machine that starts from the disk.
+///
+/// # Errors
+/// It does not start.
+pub fn start(spec: Spec, disk: &Path) -> Result<Machine> {
+    let spec = spec
+        .uefi()
+        .boot_from_disks()
+        .disk(DiskBus::Nvme, DiskContent::File(disk.to_owned()));
+    Ok(spec.start(&Image::find()?)?)
+}

@@ -1,0 +1,102 @@
+//! An installed node takes an update over its API: what nobody trusted has made, what was changed on its way and what is older
+//! is refused before a byte is written; what is good is started on trial, proves itself and stays; and there is a way back.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use axion_api::update::{SlotState, UpdateStatus};
+use axion_e2e::installed::{Signer, VERSION, disk, esp_digest, look, start, uki};
+use axion_lab::deadline::Poll;
+use axion_lab::machine::READY;
+use axion_lab::{Node, Spec};
+
+const NEW: &str = "0.1.9";
+const OLD: &str = "0.0.9";
+/// A boot in emulation, with a guest that shows that guests start.
+const TRIAL: Duration = Duration::from_secs(170);
+
+#[test]
+fn an_update_is_checked_tried_and_confirmed() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let dir = dir.path();
+    let (signer, stranger) = (Signer::new()?, Signer::new()?);
+    let spec = Spec::new("update");
+    let config = spec.medium_config(&format!("hostname = \"updated\"\n{}", signer.config()));
+    let disk = disk(dir, &config)?;
+    let good = signer.write(dir, "axion.efi", &uki(NEW)?)?;
+
+    let machine = start(spec, &disk)?;
+    let node = machine.wait_ready()?;
+    let status = status(&node)?;
+    ensure!(
+        status.running == "a" && status.next.as_deref() == Some("a"),
+        "{status:?}"
+    );
+    ensure!(status.trusted_keys.len() == 1, "{status:?}");
+    let before = esp_digest(&disk)?;
+    refused(
+        &node,
+        &stranger.write(dir, "strange.efi", b"MZ")?,
+        "does not trust",
+    )?;
+    let changed = signer.write(dir, "changed.efi", b"MZ")?;
+    fs::write(&changed, b"ZM")?;
+    refused(&node, &changed, "it was changed")?;
+    refused(&node, &signer.write(dir, "none.efi", b"MZ")?, "no UKI of Axion")?;
+    refused(
+        &node,
+        &signer.write(dir, "old.efi", &uki(OLD)?)?,
+        "--allow-downgrade",
+    )?;
+    ensure!(
+        esp_digest(&disk)? == before,
+        "a refused image has changed the disk"
+    );
+
+    let seen = machine.log().wait_for(READY, TRIAL)?;
+    node.axctl(&["update", "stage", &good.to_string_lossy(), "--reboot"])?;
+    machine
+        .log()
+        .wait_for_after(&seen, "slot b runs, Axion 0.1.9, on trial", TRIAL)?;
+    let node = machine.wait_ready_after(&seen)?;
+    machine
+        .log()
+        .wait_for_after(&seen, "slot b is confirmed", TRIAL)?;
+    let confirmed = node.poll("slot b confirmed", TRIAL, |node| {
+        let status = node.call(node.client().update())?;
+        Ok(match status.slot("b").map(|slot| slot.state) {
+            Some(SlotState::Confirmed) => Poll::Ready(status),
+            other => Poll::Pending(format!("{other:?}")),
+        })
+    })?;
+    ensure!(confirmed.running == "b", "{confirmed:?}");
+    let shown = node.axctl(&["update", "status"])?;
+    ensure!(shown.contains(NEW) && shown.contains(VERSION), "{shown}");
+
+    // The way back is the entry of the other slot; nothing has to be started for that.
+    let back: UpdateStatus = serde_json::from_str(&node.axctl(&["-o", "json", "update", "rollback"])?)?;
+    ensure!(back.next.as_deref() == Some("a"), "{back:?}");
+    machine.power_button()?;
+    machine.wait_exit()?;
+    let found = look(&disk)?;
+    let next = found.starts().map(|named| named.name.to_string());
+    ensure!(next.as_deref() == Some("axion-a.conf"), "{found:?}");
+    Ok(())
+}
+
+fn status(node: &Node) -> Result<UpdateStatus> {
+    Ok(node.call(node.client().update())?)
+}
+
+fn refused(node: &Node, image: &Path, why: &str) -> Result<()> {
+    let answer = node.try_axctl(&["update", "stage", &image.to_string_lossy()])?;
+    let told = &answer.stderr;
+    ensure!(
+        !answer.status.success() && told.contains(why),
+        "{}: {told}",
+        image.display()
+    );
+    Ok(())
+}

@@ -89,6 +89,9 @@ pub struct Root {
 /// Where the root has the public key that it trusts for updates (`axion_core::paths::UPDATE_KEY`).
 const UPDATE_KEY: &str = "usr/share/axion/update.pub";
 
+/// Where the root has the loader of installed disks.
+const LOADER: &str = "usr/lib/axion/boot/systemd-bootx64.efi";
+
 /// Builds the root file system, or finds that nothing has changed; with an `update_key`, one that takes updates signed by it.
 pub fn build(update_key: Option<&str>) -> Result<Root> {
     let kernel = kernel::HOST.build()?;
@@ -121,7 +124,8 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
     }
     let hash = key.path(&layout::root().join("Cargo.lock"))?.finish();
     let stamp = products.join("root.hash");
-    let products_exist = [&erofs, &erofs_without_zfs, &guest_initrd]
+    let loader = products.join("systemd-bootx64.efi");
+    let products_exist = [&erofs, &erofs_without_zfs, &guest_initrd, &loader]
         .iter()
         .all(|product| product.exists());
     if products_exist && fs::read_to_string(&stamp).is_ok_and(|h| h == hash) {
@@ -156,6 +160,8 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
         }
     }
 
+    // For tests, which make installed disks without a machine.
+    copy(&root.join(LOADER), &loader)?;
     copy(&sources.join("guest/init"), &guest.join("init"))?;
     fs::create_dir_all(products.join("guest"))?;
     fs::write(&guest_initrd, crate::image::cpio(&guest)?)?;

@@ -56,6 +56,14 @@ impl Image {
         self.file("kexec.cpio")
     }
 
+    /// The loader that the installer writes to disks.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn loader(&self) -> Result<PathBuf> {
+        self.file("systemd-bootx64.efi")
+    }
+
     /// An initramfs whose init prints one line and powers off: the least that any system needs to boot.
     ///
     /// # Errors

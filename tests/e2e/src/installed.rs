@@ -4,12 +4,11 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use axion_install::esp::{Esp, Update};
 use axion_install::fat::Volume;
-use axion_install::inspect::{self, Inspection, LOADER};
+use axion_install::inspect::{self, Inspection};
 use axion_install::perform::{Installation, install};
 use axion_install::plan::{Plan, Sizes};
 use axion_install::slot::Slot;
@@ -96,7 +95,7 @@ pub fn disk(dir: &Path, config: &str) -> Result<PathBuf> {
         options: ARGUMENTS.to_owned(),
     };
     let what = Installation {
-        loader: &loader(dir)?,
+        loader: &fs::read(Image::find()?.loader()?)?,
         image: &image,
         config,
         chunk: CHUNK,
@@ -104,26 +103,6 @@ pub fn disk(dir: &Path, config: &str) -> Result<PathBuf> {
     let disk = open(&path)?;
     install(&disk, &plan, &what, &mut uki.as_slice(), &mut |_| {})?;
     Ok(path)
-}
-
-/// systemd-boot, from the image's root.
-fn loader(dir: &Path) -> Result<Vec<u8>> {
-    let root = dir.join("root");
-    let erofs = Image::find()?.kernel().with_file_name("root.erofs");
-    let extracted = Command::new("fsck.erofs")
-        .arg(format!("--extract={}", root.display()))
-        .arg(&erofs)
-        .output()
-        .context("running fsck.erofs")?;
-    ensure!(
-        extracted.status.success(),
-        "fsck.erofs {}: {}",
-        erofs.display(),
-        String::from_utf8_lossy(&extracted.stderr)
-    );
-    let loader = fs::read(root.join("usr/lib/axion/boot/systemd-bootx64.efi"));
-    fs::remove_dir_all(&root)?;
-    loader.with_context(|| format!("the root has nothing for {LOADER}"))
 }
 
 /// An installed disk, to be looked at.

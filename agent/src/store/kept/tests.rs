@@ -48,7 +48,7 @@ fn records_of_the_first_version_are_read_and_written_alike() {
 
 #[tokio::test]
 async fn an_agent_works_with_the_records_of_the_first_version() {
-    let agent = Agent::alone();
+    let agent = Agent::new().await;
     for (key, record) in [("vms/a", VM), ("volumes/data", VOLUME), ("networks/lan", NETWORK)] {
         let value = record.as_bytes().to_vec();
         agent.app.store.put(key, value, Expect::Absent).await.unwrap();

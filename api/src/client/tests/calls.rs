@@ -225,7 +225,9 @@ async fn an_update_is_sent_with_the_signature_beside_it() {
     assert_eq!(file.size(), 5);
     let sent = std::sync::Arc::new(AtomicU64::new(0));
     let counted = sent.clone();
-    let count = move |bytes| drop(counted.fetch_add(bytes, Ordering::Relaxed));
+    let count = move |bytes| {
+        counted.fetch_add(bytes, Ordering::Relaxed);
+    };
     let staged = node.client.stage_update(&file, true, count).await.unwrap();
     assert_eq!(staged.next.as_deref(), Some("b"));
     assert_eq!(sent.load(Ordering::Relaxed), 5);

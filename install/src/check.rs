@@ -88,9 +88,9 @@ pub enum Rejection {
     )]
     Older {
         /// Its version.
-        version: Version,
+        version: String,
         /// What runs.
-        running: Version,
+        running: String,
     },
     /// It cannot be read.
     #[error("the image cannot be read")]
@@ -184,8 +184,8 @@ pub fn check(
     image.rewind()?;
     if version < *terms.running && !terms.allow_downgrade {
         return Err(Rejection::Older {
-            version,
-            running: terms.running.clone(),
+            version: version.to_string(),
+            running: terms.running.to_string(),
         });
     }
     Ok(Checked {

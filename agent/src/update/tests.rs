@@ -65,9 +65,7 @@ async fn what_cannot_be_taken_is_refused_before_it_arrives() {
     assert_eq!(agent.init.staged(), []);
 
     // A node that trusts nobody is asked to say so itself, with nothing.
-    agent
-        .init
-        .answer_update(Answer::Status(Box::new(UpdateStatus::default())));
+    agent.init.answer_update(Answer::Status(Box::default()));
     agent.call_with("POST", "/v1/update/stage", signed, "image").await;
     let staged = agent.init.staged();
     assert_eq!(staged.first(), Some(&(Vec::new(), Staging::default())));

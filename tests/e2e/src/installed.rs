@@ -16,6 +16,7 @@ use axion_install::storage::{Disk, Part};
 use axion_lab::spec::{DiskBus, DiskContent};
 use axion_lab::{Image, Machine, Spec};
 use minisign::KeyPair;
+use sha2::{Digest as _, Sha256};
 
 /// The layout needs little more than 2 GiB.
 const DISK_MIB: u64 = 3072;
@@ -130,9 +131,16 @@ pub fn esp_digest(disk: &Path) -> Result<axion_install::Digest> {
     let esp = inspect::esp(&open(disk)?)?;
     let mut file = File::open(disk)?;
     file.seek(SeekFrom::Start(esp.start))?;
-    let mut content = Vec::new();
-    file.take(esp.length).read_to_end(&mut content)?;
-    Ok(inspect::digest(&content))
+    let mut file = file.take(esp.length);
+    let mut hash = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = file.read(&mut chunk)?;
+        if read == 0 {
+            return Ok(hash.finalize().into());
+        }
+        hash.update(chunk.get(..read).unwrap_or_default());
+    }
 }
 
 /// Writes an image to slot b as the node would, with kernel arguments of one's own.

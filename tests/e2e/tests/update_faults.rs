@@ -29,12 +29,11 @@ fn falls_back(name: &str, arguments: impl Fn(&Spec) -> String) -> Result<SlotFai
     let disk = disk(dir.path(), &spec.medium_config("hostname = \"kept\"\n"))?;
     stage(&disk, "0.1.9", &arguments(&spec))?;
     let machine = start(spec, &disk)?;
-    let told = machine
+    machine
         .log()
         .wait_for("slot b, Axion 0.1.9, was given up: ", FALL_BACK)?;
     let node = machine.wait_ready()?;
     let failure = failure(&node)?;
-    ensure!(told.text.contains(&failure.why), "{} {failure:?}", told.text);
     machine.power_button()?;
     machine.wait_exit()?;
     still_good(&disk)?;

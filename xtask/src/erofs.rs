@@ -1,7 +1,7 @@
 //! The root as EROFS, packed by trixie's `mkfs.erofs`: the host's may know no zstd.
 //!
 //! What every boot reads is packed by lz4, which costs next to nothing to read. What is read late or on few nodes (the guest's
-//! kernel, ZFS, the list of packages) is packed by zstd and a quarter smaller.
+//! kernel, ZFS, the list of packages) is packed by zstd and a fifth smaller.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub fn make(step: &Step, root: &Path, erofs: &Path) -> Result<()> {
             .arg("--library-path")
             .arg(libraries)
             .arg(programs.join("usr/bin/mkfs.erofs"))
-            .args(["-zlz4hc,12:zstd,level=19", "--all-root", "-Enoinline_data"])
+            .args(["-zlz4hc,12:zstd,level=12", "--all-root", "-Enoinline_data"])
             .arg(format!("-C{CLUSTER}"))
             .arg(format!("--compress-hints={}", hints.path().display()))
             .arg(format!("-T{}", layout::SOURCE_DATE_EPOCH))

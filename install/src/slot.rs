@@ -105,7 +105,7 @@ impl Name {
         let tries = match name.tries {
             Some(tries) => Some(Tries {
                 left: 0,
-                done: tries.done + tries.left,
+                done: tries.done.saturating_add(tries.left),
             }),
             None => None,
         };
@@ -145,7 +145,7 @@ impl Name {
             done: if tries.left == 0 {
                 tries.done
             } else {
-                tries.done + 1
+                tries.done.saturating_add(1)
             },
         });
         Self { tries, ..self }

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use axion_install::esp::{Esp, Update};
+use axion_install::esp::{Esp, Note, Update};
 use axion_install::fat::Volume;
 use axion_install::inspect::{self, Inspection};
 use axion_install::perform::{Installation, install};
@@ -143,23 +143,33 @@ pub fn esp_digest(disk: &Path) -> Result<axion_install::Digest> {
     }
 }
 
-/// Writes an image to slot b as the node would, with kernel arguments of one's own.
+/// Writes the media's UKI as another version to slot b, with kernel arguments of one's own.
 ///
 /// # Errors
 /// The disk cannot be written.
 pub fn stage(disk: &Path, version: &str, arguments: &str) -> Result<()> {
-    let image = uki(version)?;
+    stage_image(disk, &uki(version)?, version, arguments)
+}
+
+/// Writes an image to slot b as the node would.
+///
+/// # Errors
+/// The disk cannot be written.
+pub fn stage_image(disk: &Path, image: &[u8], version: &str, arguments: &str) -> Result<()> {
     let disk = open(disk)?;
     let esp = inspect::esp(&disk)?;
     let esp = Esp::new(Volume::open(Part::new(&disk, esp.start, esp.length))?);
     let update = Update {
         version: version.to_owned(),
         size: u64::try_from(image.len())?,
-        digest: inspect::digest(&image),
+        digest: inspect::digest(image),
         options: arguments.to_owned(),
     };
-    let slot = esp.stage(Some(Slot::A), &update, &mut image.as_slice(), &mut |_| {})?;
+    let mut content = image;
+    let slot = esp.stage(Some(Slot::A), &update, &mut content, &mut |_| {})?;
     ensure!(slot == Slot::B, "the update went to slot {slot}");
+    // Of a node that had nothing, so that nothing is missed, and before any crash.
+    esp.set_note(slot, Note::Before, "{}")?;
     Ok(())
 }
 

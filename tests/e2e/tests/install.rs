@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use axion_e2e::SOON;
-use axion_install::esp::{Esp, Update};
+use axion_e2e::installed::{look, open, stage_image, start};
+use axion_install::esp::Esp;
 use axion_install::fat::{Volume, join};
-use axion_install::inspect::{self, Inspection};
+use axion_install::inspect;
 use axion_install::slot::{IMAGES, Slot};
-use axion_install::storage::{Disk, Part};
+use axion_install::storage::Part;
 use axion_lab::machine::READY;
 use axion_lab::spec::{DiskBus, DiskContent};
 use axion_lab::{Image, Machine, Spec};
@@ -36,14 +37,14 @@ fn an_installed_node_starts_from_its_disk_takes_updates_and_falls_back() -> Resu
     ensure!(first.name.to_string() == "axion-a.conf", "{installed:?}");
     ensure!(first.entry.options.ends_with("axion.slot=a"), "{first:?}");
 
-    let machine = start("installed-first", &disk)?;
+    let machine = start(Spec::new("installed-first"), &disk)?;
     machine.log().wait_for("slot a runs", SOON)?;
     machine.log().wait_for(READY, INSTALLATION)?;
     down(machine)?;
 
     // A kernel that ends at once, three times; then the slot that was good.
     stage(&disk, "0.9.1", "console=ttyS1 panic=1 rdinit=/none")?;
-    let machine = start("installed-bad-update", &disk)?;
+    let machine = start(Spec::new("installed-bad-update"), &disk)?;
     machine
         .log()
         .wait_for("slot b, Axion 0.9.1, was given up", FALL_BACK)?;
@@ -55,7 +56,7 @@ fn an_installed_node_starts_from_its_disk_takes_updates_and_falls_back() -> Resu
     );
 
     stage(&disk, "0.9.2", &options(&disk)?)?;
-    let machine = start("installed-good-update", &disk)?;
+    let machine = start(Spec::new("installed-good-update"), &disk)?;
     machine.log().wait_for("slot b is confirmed", INSTALLATION)?;
     down(machine)?;
     let updated = look(&disk)?;
@@ -105,29 +106,11 @@ fn install(disk: &Path, dir: &Path, config: &str) -> Result<()> {
     Ok(())
 }
 
-/// A UEFI machine that starts from the disk.
-fn start(name: &str, disk: &Path) -> Result<Machine> {
-    let spec = Spec::new(name)
-        .uefi()
-        .boot_from_disks()
-        .disk(DiskBus::Nvme, DiskContent::File(disk.to_owned()));
-    Ok(spec.start(&Image::find()?)?)
-}
-
 fn down(machine: Machine) -> Result<()> {
     machine.power_button()?;
     machine.wait_exit()?;
     drop(machine);
     Ok(())
-}
-
-fn open(disk: &Path) -> Result<Disk> {
-    let file = File::options().read(true).write(true).open(disk)?;
-    Ok(Disk::new(file, 512)?)
-}
-
-fn look(disk: &Path) -> Result<Inspection> {
-    Ok(inspect::inspect(&open(disk)?)?)
 }
 
 /// Kernel arguments of the installed slot.
@@ -139,18 +122,9 @@ fn options(disk: &Path) -> Result<String> {
 
 /// Writes the image of slot a to the other slot, as another version and with other kernel arguments.
 fn stage(disk: &Path, version: &str, options: &str) -> Result<()> {
-    let disk = open(disk)?;
-    let esp = inspect::esp(&disk)?;
-    let esp = Esp::new(Volume::open(Part::new(&disk, esp.start, esp.length))?);
+    let opened = open(disk)?;
+    let esp = inspect::esp(&opened)?;
+    let esp = Esp::new(Volume::open(Part::new(&opened, esp.start, esp.length))?);
     let uki = esp.volume().read(&join(IMAGES, &Slot::A.image()), 1 << 30)?;
-    let uki = uki.context("slot a has no image")?;
-    let update = Update {
-        version: version.to_owned(),
-        size: u64::try_from(uki.len())?,
-        digest: inspect::digest(&uki),
-        options: options.to_owned(),
-    };
-    let slot = esp.stage(Some(Slot::A), &update, &mut uki.as_slice(), &mut |_| {})?;
-    ensure!(slot == Slot::B, "the update went to slot {slot}");
-    Ok(())
+    stage_image(disk, &uki.context("slot a has no image")?, version, options)
 }

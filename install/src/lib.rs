@@ -33,7 +33,9 @@
 //! | [`recording`] | a disk in memory that knows what was written to it, and in which order    |
 //! | [`torture`]   | every cut                                                                 |
 //! | [`uki`]       | putting a UKI together                                                    |
+//! | [`authenticode`] | signatures of EFI programs, and what an image brings of them           |
 
+pub mod authenticode;
 pub mod esp;
 pub mod fat;
 pub mod inspect;

@@ -12,7 +12,7 @@
 //! | `sbom.rs`       | the list of everything in the image with version and licence (SPDX)           |
 //! | `image.rs`      | kernel and initramfs, ready to boot, and how large each part is               |
 //! | `media.rs`      | what machines boot from: UKI, ISO, disk, PXE script, their sums and signature |
-//! | `keys.rs`       | a key pair that signs them                                                    |
+//! | `keys.rs`       | keys that sign them, for people and for Secure Boot                           |
 //! | `run.rs`        | boots the image in QEMU with its console in this terminal                     |
 //! | `test.rs`       | everything that must pass                                                     |
 //! | `torture.rs`    | power cuts behind every write of an installed disk, offline                   |
@@ -89,7 +89,7 @@ enum Task {
     Image,
     /// Build the boot media: UKI, ISO, disk image, PXE script
     Media(media::Options),
-    /// Make a key pair that signs media
+    /// Make keys that sign media
     Keys(keys::Options),
     /// Build what is missing and boot the image in QEMU, its console in this terminal
     Run(run::Options),

@@ -242,6 +242,8 @@ pub struct NodeStatus {
     pub network: Vec<(String, String)>,
     /// The TPM, for people: `IFX 7.85, boot profile in PCR 15`; `none`.
     pub tpm: String,
+    /// Secure Boot, for people: `on, kernel lockdown integrity`; `off`.
+    pub secure_boot: String,
     /// Why the node's state is locked, where it is.
     pub state_lock: Option<StateLock>,
     /// A recovery passphrase was made in this boot and was not shown yet.

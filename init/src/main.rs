@@ -19,6 +19,7 @@
 //! | [`keys`]     | the TPM: measuring the boot, keys of encrypted datasets                             |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
 //! | [`slot`]     | the slot of an installed node: confirmed, or given up                              |
+//! | [`secure_boot`] | what firmware has checked stays checked                                         |
 //! | [`crash`]    | how the kernel before this one ended                                               |
 //! | [`firmware`] | what drivers asked for and did not get                                             |
 //! | [`power`]    | orderly shutdown and what asks for it                                              |
@@ -43,6 +44,7 @@ mod power;
 mod profile;
 mod proof;
 mod rcu;
+mod secure_boot;
 mod slot;
 mod stage1;
 mod stage2;

@@ -25,6 +25,7 @@ use axion_install::table::{self, Partition};
 use crate::failure::chain;
 use crate::node::Node;
 use crate::power::Verb;
+use crate::secure_boot;
 use crate::sync::lock;
 
 /// An update that is not ready by then has failed.
@@ -35,9 +36,10 @@ const VOTERS: [&str; 2] = ["agent", "attestation"];
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// The slot that the kernel command line says was started; `None`: the node was not started from an installed disk.
+/// The slot that the kernel command line, or else the loader, says was started; `None`: the node was not started from an installed disk.
 pub fn running(cmdline: &CommandLine) -> Option<Slot> {
-    cmdline.get(ARGUMENT).and_then(Slot::parse)
+    let named = cmdline.get(ARGUMENT).and_then(Slot::parse);
+    named.or_else(secure_boot::selected_slot)
 }
 
 /// Decides about the running slot. Comes back at once where nothing is on trial.

@@ -2,6 +2,7 @@
 
 use axion_api::host::{BootReport, Host, HostConfig, Phase, Process, UnitState, UnitStatus};
 use axion_api::init::Outcome;
+use axion_core::secure_boot::{SecureBoot, SecureBootState};
 use axion_core::topology::Topology;
 
 use super::table::{Cell, Table, left, right, shrinking};
@@ -33,6 +34,7 @@ pub fn show(host: &Host, style: &Style) -> String {
             ("Up for", age(host.uptime_seconds.saturating_mul(1_000_000), 0)),
             ("Clock", clock.to_owned()),
             ("State", state),
+            ("UEFI", firmware(host.secure_boot)),
             (
                 "Memory",
                 format!(
@@ -57,6 +59,13 @@ pub fn show(host: &Host, style: &Style) -> String {
         text.push_str(&part);
     }
     text
+}
+
+fn firmware(secure_boot: SecureBoot) -> String {
+    match secure_boot.state {
+        SecureBootState::Unsupported => "not used: started by BIOS".to_owned(),
+        _ => format!("Secure Boot {secure_boot}"),
+    }
 }
 
 /// What somebody should know of a node that works.

@@ -11,12 +11,14 @@ use std::io::{BufReader, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use axion_install::authenticode::SIGNATURES;
 use cpio::newc::{Builder, trailer};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::reboot::{RebootMode, reboot};
 
 use super::root;
 use crate::handover::{CARRIED, Handover};
+use crate::secure_boot::{Guard, SecureBootError};
 use crate::sys;
 
 /// The kernel in the initramfs.
@@ -51,6 +53,9 @@ pub enum KexecError {
     /// Loading.
     #[error("the kernel refuses to load its successor; its log says why")]
     Load(#[source] std::io::Error),
+    /// Secure Boot.
+    #[error("cannot keep to Secure Boot")]
+    SecureBoot(#[from] SecureBootError),
     /// Starting.
     #[error("the kernel refuses to start its successor")]
     Start(#[source] std::io::Error),
@@ -66,16 +71,25 @@ pub fn start_again(command_line: &str, handover: &Handover) -> Result<Infallible
     let initramfs = File::from(
         memfd_create(c"initramfs", MFdFlags::MFD_CLOEXEC).map_err(|e| KexecError::Write(e.into()))?,
     );
-    write_initramfs(
-        &initramfs,
-        &[
-            ("init", 0o755, "/proc/self/exe"),
-            (below(root::IMAGE), 0o644, root::IMAGE),
-            (below(root::LAST), 0o644, root::LAST),
-        ],
-        &documents,
-    )?;
+    let mut files = vec![
+        ("init", 0o755, "/proc/self/exe"),
+        (below(root::IMAGE), 0o644, root::IMAGE),
+        (below(root::LAST), 0o644, root::LAST),
+    ];
+    if Path::new(SIGNATURES).exists() {
+        files.push((below(SIGNATURES), 0o644, SIGNATURES));
+    }
+    write_initramfs(&initramfs, &files, &documents)?;
     let line = CString::new(own(command_line)).map_err(|_| KexecError::Nul)?;
+    let kernel = match Guard::of_initramfs() {
+        Some(guard) => {
+            let signed = guard.kernel(&kernel)?;
+            // From here on the kernel takes no successor that is not signed.
+            guard.lock_down_early()?;
+            signed
+        }
+        None => kernel,
+    };
     sys::load_next_kernel(kernel.as_fd(), initramfs.as_fd(), &line).map_err(KexecError::Load)?;
     reboot(RebootMode::RB_KEXEC).map_err(|e| KexecError::Start(e.into()))
 }

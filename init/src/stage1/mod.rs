@@ -33,6 +33,7 @@ use crate::handover::Handover;
 use crate::log::Log;
 use crate::mounts;
 use crate::rcu;
+use crate::secure_boot;
 
 /// Runs stage 1. It comes back only when it failed.
 pub fn run(log: &Log) -> Failure {
@@ -88,6 +89,7 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
 
     handover.left_us = clock::micros(clock::since_start());
     handover.store().map_err(|e| damaged(&handover, &e))?;
+    secure_boot::keep_signatures().map_err(|e| damaged(&handover, &e))?;
     root::switch_and_run().map_err(|e| damaged(&handover, &e))
 }
 

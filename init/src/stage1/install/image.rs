@@ -5,6 +5,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use axion_install::authenticode::{SIGNATURES, SIGNED_IMAGE, SignatureError, Signatures, SignedImage};
+use axion_install::inspect;
 use axion_install::uki::{self, Parts, UkiError};
 use cpio::newc::{Builder, trailer};
 
@@ -43,6 +45,22 @@ pub enum ImageError {
     /// The UKI.
     #[error("cannot put the image together")]
     Uki(#[from] UkiError),
+    /// The text of signatures.
+    #[error("{0} in the initramfs is not what this version of axion-init reads")]
+    Malformed(&'static str, #[source] serde_json::Error),
+    /// A signature.
+    #[error("the signature that the initramfs brings does not fit")]
+    Signature(#[from] SignatureError),
+    /// Signed was another one.
+    #[error(
+        "the image put together here is not the one that was signed: its digest is {found}, and {signed} was signed"
+    )]
+    NotSigned {
+        /// Digest of what is here.
+        found: String,
+        /// Digest of what was signed.
+        signed: String,
+    },
 }
 
 fn hint(path: &str) -> &'static str {
@@ -61,6 +79,43 @@ pub struct Image {
     loader: Vec<u8>,
     stub: Vec<u8>,
     os_release: Vec<u8>,
+    signatures: Option<Signed>,
+}
+
+/// What makes the image start under Secure Boot.
+struct Signed {
+    /// The text of the signatures that the installed image has in its initramfs, as it was signed.
+    text: Vec<u8>,
+    image: SignedImage,
+}
+
+impl Signed {
+    /// `None`: nobody has signed this image.
+    fn read() -> Result<Option<Self>, ImageError> {
+        let (Ok(text), Ok(image)) = (std::fs::read(SIGNATURES), std::fs::read(SIGNED_IMAGE)) else {
+            return Ok(None);
+        };
+        let image = serde_json::from_slice(&image).map_err(|e| ImageError::Malformed(SIGNED_IMAGE, e))?;
+        Ok(Some(Self { text, image }))
+    }
+
+    /// The image, signed.
+    fn sign(&self, uki: &[u8]) -> Result<Vec<u8>, ImageError> {
+        let found = hex::encode(inspect::digest(uki));
+        if found != self.image.digest {
+            return Err(ImageError::NotSigned {
+                found,
+                signed: self.image.digest.clone(),
+            });
+        }
+        Ok(self.image.signature.attach(uki)?)
+    }
+
+    fn sign_loader(&self, loader: &[u8]) -> Result<Vec<u8>, ImageError> {
+        let signatures: Signatures =
+            serde_json::from_slice(&self.text).map_err(|e| ImageError::Malformed(SIGNATURES, e))?;
+        Ok(signatures.loader.attach(loader)?)
+    }
 }
 
 impl Image {
@@ -70,14 +125,26 @@ impl Image {
     /// One is not there.
     pub fn gather() -> Result<Self, ImageError> {
         let below = |path: &str| read(&Path::new(ROOT).join(path));
+        let signatures = Signed::read()?;
+        let loader = below(LOADER)?;
+        let loader = match &signatures {
+            Some(signed) => signed.sign_loader(&loader)?,
+            None => loader,
+        };
         Ok(Self {
             kernel: read(Path::new(kexec::KERNEL))?,
             init: read(Path::new("/proc/self/exe"))?,
             erofs: read(Path::new(root::IMAGE))?,
-            loader: below(LOADER)?,
+            loader,
             stub: below(STUB)?,
             os_release: below(OS_RELEASE)?,
+            signatures,
         })
+    }
+
+    /// Whether firmware starts it under Secure Boot, given the right keys.
+    pub const fn is_signed(&self) -> bool {
+        self.signatures.is_some()
     }
 
     /// systemd-boot.
@@ -91,7 +158,7 @@ impl Image {
     /// A part is not what it should be.
     pub fn assemble(&self) -> Result<Vec<u8>, ImageError> {
         let initramfs = self.initramfs().map_err(ImageError::Initramfs)?;
-        Ok(uki::assemble(
+        let uki = uki::assemble(
             &self.stub,
             &Parts {
                 os_release: &self.os_release,
@@ -99,10 +166,14 @@ impl Image {
                 kernel: &self.kernel,
                 initramfs: &initramfs,
             },
-        )?)
+        )?;
+        match &self.signatures {
+            Some(signed) => signed.sign(&uki),
+            None => Ok(uki),
+        }
     }
 
-    /// Two archives: what starts, and the kernel for a kexec.
+    /// Archives: what starts, the kernel for a kexec, and the signatures of an image that is signed.
     fn initramfs(&self) -> io::Result<Vec<u8>> {
         let mut bytes = archive(&[
             ("init", FILE | 0o755, &self.init),
@@ -115,6 +186,13 @@ impl Image {
             ("axion", DIRECTORY | 0o755, &[]),
             ("axion/vmlinuz", FILE | 0o644, &self.kernel),
         ])?);
+        if let Some(signed) = &self.signatures {
+            bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+            bytes.extend(archive(&[
+                ("axion", DIRECTORY | 0o755, &[]),
+                (SIGNATURES.trim_start_matches('/'), FILE | 0o644, &signed.text),
+            ])?);
+        }
         Ok(bytes)
     }
 }

@@ -20,6 +20,7 @@ use axion_core::config::{
     AfterInstall, Document, Effective, FailureAction, Install, Source, in_one, resolve,
 };
 use axion_core::profile::{Declaration, Resolved, compose};
+use axion_core::secure_boot::SecureBoot;
 use axion_core::topology::{Disk, Topology};
 use axion_install::esp::Update;
 use axion_install::inspect;
@@ -74,6 +75,11 @@ enum Error {
     /// A disk that is in use.
     #[error("cannot open {0} for itself")]
     Busy(String, #[source] io::Error),
+    /// Secure Boot.
+    #[error(
+        "Secure Boot is on, and this image is not signed: the disk would not start (docs/secure-boot.md)"
+    )]
+    NotSigned,
     /// The image.
     #[error(transparent)]
     Image(#[from] image::ImageError),
@@ -161,6 +167,9 @@ fn install(
     let candidate = wait_for_disk(config, &documents)?;
     let name = candidate.to_string();
     let image = image::Image::gather()?;
+    if SecureBoot::read(Path::new("/")).is_on() && !image.is_signed() {
+        return Err(Error::NotSigned);
+    }
     let uki = image.assemble()?;
     let text = in_one(&documents, "install");
     let update = Update {

@@ -105,6 +105,14 @@ impl Image {
         })
     }
 
+    /// One of the boot media that are signed for Secure Boot.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn signed_medium(&self, name: &str) -> Result<PathBuf> {
+        self.file(&format!("media-signed/{name}"))
+    }
+
     fn file(&self, name: &str) -> Result<PathBuf> {
         existing(self.dir.join(name), IMAGE_DIR)
     }

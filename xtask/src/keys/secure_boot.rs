@@ -73,6 +73,7 @@ pub fn make(options: &Options) -> Result<()> {
     // Mode 0700 from the beginning, and whole or not there.
     let unfinished = tempfile::Builder::new()
         .prefix(".secure-boot-")
+        .permissions(Permissions::from_mode(0o700))
         .tempdir_in(parent)
         .with_context(|| format!("making a directory in {}", parent.display()))?;
     let maker = Maker {

@@ -24,6 +24,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{Archives, fat, read};
+use crate::erofs;
 use crate::image::cpio;
 use crate::step::Step;
 
@@ -188,11 +189,11 @@ fn archive(path: &str, content: &impl Serialize, staging: &Path) -> Result<Vec<u
 
 /// Unpacks the root of an image.
 fn unpack_root(step: &Step, archives: &Archives, staging: &Path) -> Result<PathBuf> {
-    let erofs = staging.join("root.erofs");
-    fs::write(&erofs, file_of(archives.bytes(), ROOT)?)?;
+    let packed = staging.join("root.erofs");
+    fs::write(&packed, file_of(archives.bytes(), ROOT)?)?;
     let root = staging.join("root");
-    crate::erofs::unpack(step, &erofs, &root)?;
-    fs::remove_file(erofs)?;
+    erofs::unpack(step, &packed, &root)?;
+    fs::remove_file(packed)?;
     Ok(root)
 }
 

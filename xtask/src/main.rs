@@ -124,3 +124,6 @@ fn main() -> anyhow::Result<()> {
         Task::Clean(options) => clean::clean(&options),
     }
 }
+
+#[cfg(test)]
+mod tests;

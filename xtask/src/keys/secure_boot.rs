@@ -28,6 +28,8 @@ const LONGEST_OWNER: usize = 40;
 
 /// Options of the keys of Secure Boot.
 #[derive(Args)]
+// A group of this name is what it is flattened into.
+#[group(skip)]
 pub struct Options {
     /// Directory to make, with the keys of Secure Boot: PK, KEK and db
     #[arg(id = "secure_boot", long = "secure-boot", value_name = "DIR")]

@@ -325,6 +325,15 @@ mod proxy {
         /// Does something with the TPM or the keys that it keeps: the JSON of a [`crate::keys::Call`]; the JSON of a
         /// [`crate::keys::Answer`].
         fn keys(&self, call: &str) -> zbus::Result<String>;
+        /// Tells or does something about a node in trouble: the JSON of a [`crate::recovery::Call`]; the JSON of a
+        /// [`crate::recovery::Answer`].
+        fn recovery(&self, call: &str) -> zbus::Result<String>;
+        /// Writes what `content` has to a file on a USB stick (one of [`crate::recovery::Call::Sticks`]); for the console alone. The
+        /// JSON of a [`crate::recovery::Answer`].
+        fn save_to_stick(&self, device: &str, name: &str, content: OwnedFd) -> zbus::Result<String>;
+        /// Puts a root shell in the place of the console on `line`, where the machine config allows it; for the console alone. The
+        /// JSON of a [`crate::recovery::Answer`].
+        fn open_rescue_shell(&self, line: &str) -> zbus::Result<String>;
         /// Begins to send or receive a dataset: the JSON of a [`crate::storage::Stream`]; a number, and the end of a pipe to read
         /// the stream from or write it to. Closing it ends the stream.
         fn begin_stream(&self, stream: &str) -> zbus::Result<(u64, OwnedFd)>;

@@ -1,6 +1,15 @@
-//! What helps when a node is in trouble: its last crash, and what it misses.
+//! What helps when a node is in trouble: its last crash, what it misses, and all that is known of it in one file.
+
+pub mod archive;
+mod bundle;
+mod call;
+mod reset;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::bundle::{MANIFEST, Manifest, Part, PartState};
+pub use self::call::{Answer, Call, InstalledSlot, Stick};
+pub use self::reset::{ResetOrder, ResetPlan, ResetRequest, ResetScope};
 
 /// How a kernel ended unexpectedly, as the machine's firmware or memory kept it (pstore).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,4 +57,6 @@ pub enum NoticeKind {
     Crash,
     /// A driver asked for firmware that the image does not have.
     Firmware,
+    /// A rescue shell was opened on a console, or closed.
+    Rescue,
 }

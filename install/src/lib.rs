@@ -25,6 +25,7 @@
 //! | [`perform`]   | writing it                                                                |
 //! | [`slot`]      | names, entries and generations of the slots; what is written next         |
 //! | [`esp`]       | update, confirmation, rollback, repair                                    |
+//! | [`reset`]     | factory reset: the order, and the machine config that it takes away       |
 //! | [`inspect`]   | a disk as the loader sees it                                              |
 //! | [`table`]     | GPT                                                                       |
 //! | [`fat`]       | FAT32 with an order of writes                                             |
@@ -41,6 +42,7 @@ pub mod overlay;
 pub mod perform;
 pub mod plan;
 pub mod recording;
+pub mod reset;
 pub mod select;
 pub mod slot;
 pub mod storage;

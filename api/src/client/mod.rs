@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod image;
 mod keys;
+mod recovery;
 mod request;
 mod sse;
 mod storage;
@@ -49,6 +50,7 @@ pub use console::ConsoleStream;
 pub use error::Error;
 pub use events::EventStream;
 pub use image::ImageFile;
+pub use recovery::SupportBundle;
 pub use stream::DatasetStream;
 pub use trust::{Fingerprint, FingerprintError, Trust, presented_ca};
 

@@ -49,6 +49,16 @@ impl Inventory {
         }
     }
 
+    /// Where `/sys` and `/proc` are.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The hardware, as it was a moment ago.
+    pub async fn hardware(&self) -> Arc<Topology> {
+        self.topology(FRESH).await
+    }
+
     async fn topology(&self, max_age: Duration) -> Arc<Topology> {
         let kept = self
             .topology

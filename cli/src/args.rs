@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::output::Format;
 use crate::{
     api, completion, config, context, dataset, devices, host, image, login, media, netboot, network, node,
-    pool, profile, snapshot, token, tpm, vm, volume,
+    pool, profile, snapshot, support, token, tpm, vm, volume,
 };
 
 const EXAMPLES: &str = "\
@@ -77,6 +77,9 @@ pub enum Command {
     /// Guest kernels, initial RAM disks and disk images that were uploaded to the node
     #[command(subcommand)]
     Image(image::Command),
+    /// What helps somebody else to understand the node
+    #[command(subcommand)]
+    Support(support::Command),
     /// Follow what changes on the node, until interrupted
     Events,
     /// Save a node as a context: its address, the proof of its identity, a token

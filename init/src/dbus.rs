@@ -25,6 +25,8 @@ use crate::network::SwitchError;
 use crate::node::{Node, Signal};
 use crate::power::Verb;
 use crate::proof::{self, ProofError};
+use crate::recovery;
+use crate::rescue;
 use crate::storage;
 use crate::streams;
 use crate::sync::lock;
@@ -100,7 +102,13 @@ async fn serve_peer(stream: UnixStream, node: &Arc<Node>) -> zbus::Result<()> {
     let connection = zbus::connection::Builder::unix_stream(stream.into_std()?)
         .server(zbus::Guid::generate())
         .p2p()
-        .serve_at(PATH, Init1 { node: node.clone() })
+        .serve_at(
+            PATH,
+            Init1 {
+                node: node.clone(),
+                uid,
+            },
+        )
         .build()
         .await?;
     let emitter = SignalEmitter::new(&connection, PATH)?;
@@ -132,6 +140,8 @@ async fn serve_peer(stream: UnixStream, node: &Arc<Node>) -> zbus::Result<()> {
 
 struct Init1 {
     node: Arc<Node>,
+    /// Who calls, by the kernel's word.
+    uid: u32,
 }
 
 fn refused(error: &UnitError) -> fdo::Error {
@@ -228,6 +238,18 @@ impl Init1 {
 
     async fn keys(&self, call: &str) -> String {
         keys::serve(&self.node, call).await
+    }
+
+    async fn recovery(&self, call: &str) -> String {
+        recovery::serve(&self.node, call).await
+    }
+
+    async fn save_to_stick(&self, device: String, name: String, content: OwnedFd) -> String {
+        recovery::save(self.uid, device, name, content.into()).await
+    }
+
+    async fn open_rescue_shell(&self, line: &str) -> String {
+        recovery::answer(rescue::open(&self.node, self.uid, line).await)
     }
 
     fn begin_stream(&self, stream: &str) -> fdo::Result<(u64, OwnedFd)> {

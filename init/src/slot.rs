@@ -33,7 +33,8 @@ const STEP: Duration = Duration::from_secs(1);
 /// Tasks whose failure speaks against an update.
 const VOTERS: [&str; 2] = ["agent", "attestation"];
 
-type Failed = Box<dyn std::error::Error + Send + Sync>;
+/// Why something about the installed disk came to nothing.
+pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// The slot that the kernel command line says was started; `None`: the node was not started from an installed disk.
 pub fn running(cmdline: &CommandLine) -> Option<Slot> {
@@ -137,7 +138,7 @@ fn verdict(phases: &[Phase]) -> Result<(), String> {
 }
 
 /// Does something to the ESP of the installed disk, on a thread.
-async fn on_thread<T: Send + 'static>(
+pub async fn on_thread<T: Send + 'static>(
     work: impl FnOnce(&Esp<Part<&Disk>>) -> Result<T, Failed> + Send + 'static,
 ) -> Result<T, Failed> {
     let on_disk = move || -> Result<T, Failed> {
@@ -149,7 +150,7 @@ async fn on_thread<T: Send + 'static>(
 }
 
 /// The installed disk and its ESP.
-fn find() -> Result<(Disk, Partition), Failed> {
+pub fn find() -> Result<(Disk, Partition), Failed> {
     let mut found = Vec::new();
     for disk in Topology::read(Path::new("/")).disks {
         let path = Path::new("/dev").join(&disk.name);

@@ -10,17 +10,19 @@ mod datasets;
 mod events;
 mod extract;
 mod guard;
-mod host;
+pub mod host;
 mod images;
 mod keys;
-mod metrics;
+pub mod metrics;
 mod networks;
 pub mod openapi;
 mod pools;
 mod problem;
 mod profile;
+mod reset;
 mod snapshots;
 mod streams;
+mod support;
 mod vms;
 mod volumes;
 
@@ -69,6 +71,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/host/tpm/seal", post(keys::seal))
         .route("/v1/host/units", get(host::units))
         .route("/v1/host/units/{name}/restart", post(host::restart_unit))
+        .route("/v1/reset", get(reset::plan).post(reset::order))
+        .route("/v1/support/bundle", get(support::bundle))
         .route("/v1/capacity", get(capacity::get))
         .route("/v1/vms", get(vms::list))
         .route("/v1/vms/{name}", get(vms::get).put(vms::put).delete(vms::delete))

@@ -2,6 +2,7 @@
 
 use axion_api::host::{BootReport, Host, HostConfig, Phase, Process, UnitState, UnitStatus};
 use axion_api::init::Outcome;
+use axion_api::recovery::ResetPlan;
 use axion_core::topology::Topology;
 
 use super::table::{Cell, Table, left, right, shrinking};
@@ -310,4 +311,37 @@ pub fn config(config: &HostConfig, style: &Style) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What a factory reset would do.
+pub fn reset(plan: &ResetPlan, style: &Style) -> String {
+    let mut text = String::new();
+    for (heading, lines) in [("Lost", &plan.lost), ("Kept", &plan.kept)] {
+        if !lines.is_empty() {
+            text.push_str(&format!("{}\n", style.heading(heading)));
+        }
+        for line in lines {
+            text.push_str(&format!("  {}\n", wrapped(&plain(line), style)));
+        }
+    }
+    text
+}
+
+/// Words on lines that fit, with an indent of four.
+fn wrapped(text: &str, style: &Style) -> String {
+    let width = style.width.unwrap_or(80);
+    let (mut lines, mut column) = (String::new(), 2);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 4 && column + 1 + length > width {
+            lines.push_str("\n    ");
+            column = 4;
+        } else if !lines.is_empty() {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines
 }

@@ -28,6 +28,7 @@ use super::*;
 use crate::context::Listed;
 
 mod keys;
+mod recovery;
 mod storage;
 
 const SCREEN: Style = Style {

@@ -15,6 +15,7 @@ use cpio::newc::{Builder, trailer};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::reboot::{RebootMode, reboot};
 
+use super::extras::{self, Extra};
 use super::root;
 use crate::handover::{CARRIED, Handover};
 use crate::sys;
@@ -35,7 +36,7 @@ pub enum KexecError {
     #[error("cannot read {path} in the initramfs (kexec.cpio brings the kernel: docs/profile.md)")]
     Read {
         /// File.
-        path: &'static str,
+        path: String,
         /// Why.
         source: std::io::Error,
     },
@@ -66,15 +67,19 @@ pub fn start_again(command_line: &str, handover: &Handover) -> Result<Infallible
     let initramfs = File::from(
         memfd_create(c"initramfs", MFdFlags::MFD_CLOEXEC).map_err(|e| KexecError::Write(e.into()))?,
     );
-    write_initramfs(
-        &initramfs,
-        &[
-            ("init", 0o755, "/proc/self/exe"),
-            (below(root::IMAGE), 0o644, root::IMAGE),
-            (below(root::LAST), 0o644, root::LAST),
-        ],
-        &documents,
-    )?;
+    let file = |name: &str, mode: u32, path: &str| Extra {
+        name: name.to_owned(),
+        mode: FILE | mode,
+        file: Some(path.into()),
+    };
+    // The CPU keeps its microcode.
+    let mut files = extras::firmware();
+    files.extend([
+        file("init", 0o755, "/proc/self/exe"),
+        file(below(root::IMAGE), 0o644, root::IMAGE),
+        file(below(root::LAST), 0o644, root::LAST),
+    ]);
+    write_initramfs(&initramfs, &files, &documents)?;
     let line = CString::new(own(command_line)).map_err(|_| KexecError::Nul)?;
     sys::load_next_kernel(kernel.as_fd(), initramfs.as_fd(), &line).map_err(KexecError::Load)?;
     reboot(RebootMode::RB_KEXEC).map_err(|e| KexecError::Start(e.into()))
@@ -95,29 +100,42 @@ fn below(path: &'static str) -> &'static str {
     path.trim_start_matches('/')
 }
 
-fn open(path: &'static str) -> Result<File, KexecError> {
-    File::open(path).map_err(|source| KexecError::Read { path, source })
+fn open(path: impl AsRef<Path>) -> Result<File, KexecError> {
+    let path = path.as_ref();
+    File::open(path).map_err(|source| unread(path, source))
 }
 
-/// Writes a cpio archive (Documentation/driver-api/early-userspace/buffer-format.rst) of `/axion`, of `files` (name, mode, where
-/// it is) and of the documents. A file is never in memory as a whole beside its copy in the archive.
-fn write_initramfs(
-    mut archive: &File,
-    files: &[(&str, u32, &'static str)],
-    documents: &[u8],
-) -> Result<(), KexecError> {
+fn unread(path: &Path, source: std::io::Error) -> KexecError {
+    KexecError::Read {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+/// Writes a cpio archive (Documentation/driver-api/early-userspace/buffer-format.rst) of `/axion`, of `files` and of the documents. A file is never in memory as a whole beside its copy in the archive.
+fn write_initramfs(mut archive: &File, files: &[Extra], documents: &[u8]) -> Result<(), KexecError> {
     let entry = |name: &str, number: u32, mode: u32| Builder::new(name).ino(number).mode(mode);
     entry("axion", 1, DIRECTORY | 0o755)
         .write(&mut archive, 0)
         .finish()
         .map_err(KexecError::Write)?;
-    for (number, (name, mode, path)) in (2..).zip(files) {
+    for (
+        number,
+        Extra {
+            name,
+            mode,
+            file: path,
+        },
+    ) in (2..).zip(files)
+    {
+        let Some(path) = path else {
+            let directory = entry(name, number, *mode).write(&mut archive, 0);
+            directory.finish().map_err(KexecError::Write)?;
+            continue;
+        };
         let file = open(path)?;
-        let length = file
-            .metadata()
-            .map_err(|source| KexecError::Read { path, source })?
-            .len();
-        let mut to = entry(name, number, FILE | mode).write(&mut archive, short(length)?);
+        let length = file.metadata().map_err(|source| unread(path, source))?.len();
+        let mut to = entry(name, number, *mode).write(&mut archive, short(length)?);
         std::io::copy(&mut BufReader::with_capacity(CHUNK, file), &mut to).map_err(KexecError::Write)?;
         to.finish().map_err(KexecError::Write)?;
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 use axion_install::uki::{self, Parts, UkiError};
 use cpio::newc::{Builder, trailer};
 
+use crate::stage1::extras::{self, Extra};
 use crate::stage1::{kexec, root};
 
 /// Where the root is while the installer runs.
@@ -61,6 +62,20 @@ pub struct Image {
     loader: Vec<u8>,
     stub: Vec<u8>,
     os_release: Vec<u8>,
+    /// What an image with firmware has: each is an archive of its own, microcode in the first of all.
+    microcode: Vec<Entry>,
+    firmware: Vec<Entry>,
+}
+
+/// A part of an archive: name, kind and mode, content.
+type Entry = (String, u32, Vec<u8>);
+
+fn read_all(extras: Vec<Extra>) -> Result<Vec<Entry>, ImageError> {
+    let entry = |extra: Extra| {
+        let content = extra.file.as_deref().map_or_else(|| Ok(Vec::new()), read)?;
+        Ok((extra.name, extra.mode, content))
+    };
+    extras.into_iter().map(entry).collect()
 }
 
 impl Image {
@@ -77,6 +92,8 @@ impl Image {
             loader: below(LOADER)?,
             stub: below(STUB)?,
             os_release: below(OS_RELEASE)?,
+            microcode: read_all(extras::microcode())?,
+            firmware: read_all(extras::firmware())?,
         })
     }
 
@@ -102,15 +119,33 @@ impl Image {
         )?)
     }
 
-    /// Two archives: what starts, and the kernel for a kexec.
+    /// Two archives: what starts, and the kernel for a kexec. With firmware there are two more: the kernel reads microcode from
+    /// the first one before it unpacks any.
     fn initramfs(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = archive(&[
+        let mut bytes = Vec::new();
+        let begin = |bytes: &mut Vec<u8>| bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        let borrowed = |entries: &[Entry]| -> io::Result<Vec<u8>> {
+            let entries: Vec<(&str, u32, &[u8])> = entries
+                .iter()
+                .map(|(name, mode, content)| (name.as_str(), *mode, content.as_slice()))
+                .collect();
+            archive(&entries)
+        };
+        if !self.microcode.is_empty() {
+            bytes.extend(borrowed(&self.microcode)?);
+            begin(&mut bytes);
+        }
+        bytes.extend(archive(&[
             ("init", FILE | 0o755, &self.init),
             ("axion", DIRECTORY | 0o755, &[]),
             ("axion/root.erofs", FILE | 0o644, &self.erofs),
             ("axion/whole", FILE | 0o644, &[]),
-        ])?;
-        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        ])?);
+        begin(&mut bytes);
+        if !self.firmware.is_empty() {
+            bytes.extend(borrowed(&self.firmware)?);
+            begin(&mut bytes);
+        }
         bytes.extend(archive(&[
             ("axion", DIRECTORY | 0o755, &[]),
             ("axion/vmlinuz", FILE | 0o644, &self.kernel),

@@ -9,7 +9,45 @@ fn the_initramfs_is_two_archives_the_second_of_which_begins_at_a_block() {
         loader: Vec::new(),
         stub: Vec::new(),
         os_release: Vec::new(),
+        microcode: Vec::new(),
+        firmware: Vec::new(),
     };
+    let names = names(&image);
+    assert_eq!(
+        names,
+        [
+            ("init".to_owned(), 10),
+            ("axion".to_owned(), 0),
+            ("axion/root.erofs".to_owned(), 1000),
+            ("axion/whole".to_owned(), 0),
+            ("TRAILER!!!".to_owned(), 0),
+            ("axion".to_owned(), 0),
+            ("axion/vmlinuz".to_owned(), 10),
+            ("TRAILER!!!".to_owned(), 0)
+        ]
+    );
+    let with_firmware = Image {
+        microcode: vec![(
+            "kernel/x86/microcode/GenuineIntel.bin".to_owned(),
+            FILE | 0o644,
+            vec![4; 3],
+        )],
+        firmware: vec![("lib/firmware/x.zst".to_owned(), FILE | 0o644, vec![5; 4])],
+        ..image
+    };
+    let with = self::names(&with_firmware);
+    assert_eq!(
+        with[0],
+        ("kernel/x86/microcode/GenuineIntel.bin".to_owned(), 3),
+        "first of all"
+    );
+    assert_eq!(with[2..7], names[..5]);
+    assert_eq!(with[7], ("lib/firmware/x.zst".to_owned(), 4));
+    assert_eq!(with[9..], names[5..]);
+}
+
+/// What is in the initramfs, in its order.
+fn names(image: &Image) -> Vec<(String, usize)> {
     let bytes = image.initramfs().unwrap();
     let mut found = Vec::new();
     let mut rest = bytes.as_slice();
@@ -26,23 +64,10 @@ fn the_initramfs_is_two_archives_the_second_of_which_begins_at_a_block() {
             rest = &rest[zeros..];
         }
     }
-    let names: Vec<_> = found
-        .iter()
-        .map(|(name, _, length)| (name.as_str(), *length))
-        .collect();
-    assert_eq!(
-        names,
-        [
-            ("init", 10),
-            ("axion", 0),
-            ("axion/root.erofs", 1000),
-            ("axion/whole", 0),
-            ("TRAILER!!!", 0),
-            ("axion", 0),
-            ("axion/vmlinuz", 10),
-            ("TRAILER!!!", 0)
-        ]
-    );
+    found
+        .into_iter()
+        .map(|(name, _, length)| (name, length))
+        .collect()
 }
 
 #[test]

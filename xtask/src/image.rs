@@ -11,11 +11,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::Args;
 use cpio::newc::Builder;
 use serde::Serialize;
 
 use crate::step::Step;
-use crate::{layout, programs, rootfs};
+use crate::{firmware, layout, programs, rootfs};
 
 /// Where the image is.
 pub struct Image {
@@ -38,9 +39,27 @@ struct Sizes {
     guest_initrd: u64,
 }
 
+/// What is in the image besides what always is.
+#[derive(Args, Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Firmware that built-in drivers declare, and CPU microcode: Debian's non-free-firmware, not free software
+    #[arg(long)]
+    with_firmware: bool,
+}
+
 /// Builds the image, or finds that nothing has changed.
 pub fn build() -> Result<Image> {
+    build_with(&Options::default())
+}
+
+/// The same with more in it.
+pub fn build_with(options: &Options) -> Result<Image> {
     let root = rootfs::build()?;
+    let firmware = if options.with_firmware {
+        Some(firmware::build(&root.kernel)?)
+    } else {
+        None
+    };
     let step = Step::start("image")?;
     let dir = layout::products();
     let staging = dir.join("staging-initramfs");
@@ -50,7 +69,15 @@ pub fn build() -> Result<Image> {
     fs::hard_link(&root.erofs, staging.join("axion/root.erofs"))?;
     // The last name: an archive that has it is whole.
     fs::write(staging.join("axion/whole"), "")?;
-    fs::write(dir.join("initramfs.cpio"), cpio(&staging)?)?;
+    let mut initramfs = cpio(&staging)?;
+    drop(fs::remove_file(dir.join("firmware.spdx.json")));
+    if let Some(firmware) = &firmware {
+        fs::write(dir.join("firmware.spdx.json"), &firmware.sbom)?;
+        initramfs = [firmware.microcode.as_slice(), &initramfs].concat();
+        initramfs.resize(initramfs.len().next_multiple_of(512), 0);
+        initramfs.extend(&firmware.files);
+    }
+    fs::write(dir.join("initramfs.cpio"), initramfs)?;
     fs::remove_dir_all(&staging)?;
     fs::create_dir_all(staging.join("axion"))?;
     fs::copy(root.kernel.dir.join("vmlinuz"), staging.join("axion/vmlinuz"))?;

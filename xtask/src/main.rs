@@ -9,6 +9,9 @@
 //! | `programs.rs`   | our programs, linked statically                                               |
 //! | `rootfs.rs`     | the root file system from `rootfs/`, as EROFS, and the guest's initramfs      |
 //! | `erofs.rs`      | packs it                                                                      |
+//! | `modinfo.rs`    | what built-in drivers say of themselves                                       |
+//! | `firmware.rs`   | device firmware and CPU microcode, for whoever asks for them                  |
+//! | `hardware.rs`   | docs/hardware.md                                                              |
 //! | `sbom.rs`       | the list of everything in the image with version and licence (SPDX)           |
 //! | `image.rs`      | kernel and initramfs, ready to boot, and how large each part is               |
 //! | `media.rs`      | what machines boot from: UKI, ISO, disk, PXE script, their sums and signature |
@@ -38,12 +41,15 @@ mod clean;
 mod debian;
 mod emulator;
 mod erofs;
+mod firmware;
 mod fuzz;
+mod hardware;
 mod image;
 mod kernel;
 mod keys;
 mod layout;
 mod media;
+mod modinfo;
 mod programs;
 mod rootfs;
 mod run;
@@ -86,7 +92,9 @@ enum Task {
     /// Build the root file system
     Rootfs,
     /// Build the bootable image: kernel and initramfs
-    Image,
+    Image(image::Options),
+    /// Write docs/hardware.md: what the built-in drivers drive
+    Hardware(hardware::Options),
     /// Build the boot media: UKI, ISO, disk image, PXE script
     Media(media::Options),
     /// Make a key pair that signs media
@@ -113,7 +121,8 @@ fn main() -> anyhow::Result<()> {
         Task::GuestKernel => kernel::GUEST.build().map(drop),
         Task::ZfsModules => zfs::build(&kernel::HOST.build()?).map(drop),
         Task::Rootfs => rootfs::build().map(drop),
-        Task::Image => image::build().map(drop),
+        Task::Image(options) => image::build_with(&options).map(drop),
+        Task::Hardware(options) => hardware::hardware(&options),
         Task::Media(options) => media::media(&options),
         Task::Keys(options) => keys::keys(&options),
         Task::Run(options) => run::run(&options),

@@ -46,6 +46,8 @@ const PRODUCTS: [&str; 9] = [
     "undionly.kpxe",
     "vmlinuz",
 ];
+/// The list of firmware, where there is any.
+const FIRMWARE: &str = "firmware.spdx.json";
 const STUB_PACKAGE: &str = "systemd-boot-efi";
 const IPXE_PACKAGE: &str = "ipxe";
 /// Programs of iPXE that use the firmware's own network driver, and so work with whatever card the firmware boots by.
@@ -60,8 +62,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Directory with the vmlinuz and initramfs.cpio to take, instead of building them
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "with_firmware")]
     image: Option<PathBuf>,
+    #[command(flatten)]
+    contents: image::Options,
     /// Directory to write to, instead of target/axion/media
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
@@ -74,7 +78,7 @@ pub fn media(options: &Options) -> Result<()> {
     setup::install(&setup::Options::default())?;
     let image = match &options.image {
         Some(dir) => dir.clone(),
-        None => image::build()?.dir,
+        None => image::build_with(&options.contents)?.dir,
     };
     let to = options.to.clone();
     let to = to.unwrap_or_else(|| layout::products().join("media"));
@@ -149,10 +153,19 @@ fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
         (&ipxe, staging.join("ipxe")),
         (grub.loader(), staging.join("grub")),
     ];
-    let list = sbom::write_loaders(&loaders.each_ref().map(|(deb, files)| (*deb, files.as_path())))?;
+    let list = sbom::write_packages(
+        "axion-media",
+        &loaders.each_ref().map(|(deb, files)| (*deb, files.as_path())),
+    )?;
     write(&to.join("loaders.spdx.json"), list.as_bytes())?;
     fs::remove_dir_all(&staging)?;
-    sums::write(&to, &PRODUCTS, key)?;
+    let mut products = PRODUCTS.to_vec();
+    drop(fs::remove_file(to.join(FIRMWARE)));
+    if image.join(FIRMWARE).exists() {
+        write(&to.join(FIRMWARE), &read(&image.join(FIRMWARE))?)?;
+        products.insert(5, FIRMWARE);
+    }
+    sums::write(&to, &products, key)?;
     step.done();
     eprintln!(
         "  media: axion.efi {:.1} MiB (at most 64) in {}",

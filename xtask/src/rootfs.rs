@@ -26,7 +26,7 @@ const PROGRAMS: [(&str, &str); 3] = [
 ];
 
 /// Mount points and directories that the root has besides those of its files.
-const DIRECTORIES: [&str; 9] = [
+const DIRECTORIES: [&str; 10] = [
     "dev",
     "newroot",
     "proc",
@@ -36,6 +36,8 @@ const DIRECTORIES: [&str; 9] = [
     "var",
     "usr/share/axion/guest",
     "usr/lib/modules",
+    // An initramfs with firmware shows it here.
+    "usr/lib/firmware",
 ];
 
 const SYMLINKS: [(&str, &str); 6] = [

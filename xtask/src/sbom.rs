@@ -33,10 +33,10 @@ pub fn write(debs: &[&Package], kernel: &Package, unpacked: &Path) -> Result<Str
     document("axion", &packages)
 }
 
-/// Writes the list of the loaders on the boot media: packages, each with the directory that its files are in.
-pub fn write_loaders(loaders: &[(&Package, &Path)]) -> Result<String> {
-    let packages = loaders.iter().map(|(deb, files)| debian_entry(deb, files));
-    document("axion-media", &packages.collect::<Result<Vec<_>>>()?)
+/// Writes a list of its own for packages, each with the directory that its files are in: the loaders on the boot media, firmware.
+pub fn write_packages(name: &str, packages: &[(&Package, &Path)]) -> Result<String> {
+    let packages = packages.iter().map(|(deb, files)| debian_entry(deb, files));
+    document(name, &packages.collect::<Result<Vec<_>>>()?)
 }
 
 fn document(name: &str, packages: &[Value]) -> Result<String> {

@@ -93,6 +93,8 @@ enum Task {
     Rootfs,
     /// Build the bootable image: kernel and initramfs
     Image(image::Options),
+    /// Gather the firmware that built-in drivers declare, and say what is missing
+    Firmware,
     /// Write docs/hardware.md: what the built-in drivers drive
     Hardware(hardware::Options),
     /// Build the boot media: UKI, ISO, disk image, PXE script
@@ -122,6 +124,7 @@ fn main() -> anyhow::Result<()> {
         Task::ZfsModules => zfs::build(&kernel::HOST.build()?).map(drop),
         Task::Rootfs => rootfs::build().map(drop),
         Task::Image(options) => image::build_with(&options).map(drop),
+        Task::Firmware => firmware::build(&kernel::HOST.build()?).map(drop),
         Task::Hardware(options) => hardware::hardware(&options),
         Task::Media(options) => media::media(&options),
         Task::Keys(options) => keys::keys(&options),

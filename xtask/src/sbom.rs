@@ -53,8 +53,12 @@ fn document(name: &str, packages: &[Value]) -> Result<String> {
     Ok(serde_json::to_string_pretty(&document)?)
 }
 
-/// Packages whose copyright file is another package's, and what it says there for people.
-const ELSEWHERE: [(&str, &str); 1] = [("libgcc-s1", "GPL-3.0-or-later WITH GCC-exception-3.1")];
+/// Packages whose copyright file is another package's, or is for people alone, and what it says there.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("amd64-microcode", "LicenseRef-AMD-microcode"),
+    ("intel-microcode", "LicenseRef-Intel-microcode"),
+    ("libgcc-s1", "GPL-3.0-or-later WITH GCC-exception-3.1"),
+];
 
 fn debian_entry(deb: &Package, files: &Path) -> Result<Value> {
     let licence = match ELSEWHERE.iter().find(|(name, _)| *name == deb.name) {
@@ -127,7 +131,7 @@ fn spdx_name(debian: &str) -> Option<String> {
         "LGPL-2.1+" => "LGPL-2.1-or-later",
         "BSD-2-clause" => "BSD-2-Clause",
         "BSD-3-clause" => "BSD-3-Clause",
-        "Expat" => "MIT",
+        "Expat" | "MIT" => "MIT",
         "CDDL-1.0" | "Apache-2.0" => debian,
         "public-domain" => "LicenseRef-public-domain",
         other => {

@@ -16,7 +16,7 @@ use axion_lab::deadline::Poll;
 use axion_lab::machine::READY;
 use axion_lab::screen::key;
 use axion_lab::spec::{DiskBus, DiskContent};
-use axion_lab::{Machine, Node, Spec, Token};
+use axion_lab::{Image, Machine, Node, Spec, Token};
 
 const UUID: &str = "5d1f6c9e-3b0a-4c8f-9a57-6e2b1d0c4f38";
 /// Bytes of a disk: enough for a pool with what ZFS keeps in reserve.
@@ -187,6 +187,7 @@ fn who_is_at_the_console_gets_a_shell_and_a_crash_is_known_to_the_next_boot() ->
     screen.press("echo I am $(id -u) in $(cat /etc/hostname /proc/sys/kernel/hostname 2>/dev/null)\r")?;
     screen.wait_for("I am 0 in rack7", SOON)?;
     the_shell_is_audited(&node, directory.path())?;
+    firmware_is_in_the_root(&node, directory.path())?;
     screen.press("exit\r")?;
     screen.wait_for("trouble", SOON)?;
     machine
@@ -224,6 +225,17 @@ fn the_shell_is_audited(node: &Node, directory: &Path) -> Result<()> {
         })
     });
     Ok(found?)
+}
+
+/// Where the image was built with some.
+fn firmware_is_in_the_root(node: &Node, directory: &Path) -> Result<()> {
+    let list = Image::find()?.initramfs().with_file_name("firmware.spdx.json");
+    if list.exists() {
+        let unpacked = unpack(node, directory, "firmware")?;
+        let mounts = std::fs::read_to_string(unpacked.join("proc/mounts"))?;
+        ensure!(mounts.contains(" /usr/lib/firmware "), "{mounts}");
+    }
+    Ok(())
 }
 
 /// Ends the kernel as a fault of its own would.

@@ -79,6 +79,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/vms/{name}/resume", post(vms::resume))
         .route("/v1/vms/{name}/stats", get(vms::stats))
         .route("/v1/vms/{name}/balloon", put(vms::set_balloon))
+        .route("/v1/vms/{name}/memory", put(vms::set_memory))
         .route("/v1/vms/{name}/console", get(console::attach))
         .route("/v1/vms/{name}/vsock/{port}", get(console::vsock))
         .route("/v1/images", get(images::list))

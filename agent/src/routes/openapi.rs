@@ -24,7 +24,7 @@ const CHECKED_IN: &str = include_str!("../../../docs/openapi.json");
         super::capacity::get,
         super::vms::list, super::vms::get, super::vms::put, super::vms::delete, super::vms::start,
         super::vms::stop, super::vms::reset, super::vms::pause, super::vms::resume, super::vms::stats,
-        super::vms::set_balloon, super::console::attach, super::console::vsock,
+        super::vms::set_balloon, super::vms::set_memory, super::console::attach, super::console::vsock,
         super::images::list, super::images::put, super::images::delete,
         super::volumes::list, super::volumes::get, super::volumes::put, super::volumes::delete,
         super::volumes::snapshots, super::volumes::put_snapshot, super::volumes::delete_snapshot,

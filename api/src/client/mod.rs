@@ -41,7 +41,7 @@ use crate::host::{
 };
 use crate::network::{Network, NetworkSpec};
 use crate::profile::{CONFIG_MEDIA_TYPE, HostProfile, HostProof, ProfilePreview, ProofRequest};
-use crate::vm::{BalloonRequest, Image, StopRequest, Vm, VmSpec, VmStats};
+use crate::vm::{BalloonRequest, Image, MemoryRequest, StopRequest, Vm, VmSpec, VmStats};
 use crate::volume::{Volume, VolumeSpec};
 
 pub use connection::Address;
@@ -354,6 +354,15 @@ impl Client {
     /// See [`Error`].
     pub async fn set_balloon(&self, name: &str, size: ByteSize) -> Result<Vm, Error> {
         self.json(Call::new(Method::PUT, vm_path(name, "/balloon")).json(&BalloonRequest { size }))
+            .await
+    }
+
+    /// `PUT /v1/vms/{name}/memory`: what the VM is to have in all, bytes.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn set_memory(&self, name: &str, size: ByteSize) -> Result<Vm, Error> {
+        self.json(Call::new(Method::PUT, vm_path(name, "/memory")).json(&MemoryRequest { size }))
             .await
     }
 

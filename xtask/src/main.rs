@@ -4,6 +4,7 @@
 //! |-----------------|-------------------------------------------------------------------------------|
 //! | `setup.rs`      | what the host needs, and installing it                                        |
 //! | `debian.rs`     | Debian's packages for the image, from a private apt root                      |
+//! | `debian_guest.rs` | the root disk of a Debian guest, for the tests                              |
 //! | `kernel.rs`     | the host's and the guest's kernel from the fragments in `kernel-config/`      |
 //! | `zfs.rs`        | OpenZFS's modules for the host's kernel                                       |
 //! | `programs.rs`   | our programs, linked statically                                               |
@@ -36,6 +37,7 @@ mod bench;
 mod cache;
 mod clean;
 mod debian;
+mod debian_guest;
 mod emulator;
 mod erofs;
 mod fuzz;
@@ -81,6 +83,8 @@ enum Task {
     Kernel,
     /// Build the kernel that microVMs boot by default
     GuestKernel,
+    /// Build the root disk of a Debian guest, for the tests
+    DebianGuest,
     /// Build OpenZFS's modules for the appliance's kernel
     ZfsModules,
     /// Build the root file system
@@ -111,6 +115,7 @@ fn main() -> anyhow::Result<()> {
         Task::Doctor => setup::doctor(),
         Task::Kernel => kernel::HOST.build().map(drop),
         Task::GuestKernel => kernel::GUEST.build().map(drop),
+        Task::DebianGuest => debian_guest::build().map(drop),
         Task::ZfsModules => zfs::build(&kernel::HOST.build()?).map(drop),
         Task::Rootfs => rootfs::build().map(drop),
         Task::Image => image::build().map(drop),

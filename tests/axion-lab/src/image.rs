@@ -88,25 +88,40 @@ impl Image {
         self.file("guest/initrd")
     }
 
+    /// The root disk of a Debian guest.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn debian_guest(&self) -> Result<PathBuf> {
+        self.file("debian-guest.raw")
+            .map_err(|error| built_by(error, "debian-guest"))
+    }
+
     /// One of the boot media: `axion.iso`, `axion.img`, `axion.efi`, `axion.ipxe`.
     ///
     /// # Errors
     /// [`Error::NoImage`] when it was not built.
     pub fn medium(&self, name: &str) -> Result<PathBuf> {
-        self.file(&format!("media/{name}")).map_err(|error| match error {
-            Error::NoImage {
-                problem, variable, ..
-            } => Error::NoImage {
-                problem,
-                task: "media",
-                variable,
-            },
-            other => other,
-        })
+        self.file(&format!("media/{name}"))
+            .map_err(|error| built_by(error, "media"))
     }
 
     fn file(&self, name: &str) -> Result<PathBuf> {
         existing(self.dir.join(name), IMAGE_DIR)
+    }
+}
+
+/// The error of a file that is missing, which another task builds.
+fn built_by(error: Error, task: &'static str) -> Error {
+    match error {
+        Error::NoImage {
+            problem, variable, ..
+        } => Error::NoImage {
+            problem,
+            task,
+            variable,
+        },
+        other => other,
     }
 }
 

@@ -15,7 +15,7 @@
 //! 0xfee0_0000  local APICs
 //! 0xfffb_c000  KVM's identity map and TSS (Intel without unrestricted guest)
 //! 4 GiB        the rest of the RAM
-//! above RAM    memory that virtio-mem may give the guest
+//! above RAM    memory that virtio-mem may give the guest; below the gap where all of it fits there
 //! above it     window for 64-bit PCI BARs, up to what the CPU can address
 //! ```
 //!
@@ -83,8 +83,9 @@ pub const GED_GSI: u32 = 5;
 /// Command port of the keyboard controller, whose command 0xfe resets the machine.
 pub const KEYBOARD_COMMAND: u16 = 0x64;
 
-/// Where memory that comes and goes begins: at a multiple of this.
-const HOT_ALIGN: u64 = 2 << 30;
+/// Where memory that comes and goes begins: at a multiple of this, below the gap and above 4 GiB. Guests take in memory by
+/// pieces of up to 2 GiB (Linux: `memory_block_size_bytes`), the less the less RAM they have, each wholly or not at all.
+const HOT_ALIGN: (u64, u64) = (1 << 30, 2 << 30);
 /// Most vCPUs for which the ACPI tables fit in [`ACPI`].
 pub const MAX_CPUS: u32 = 1024;
 /// Least guest memory, bytes.
@@ -112,6 +113,20 @@ pub struct TooMuchMemory {
     bits: u8,
 }
 
+/// Where `more` bytes that may come lie, with RAM up to `low` and, from 4 GiB, up to `high`. Below the gap where they fit:
+/// a guest that may get memory above 4 GiB sets 64 MiB apart for devices that cannot reach it (Linux: swiotlb).
+fn hot(low: u64, high: u64, more: u64) -> Option<Range<u64>> {
+    if more == 0 {
+        return None;
+    }
+    let start = low.next_multiple_of(HOT_ALIGN.0);
+    if start.saturating_add(more) <= MMIO_GAP.start {
+        return Some(start..start + more);
+    }
+    let start = high.checked_next_multiple_of(HOT_ALIGN.1).unwrap_or(u64::MAX);
+    Some(start..start.saturating_add(more))
+}
+
 impl Layout {
     /// The layout of `size` bytes of RAM, and `more` that the guest may get, on a CPU with `address_bits` physical address bits
     /// (32 to 52).
@@ -123,12 +138,8 @@ impl Layout {
         let low = 0..size.min(MMIO_GAP.start);
         let above = size - low.end;
         let ram = FOUR_GIB.saturating_add(above);
-        // Guests take in memory by pieces of up to 2 GiB (Linux: `memory_block_size_bytes`), each wholly or not at all.
-        let start = match more {
-            0 => ram,
-            _ => ram.checked_next_multiple_of(HOT_ALIGN).unwrap_or(u64::MAX),
-        };
-        let end = start.saturating_add(more);
+        let hot = hot(low.end, ram, more);
+        let end = ram.max(hot.as_ref().map_or(0, |hot| hot.end));
         if end > limit {
             return Err(TooMuchMemory {
                 size: size.saturating_add(more),
@@ -141,7 +152,7 @@ impl Layout {
         Ok(Self {
             low,
             high,
-            hot: (more > 0).then_some(start..end),
+            hot,
             pci_window_64: window,
         })
     }

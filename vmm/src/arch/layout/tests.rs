@@ -38,11 +38,24 @@ fn gap_begins_exactly_where_low_ram_ends() {
 
 #[test]
 fn memory_to_come_is_apart_from_ram_and_windows() {
-    for size in [64 << 20, MMIO_GAP.start + (2 << 20), 7 << 30] {
-        let layout = Layout::new(size, 1 << 30, 40).unwrap();
+    const GIB: u64 = 1 << 30;
+    for (size, more, start) in [
+        (64 << 20, GIB, GIB),
+        (64 << 20, 2 * GIB, GIB),
+        (64 << 20, 2 * GIB + (2 << 20), 4 * GIB),
+        (GIB, 2 * GIB, GIB),
+        (GIB + (2 << 20), 2 * GIB, 4 * GIB),
+        (MMIO_GAP.start, GIB, 4 * GIB),
+        (7 * GIB, 64 * GIB, 8 * GIB),
+        (11 * GIB, GIB, 12 * GIB),
+    ] {
+        let layout = Layout::new(size, more, 40).unwrap();
         let hot = layout.hot.clone().unwrap();
-        assert_eq!((hot.end - hot.start, hot.start % HOT_ALIGN), (1 << 30, 0));
-        assert!(layout.ram().all(|ram| ram.end <= hot.start));
+        assert_eq!(hot, start..start + more, "{size:#x}");
+        for ram in layout.ram() {
+            assert!(ram.end <= hot.start || hot.end <= ram.start, "{size:#x}");
+        }
+        assert!(hot.end <= MMIO_GAP.start || hot.start >= FOUR_GIB);
         assert!(hot.end <= layout.pci_window_64.start);
         assert_eq!(
             layout.memory_map(),

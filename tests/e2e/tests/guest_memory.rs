@@ -51,7 +51,7 @@ fn wait_for_memory(node: &Node, least: u64, most: u64) -> Result<Vm> {
     let what = format!("the guest to have {least} to {most} MiB");
     Ok(node.poll(&what, SOON, |node| {
         let vm = node.call(node.client().vm("grow"))?;
-        let memory = vm.status.memory.clone();
+        let memory = vm.status.memory;
         let present = memory.as_ref().and_then(|memory| memory.present);
         Ok(match present {
             Some(present) if (least..=most).contains(&(present.0 / MIB)) => Poll::Ready(vm),

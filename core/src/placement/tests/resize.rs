@@ -15,7 +15,7 @@ fn a_vm_grows_into_what_its_node_has_left() {
         (told(first), told(second)),
         (
             "1,2 | 0:0-1@2048MiB | 1x2x1 l3 2".to_owned(),
-            "3,4 | 0:0-1@3072MiB | 1x2x1 l3 1".to_owned(),
+            "4,5 | 0:0-1@3072MiB | 1x2x1 l3 2".to_owned(),
         )
     );
     let refused = resize(&supply, &ledger, first, 6 * GIB).unwrap_err();

@@ -57,7 +57,8 @@ pub async fn watch(node: Arc<Node>) {
     let Some(slot) = running(&node.cmdline) else {
         return;
     };
-    let looked = disk::on_thread(move |esp| Ok((esp.state()?, esp.note(slot, Note::Verdict)?))).await;
+    // GRUB's count, where it has one, comes to where everybody looks for it.
+    let looked = disk::on_thread(move |esp| Ok((esp.settle()?, esp.note(slot, Note::Verdict)?))).await;
     let (state, verdict) = match looked {
         Ok(looked) => looked,
         Err(e) => {

@@ -7,6 +7,7 @@
 //!                                        loader/entries/axion-a.conf, axion-b+3.conf
 //!                                                                     which slot starts, with which kernel arguments
 //!      3 AXION-POOL  the rest, for ZFS
+//!      4 AXION-BIOS  before the first one: GRUB, for machines with a BIOS ([`bios`])
 //! ```
 //! The loader takes the entry with the highest generation (`version`) of those that have a try left; what is confirmed has no
 //! count of tries in its name ([`slot`]). An update writes the slot that is not the last confirmed one, first its UKI, then its
@@ -25,7 +26,8 @@
 //! | [`perform`]   | writing it                                                                |
 //! | [`slot`]      | names, entries and generations of the slots; what is written next         |
 //! | [`esp`]       | update, confirmation, rollback, repair                                    |
-//! | [`inspect`]   | a disk as the loader sees it                                              |
+//! | [`bios`]      | the same for GRUB, which has a count of its own                           |
+//! | [`inspect`]   | a disk as the loaders see it                                              |
 //! | [`table`]     | GPT                                                                       |
 //! | [`fat`]       | FAT32 with an order of writes                                             |
 //! | [`overlay`]   | changes kept in memory until they are written in the order that is wanted |
@@ -35,6 +37,7 @@
 //! | [`uki`]       | putting a UKI together                                                    |
 //! | [`check`]     | what an update must be before anything of it is written                   |
 
+pub mod bios;
 pub mod check;
 pub mod esp;
 pub mod fat;

@@ -15,7 +15,7 @@
 
 mod disk;
 mod fat;
-mod grub;
+pub mod grub;
 mod iso;
 mod sums;
 

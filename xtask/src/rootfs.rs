@@ -12,11 +12,12 @@ use serde::Deserialize;
 use crate::cache::Key;
 use crate::debian::{self, Package};
 use crate::kernel::{self, Built};
+use crate::media::grub::{self, Grub};
 use crate::step::Step;
 use crate::{erofs, layout, programs, sbom, zfs};
 
 /// Grows when this file changes what comes out.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 
 /// Programs in the root, and where. PID 1 is not among them: it runs on from the initramfs.
 const PROGRAMS: [(&str, &str); 3] = [
@@ -92,6 +93,12 @@ const UPDATE_KEY: &str = "usr/share/axion/update.pub";
 /// Where the root has the loader of installed disks.
 const LOADER: &str = "usr/lib/axion/boot/systemd-bootx64.efi";
 
+/// Where the root has the loaders of installed disks.
+const BOOT: &str = "usr/lib/axion/boot";
+
+/// Those for a BIOS: code of the first sector, and the rest.
+const GRUB: [&str; 2] = ["grub-boot.img", "grub-core.img"];
+
 /// Builds the root file system, or finds that nothing has changed; with an `update_key`, one that takes updates signed by it.
 pub fn build(update_key: Option<&str>) -> Result<Root> {
     let kernel = kernel::HOST.build()?;
@@ -102,7 +109,8 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
     let sources = layout::root().join("rootfs");
     let manifest = read_manifest(&sources.join("manifest.toml"))?;
     let names: Vec<_> = manifest.package.iter().map(|entry| entry.name.as_str()).collect();
-    let packages = debian::fetch_all(&step, &names)?;
+    let mut packages = debian::fetch_all(&step, &[&names[..], &grub::PACKAGES].concat())?;
+    let of_grub = packages.split_off(names.len());
     let packages: Vec<_> = packages.into_iter().zip(&manifest.package).collect();
 
     let products = layout::products();
@@ -113,7 +121,7 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
         .path(&kernel.dir)?
         .path(&zfs_modules.dir)?
         .path(&guest_kernel.dir)?;
-    for (package, _) in &packages {
+    for package in packages.iter().map(|(package, _)| package).chain(&of_grub) {
         key = key.text(&package.name, &package.sha256);
     }
     for (program, _) in PROGRAMS {
@@ -125,8 +133,10 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
     let hash = key.path(&layout::root().join("Cargo.lock"))?.finish();
     let stamp = products.join("root.hash");
     let loader = products.join("systemd-bootx64.efi");
+    let grub = GRUB.map(|name| products.join(name));
     let products_exist = [&erofs, &erofs_without_zfs, &guest_initrd, &loader]
-        .iter()
+        .into_iter()
+        .chain(&grub)
         .all(|product| product.exists());
     if products_exist && fs::read_to_string(&stamp).is_ok_and(|h| h == hash) {
         step.done();
@@ -184,6 +194,10 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
         &root.join("usr/share/axion/guest/vmlinux"),
     )?;
     copy(&guest_initrd, &root.join("usr/share/axion/guest/initrd"))?;
+    let for_bios = install_grub(&step, &of_grub, &staging.join("packages"), &root)?;
+    for (name, product) in GRUB.iter().zip(&grub) {
+        copy(&root.join(BOOT).join(name), product)?;
+    }
     copy_modules(
         &kernel.dir.join("modules/lib/modules"),
         &root.join("usr/lib/modules"),
@@ -196,7 +210,7 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
     let unpacked = staging.join("packages");
     zfs_modules.unpack_licence(&unpacked)?;
     let mut debs: Vec<&Package> = packages.iter().map(|(p, _)| p).collect();
-    debs.push(&zfs_modules.source);
+    debs.extend([for_bios.loader(), &zfs_modules.source]);
     let list = sbom::write(&debs, &kernel.source, &unpacked)?;
     fs::write(products.join("sbom.spdx.json"), &list)?;
     fs::write(root.join("usr/share/axion/sbom.spdx.json"), &list)?;
@@ -215,6 +229,19 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
         guest_kernel,
         guest_initrd,
     })
+}
+
+/// Makes the loader that the installer writes for machines with a BIOS.
+fn install_grub(step: &Step, packages: &[Package], unpacked: &Path, root: &Path) -> Result<Grub> {
+    // The list of what is in the image looks for its licence there.
+    let grub = grub::unpack(step, packages, &unpacked.join(grub::LOADER))?;
+    let loader = grub.for_installed_disk(step)?;
+    let to = root.join(BOOT);
+    fs::create_dir_all(&to)?;
+    for (name, content) in GRUB.iter().zip([&loader.boot_code[..], &loader.partition]) {
+        fs::write(to.join(name), content)?;
+    }
+    Ok(grub)
 }
 
 fn read_manifest(file: &Path) -> Result<Manifest> {

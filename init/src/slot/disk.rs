@@ -105,7 +105,7 @@ fn find() -> Result<(Disk, Partition), SlotError> {
         let Ok(storage) = Disk::new(file, disk.logical_sector.into()) else {
             continue;
         };
-        let [_, esp, _] = NAMES;
+        let [_, esp, ..] = NAMES;
         let partitions = table::read(&storage).unwrap_or_default();
         let installed = NAMES
             .iter()

@@ -64,6 +64,14 @@ impl Image {
         self.file("systemd-bootx64.efi")
     }
 
+    /// The loader that the installer writes for machines with a BIOS: code of the first sector, and the rest.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn grub(&self) -> Result<[PathBuf; 2]> {
+        Ok([self.file("grub-boot.img")?, self.file("grub-core.img")?])
+    }
+
     /// An initramfs whose init prints one line and powers off: the least that any system needs to boot.
     ///
     /// # Errors

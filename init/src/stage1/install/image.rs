@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use axion_install::bios::{self, OtherLayout};
 use axion_install::uki::{self, Parts, UkiError};
 use cpio::newc::{Builder, trailer};
 
@@ -14,6 +15,11 @@ use crate::stage1::{kexec, root};
 const ROOT: &str = "/newroot";
 /// systemd-boot in the root.
 const LOADER: &str = "usr/lib/axion/boot/systemd-bootx64.efi";
+/// GRUB in the root: code of the first sector, and the rest.
+const GRUB: [&str; 2] = [
+    "usr/lib/axion/boot/grub-boot.img",
+    "usr/lib/axion/boot/grub-core.img",
+];
 /// The stub of a UKI in the root.
 const STUB: &str = "usr/lib/axion/boot/linuxx64.efi.stub";
 const OS_RELEASE: &str = "etc/os-release";
@@ -43,6 +49,9 @@ pub enum ImageError {
     /// The UKI.
     #[error("cannot put the image together")]
     Uki(#[from] UkiError),
+    /// The loader for a BIOS.
+    #[error("cannot use the loader for machines with a BIOS")]
+    Grub(#[from] OtherLayout),
 }
 
 fn hint(path: &str) -> &'static str {
@@ -59,6 +68,7 @@ pub struct Image {
     init: Vec<u8>,
     erofs: Vec<u8>,
     loader: Vec<u8>,
+    grub: [Vec<u8>; 2],
     stub: Vec<u8>,
     os_release: Vec<u8>,
 }
@@ -70,11 +80,13 @@ impl Image {
     /// One is not there.
     pub fn gather() -> Result<Self, ImageError> {
         let below = |path: &str| read(&Path::new(ROOT).join(path));
+        let [grub_boot, grub_core] = GRUB;
         Ok(Self {
             kernel: read(Path::new(kexec::KERNEL))?,
             init: read(Path::new("/proc/self/exe"))?,
             erofs: read(Path::new(root::IMAGE))?,
             loader: below(LOADER)?,
+            grub: [below(grub_boot)?, below(grub_core)?],
             stub: below(STUB)?,
             os_release: below(OS_RELEASE)?,
         })
@@ -83,6 +95,15 @@ impl Image {
     /// systemd-boot.
     pub fn loader(&self) -> &[u8] {
         &self.loader
+    }
+
+    /// GRUB.
+    ///
+    /// # Errors
+    /// It was made for another layout.
+    pub fn grub(&self) -> Result<bios::Loader<'_>, ImageError> {
+        let [boot_code, core] = &self.grub;
+        Ok(bios::Loader::new(boot_code, core)?)
     }
 
     /// The UKI.

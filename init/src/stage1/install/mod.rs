@@ -21,6 +21,7 @@ use axion_core::config::{
 };
 use axion_core::profile::{Declaration, Resolved, compose};
 use axion_core::topology::{Disk, Topology};
+use axion_install::bios;
 use axion_install::esp::Update;
 use axion_install::inspect;
 use axion_install::perform::{self, Installation, Progress};
@@ -61,10 +62,8 @@ enum Error {
     #[error("the machine config has an error: {0}")]
     Config(String),
     /// BIOS.
-    #[error(
-        "this machine has started by BIOS, and an installed disk starts by UEFI; switch the firmware to UEFI"
-    )]
-    Bios,
+    #[error(transparent)]
+    Bios(#[from] bios::NoBiosDisk),
     /// The disk.
     #[error(transparent)]
     Select(#[from] SelectError),
@@ -154,12 +153,12 @@ fn install(
             rejected.source, rejected.message
         )));
     }
-    if !Path::new("/sys/firmware/efi").exists() {
-        return Err(Error::Bios);
-    }
     let documents = handover.documents();
     let candidate = wait_for_disk(config, &documents)?;
     let name = candidate.to_string();
+    if !Path::new("/sys/firmware/efi").exists() {
+        bios::check(&name, candidate.disk.logical_sector.into())?;
+    }
     let image = image::Image::gather()?;
     let uki = image.assemble()?;
     let text = in_one(&documents, "install");
@@ -186,6 +185,7 @@ fn install(
     let disk = storage::Disk::new(file, sector).map_err(|e| Error::Disk(name.clone(), e))?;
     let what = Installation {
         loader: image.loader(),
+        bios: image.grub()?,
         image: &update,
         config: &text,
         chunk: CHUNK,

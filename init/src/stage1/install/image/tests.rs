@@ -7,6 +7,7 @@ fn the_initramfs_is_two_archives_the_second_of_which_begins_at_a_block() {
         init: vec![2; 10],
         erofs: vec![3; 1000],
         loader: Vec::new(),
+        grub: [Vec::new(), Vec::new()],
         stub: Vec::new(),
         os_release: Vec::new(),
     };

@@ -14,8 +14,9 @@ use anyhow::{Context, Result};
 use cpio::newc::Builder;
 use serde::Serialize;
 
+use crate::layout;
+use crate::rootfs::{self, Inputs};
 use crate::step::Step;
-use crate::{layout, programs, rootfs};
 
 /// Where the image is.
 pub struct Image {
@@ -45,29 +46,34 @@ pub fn build() -> Result<Image> {
 
 /// The same, of an image that takes updates that the public key `update_key` has signed.
 pub fn build_trusting(update_key: Option<&str>) -> Result<Image> {
-    let root = rootfs::build(update_key)?;
+    build_of(&Inputs::build()?, layout::products(), update_key)
+}
+
+/// Builds the image of `inputs` in the directory `dir`.
+pub fn build_of(inputs: &Inputs, dir: PathBuf, update_key: Option<&str>) -> Result<Image> {
+    let root = rootfs::build(inputs, &dir, update_key)?;
     let step = Step::start("image")?;
-    let dir = layout::products();
+    let program = |name: &str| inputs.programs.join(name);
     let staging = dir.join("staging-initramfs");
     drop(fs::remove_dir_all(&staging));
     fs::create_dir_all(staging.join("axion"))?;
-    fs::copy(programs::path("axion-init"), staging.join("init"))?;
+    fs::copy(program("axion-init"), staging.join("init"))?;
     fs::hard_link(&root.erofs, staging.join("axion/root.erofs"))?;
     // The last name: an archive that has it is whole.
     fs::write(staging.join("axion/whole"), "")?;
     fs::write(dir.join("initramfs.cpio"), cpio(&staging)?)?;
     fs::remove_dir_all(&staging)?;
     fs::create_dir_all(staging.join("axion"))?;
-    fs::copy(root.kernel.dir.join("vmlinuz"), staging.join("axion/vmlinuz"))?;
+    fs::copy(inputs.kernel.dir.join("vmlinuz"), staging.join("axion/vmlinuz"))?;
     fs::write(dir.join("kexec.cpio"), cpio(&staging)?)?;
     fs::remove_dir_all(&staging)?;
     for (program, archive) in [("axion-floor", "floor.cpio"), ("axion-busy", "busy.cpio")] {
         fs::create_dir_all(&staging)?;
-        fs::copy(programs::path(program), staging.join("init"))?;
+        fs::copy(inputs.programs.join(program), staging.join("init"))?;
         fs::write(dir.join(archive), cpio(&staging)?)?;
         fs::remove_dir_all(&staging)?;
     }
-    fs::copy(root.kernel.dir.join("vmlinuz"), dir.join("vmlinuz"))?;
+    fs::copy(inputs.kernel.dir.join("vmlinuz"), dir.join("vmlinuz"))?;
     step.done();
 
     let size = |path: &Path| {
@@ -80,11 +86,11 @@ pub fn build_trusting(update_key: Option<&str>) -> Result<Image> {
         initramfs: size(&dir.join("initramfs.cpio"))?,
         zfs: size(&root.erofs)?.saturating_sub(size(&root.erofs_without_zfs)?),
         root_erofs: size(&root.erofs)?,
-        init: size(&programs::path("axion-init"))?,
-        agent: size(&programs::path("axion-agent"))?,
-        console: size(&programs::path("axion-console"))?,
-        vmm: size(&programs::path("axion-vmm"))?,
-        guest_kernel: size(&root.guest_kernel.dir.join("vmlinux"))?,
+        init: size(&program("axion-init"))?,
+        agent: size(&program("axion-agent"))?,
+        console: size(&program("axion-console"))?,
+        vmm: size(&program("axion-vmm"))?,
+        guest_kernel: size(&inputs.guest_kernel.dir.join("vmlinux"))?,
         guest_initrd: size(&root.guest_initrd)?,
     };
     fs::write(dir.join("sizes.json"), serde_json::to_string_pretty(&sizes)?)?;

@@ -45,6 +45,7 @@ mod keys;
 mod layout;
 mod media;
 mod programs;
+mod reproduce;
 mod rootfs;
 mod run;
 mod sbom;
@@ -89,6 +90,8 @@ enum Task {
     Image,
     /// Build the boot media: UKI, ISO, disk image, PXE script
     Media(media::Options),
+    /// Build twice, in different directories, and compare every product
+    Reproduce(reproduce::Options),
     /// Make a key pair that signs media
     Keys(keys::Options),
     /// Build what is missing and boot the image in QEMU, its console in this terminal
@@ -112,9 +115,10 @@ fn main() -> anyhow::Result<()> {
         Task::Kernel => kernel::HOST.build().map(drop),
         Task::GuestKernel => kernel::GUEST.build().map(drop),
         Task::ZfsModules => zfs::build(&kernel::HOST.build()?).map(drop),
-        Task::Rootfs => rootfs::build(None).map(drop),
+        Task::Rootfs => rootfs::build(&rootfs::Inputs::build()?, &layout::products(), None).map(drop),
         Task::Image => image::build().map(drop),
         Task::Media(options) => media::media(&options),
+        Task::Reproduce(options) => reproduce::reproduce(&options),
         Task::Keys(options) => keys::keys(&options),
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::test(&options),

@@ -36,7 +36,7 @@ const BOOT_FILES: &str = "axion";
 /// Where UEFI looks on a medium that its boot variables do not name (UEFI 2.10 §3.5.1.1).
 const REMOVABLE_PATH: &str = "EFI/BOOT/BOOTX64.EFI";
 /// What is handed out, besides the sums.
-const PRODUCTS: [&str; 9] = [
+pub const PRODUCTS: [&str; 9] = [
     "axion.efi",
     "axion.img",
     "axion.ipxe",
@@ -89,7 +89,7 @@ pub fn media(options: &Options) -> Result<()> {
 }
 
 /// Builds the media of the kernel and initramfs in `image` into the directory `to`.
-fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
+pub fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
     let step = Step::start("media")?;
     let to = std::path::absolute(to)?;
     let staging = to.join("staging");

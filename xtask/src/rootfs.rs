@@ -73,16 +73,56 @@ struct Entry {
     files: BTreeMap<String, String>,
 }
 
+/// What a root file system is made of, besides Debian's packages.
+pub struct Inputs {
+    /// The directory with the manifest and the static files.
+    pub sources: PathBuf,
+    /// The directory of our programs.
+    pub programs: PathBuf,
+    /// The kernel.
+    pub kernel: Built,
+    /// The guest's kernel.
+    pub guest_kernel: Built,
+    zfs_modules: zfs::Modules,
+}
+
+impl Inputs {
+    /// Builds the kernels and the programs, or finds that nothing has changed.
+    pub fn build() -> Result<Self> {
+        let kernel = kernel::HOST.build()?;
+        let zfs_modules = zfs::build(&kernel)?;
+        let guest_kernel = kernel::GUEST.build()?;
+        programs::build()?;
+        Ok(Self {
+            sources: layout::root().join("rootfs"),
+            programs: programs::directory(),
+            kernel,
+            guest_kernel,
+            zfs_modules,
+        })
+    }
+
+    /// The same, with copies of our own part below the directory `to`.
+    pub fn copied(self, to: &Path) -> Result<Self> {
+        let (sources, programs) = (to.join("sources"), to.join("programs"));
+        copy_tree(&self.sources, &sources)?;
+        for name in programs::IN_IMAGE {
+            copy(&self.programs.join(name), &programs.join(name))?;
+        }
+        Ok(Self {
+            sources,
+            programs,
+            ..self
+        })
+    }
+}
+
 /// A root file system that was built.
 pub struct Root {
     /// The EROFS image.
     pub erofs: PathBuf,
     /// The same without ZFS: what the image would be without it.
     pub erofs_without_zfs: PathBuf,
-    /// The kernel it belongs to.
-    pub kernel: Built,
-    /// The guest's kernel.
-    pub guest_kernel: Built,
     /// The guest's initramfs.
     pub guest_initrd: PathBuf,
 }
@@ -99,25 +139,28 @@ const BOOT: &str = "usr/lib/axion/boot";
 /// Those for a BIOS: code of the first sector, and the rest.
 const GRUB: [&str; 2] = ["grub-boot.img", "grub-core.img"];
 
-/// Builds the root file system, or finds that nothing has changed; with an `update_key`, one that takes updates signed by it.
-pub fn build(update_key: Option<&str>) -> Result<Root> {
-    let kernel = kernel::HOST.build()?;
-    let zfs_modules = zfs::build(&kernel)?;
-    let guest_kernel = kernel::GUEST.build()?;
-    programs::build()?;
+/// Builds the root file system of `inputs` in the directory `products`, or finds that nothing has changed; with an `update_key`, one
+/// that takes updates signed by it.
+pub fn build(inputs: &Inputs, products: &Path, update_key: Option<&str>) -> Result<Root> {
+    let Inputs {
+        sources,
+        programs,
+        kernel,
+        guest_kernel,
+        zfs_modules,
+    } = inputs;
     let step = Step::start("root file system")?;
-    let sources = layout::root().join("rootfs");
     let manifest = read_manifest(&sources.join("manifest.toml"))?;
     let names: Vec<_> = manifest.package.iter().map(|entry| entry.name.as_str()).collect();
     let mut packages = debian::fetch_all(&step, &[&names[..], &grub::PACKAGES].concat())?;
     let of_grub = packages.split_off(names.len());
     let packages: Vec<_> = packages.into_iter().zip(&manifest.package).collect();
 
-    let products = layout::products();
+    fs::create_dir_all(products)?;
     let (erofs, guest_initrd) = (products.join("root.erofs"), products.join("guest/initrd"));
     let erofs_without_zfs = products.join("root-without-zfs.erofs");
     let mut key = Key::new("rootfs", RECIPE)
-        .path(&sources)?
+        .path(sources)?
         .path(&kernel.dir)?
         .path(&zfs_modules.dir)?
         .path(&guest_kernel.dir)?;
@@ -125,7 +168,7 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
         key = key.text(&package.name, &package.sha256);
     }
     for (program, _) in PROGRAMS {
-        key = key.path(&programs::path(program))?;
+        key = key.path(&programs.join(program))?;
     }
     if let Some(update_key) = update_key {
         key = key.text("update key", update_key);
@@ -143,8 +186,6 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
         return Ok(Root {
             erofs,
             erofs_without_zfs,
-            kernel,
-            guest_kernel,
             guest_initrd,
         });
     }
@@ -187,7 +228,7 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
         symlink(target, root.join(link)).with_context(|| format!("linking {link}"))?;
     }
     for (program, to) in PROGRAMS {
-        copy(&programs::path(program), &root.join(to))?;
+        copy(&programs.join(program), &root.join(to))?;
     }
     copy(
         &guest_kernel.dir.join("vmlinux"),
@@ -225,8 +266,6 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
     Ok(Root {
         erofs,
         erofs_without_zfs,
-        kernel,
-        guest_kernel,
         guest_initrd,
     })
 }

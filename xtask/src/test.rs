@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::step::Step;
-use crate::{image, layout, media, programs, setup};
+use crate::{image, layout, media, programs, reproduce, setup};
 
 /// Options of `test`.
 #[derive(Args, Default)]
@@ -84,6 +84,7 @@ pub fn test(options: &Options) -> Result<()> {
     if !options.no_e2e {
         let image = image::build()?;
         media::media(&media::Options::default())?;
+        reproduce::elsewhere()?;
         let mut shaky = Vec::new();
         for target in e2e_targets()? {
             let mut test = cargo(&["test", "--workspace", "--locked", "--test", &target]);

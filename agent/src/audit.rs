@@ -1,7 +1,7 @@
 //! Who changed what: one JSON line for each mutating call, refused ones included, to stderr and to a bounded file.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -50,6 +50,25 @@ impl Audit {
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let log = Log::open(path).map_err(|e| FileError::new("open", path, e))?;
         Ok(Self(Mutex::new(log)))
+    }
+
+    /// The last lines, at most `most` bytes; those of the file that was set aside are not among them.
+    pub fn tail(&self, most: u64) -> io::Result<String> {
+        let path = {
+            let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            log.path.clone()
+        };
+        let mut file = File::open(path)?;
+        let from = file.metadata()?.len().saturating_sub(most);
+        file.seek(SeekFrom::Start(from))?;
+        let mut text = Vec::new();
+        file.take(most).read_to_end(&mut text)?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let whole = match text.split_once('\n') {
+            Some((_, rest)) if from > 0 => rest.to_owned(),
+            _ => text,
+        };
+        Ok(whole)
     }
 
     /// Records a call.

@@ -63,6 +63,12 @@ impl Events {
         self.newest.send_replace(ring.newest);
     }
 
+    /// Every event that is still kept, oldest first.
+    pub fn kept(&self) -> Vec<Event> {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.events.iter().cloned().collect()
+    }
+
     /// A reader that goes on after event `last` (SSE `Last-Event-ID`), or starts with the next event.
     pub fn subscribe(&self, last: Option<u64>) -> Cursor {
         let newest = self.newest.subscribe();

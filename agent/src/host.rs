@@ -21,6 +21,7 @@ use axion_core::paths;
 use axion_core::placement::{Division, Supply};
 use axion_core::profile::{self, Declaration, Resolved, attest};
 use axion_core::proof::Proof;
+use axion_core::secure_boot::SecureBoot;
 use axion_core::topology::Topology;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -47,6 +48,16 @@ impl Inventory {
             topology: Mutex::default(),
             system: Mutex::new(System::new().ok()),
         }
+    }
+
+    /// Where `/sys` and `/proc` are.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The hardware, as it was a moment ago.
+    pub async fn hardware(&self) -> Arc<Topology> {
+        self.topology(FRESH).await
     }
 
     async fn topology(&self, max_age: Duration) -> Arc<Topology> {
@@ -126,6 +137,10 @@ impl Inventory {
             let tpm = keys::attested(&root, &resolved);
             attestation.state = attestation.state.max(tpm.state);
             attestation.items.push(tpm);
+            if let Some(item) = SecureBoot::read(&root).attested() {
+                attestation.state = attestation.state.max(item.state);
+                attestation.items.push(item);
+            }
             HostProfile {
                 standing: resolved.standing,
                 attestation,
@@ -205,6 +220,7 @@ impl Inventory {
             uptime_seconds: System::uptime().unwrap_or_default(),
             persistent_state: node.persistent_state,
             state_lock: node.state_lock,
+            secure_boot: SecureBoot::read(&self.root),
             time_synchronized: node.time_synchronized,
             addresses: addresses()
                 .into_iter()

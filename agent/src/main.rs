@@ -18,6 +18,8 @@
 //! | [`keys`]    | the TPM and the keys that it keeps                                               |
 //! | [`update`]  | updates of an installed node, on their way to PID 1                              |
 //! | [`processes`] | what runs in user space                                                        |
+//! | [`recovery`] | what only PID 1 can tell of a node in trouble                                 |
+//! | [`support`] | all that helps to understand a node, in one file                                 |
 //! | [`events`]  | what changed, for any number of readers                                          |
 //! | [`store`]   | desired state, with revisions and watch                                          |
 //!
@@ -39,12 +41,14 @@ mod metrics;
 mod networks;
 mod notify;
 mod processes;
+mod recovery;
 mod routes;
 mod seed;
 mod server;
 mod storage;
 mod store;
 mod streams;
+mod support;
 #[cfg(test)]
 mod testing;
 mod tls;
@@ -175,6 +179,7 @@ async fn serve(places: &Places) -> Result<(), AgentError> {
     });
     tokio::spawn(follow_subjects(identity.clone()));
     tokio::spawn(drift::watch(app.clone()));
+    tokio::spawn(recovery::watch(app.clone()));
     let tls = identity.server_config()?;
     let init = app.init.clone();
     tokio::spawn(async move {

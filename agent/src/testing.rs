@@ -13,7 +13,7 @@ use std::time::Duration;
 use axion_api::init::{
     BootStatus, Bridge, INTERFACE, LogEntry, NodeStatus, PATH, TransientUnit, UnitState, UnitStatus,
 };
-use axion_api::problem::Problem;
+use axion_api::problem::{Kind, Problem};
 use axion_api::storage::{Answer as Told, Call};
 use axion_core::config::{Effective, resolve};
 use axum::Router;
@@ -260,6 +260,10 @@ struct State {
     carriers: BTreeMap<u64, std::thread::JoinHandle<()>>,
     refuse_starts: bool,
     clock: u64,
+    /// What the kernel's log and the node's log have besides the usual.
+    said: String,
+    /// Calls about recovery, oldest first.
+    recovery_calls: Vec<axion_api::recovery::Call>,
 }
 
 impl FakeInit {
@@ -325,6 +329,17 @@ impl FakeInit {
 
     pub fn storage_calls(&self) -> Vec<Call> {
         self.0.lock().unwrap().storage_calls.clone()
+    }
+
+    /// A line in both logs.
+    pub fn says(&self, line: &str) {
+        let said = &mut self.0.lock().unwrap().said;
+        said.push_str(line);
+        said.push('\n');
+    }
+
+    pub fn recovery_calls(&self) -> Vec<axion_api::recovery::Call> {
+        self.0.lock().unwrap().recovery_calls.clone()
     }
 
     pub fn refuse_starts(&self, refuse: bool) {
@@ -558,7 +573,34 @@ impl FakeInit {
             line("vm-broken", "kernel: no PVH note"),
             line("init", "unrelated"),
         ];
-        lines.into_iter().take(usize::try_from(limit).unwrap()).collect()
+        let said = self.0.lock().unwrap().said.clone();
+        let said: Vec<LogEntry> = said.lines().map(|message| line("agent", message)).collect();
+        let lines = lines.into_iter().chain(said);
+        lines.take(usize::try_from(limit).unwrap()).collect()
+    }
+
+    fn recovery(&self, call: &str) -> String {
+        use axion_api::recovery::{Answer, Call, ResetPlan};
+        let mut init = self.0.lock().unwrap();
+        let call: Call = serde_json::from_str(call).unwrap();
+        init.recovery_calls.push(call.clone());
+        let answer = match call {
+            Call::KernelLog => Answer::Text(init.said.clone()),
+            Call::Slots => Answer::Problem(Problem::new(Kind::NotFound, "not installed")),
+            Call::Sticks => Answer::Sticks(Vec::new()),
+            Call::PlanReset { scope, pools } => Answer::ResetPlan(Box::new(ResetPlan {
+                scope,
+                pools,
+                hostname: "node1".to_owned(),
+                lost: vec!["the state".to_owned()],
+                kept: Vec::new(),
+            })),
+            Call::Reset { request } if request.confirm == "node1" => Answer::Done,
+            Call::Reset { .. } => {
+                Answer::Problem(Problem::new(Kind::Invalid, "not confirmed").at("/confirm"))
+            }
+        };
+        serde_json::to_string(&answer).unwrap()
     }
 
     fn start_proof(&self, seconds: u32) -> zbus::fdo::Result<()> {

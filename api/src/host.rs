@@ -1,5 +1,6 @@
 //! What the node is, how it booted, what runs on it.
 
+use axion_core::secure_boot::SecureBoot;
 use axion_core::topology::{CpuSet, PciDevice, Topology, class_name};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ pub struct Host {
     pub persistent_state: bool,
     /// Why the state that should survive is locked, where it is: the node runs with one in memory meanwhile.
     pub state_lock: Option<StateLock>,
+    /// Whether firmware checks what it starts, and whether the kernel keeps to it.
+    #[serde(default)]
+    pub secure_boot: SecureBoot,
     /// Whether the clock was set by NTP in this boot; until then it is the RTC's.
     pub time_synchronized: bool,
     /// Addresses of the host with their prefix length, loopback and link-local ones left out.

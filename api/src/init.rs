@@ -242,6 +242,8 @@ pub struct NodeStatus {
     pub network: Vec<(String, String)>,
     /// The TPM, for people: `IFX 7.85, boot profile in PCR 15`; `none`.
     pub tpm: String,
+    /// Secure Boot, for people: `on, kernel lockdown integrity`; `off`.
+    pub secure_boot: String,
     /// Why the node's state is locked, where it is.
     pub state_lock: Option<StateLock>,
     /// A recovery passphrase was made in this boot and was not shown yet.
@@ -332,6 +334,15 @@ mod proxy {
         /// (memfd_create(2)), and the JSON of a [`crate::update::Staging`]; the JSON of a [`crate::update::Answer`], which may
         /// take a minute.
         fn stage_update(&self, image: Fd<'_>, staging: &str) -> zbus::Result<String>;
+        /// Tells or does something about a node in trouble: the JSON of a [`crate::recovery::Call`]; the JSON of a
+        /// [`crate::recovery::Answer`].
+        fn recovery(&self, call: &str) -> zbus::Result<String>;
+        /// Writes what `content` has to a file on a USB stick (one of [`crate::recovery::Call::Sticks`]); for the console alone. The
+        /// JSON of a [`crate::recovery::Answer`].
+        fn save_to_stick(&self, device: &str, name: &str, content: OwnedFd) -> zbus::Result<String>;
+        /// Puts a root shell in the place of the console on `line`, where the machine config allows it; for the console alone. The
+        /// JSON of a [`crate::recovery::Answer`].
+        fn open_rescue_shell(&self, line: &str) -> zbus::Result<String>;
         /// Begins to send or receive a dataset: the JSON of a [`crate::storage::Stream`]; a number, and the end of a pipe to read
         /// the stream from or write it to. Closing it ends the stream.
         fn begin_stream(&self, stream: &str) -> zbus::Result<(u64, OwnedFd)>;

@@ -1,6 +1,15 @@
-//! What helps when a node is in trouble: its last crash, and what it misses.
+//! What helps when a node is in trouble: its last crash, what it misses, and all that is known of it in one file.
+
+pub mod archive;
+mod bundle;
+mod call;
+mod reset;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::bundle::{MANIFEST, Manifest, Part, PartState};
+pub use self::call::{Answer, Call, InstalledSlot, Stick};
+pub use self::reset::{ResetOrder, ResetPlan, ResetRequest, ResetScope};
 
 /// How a kernel ended unexpectedly, as the machine's firmware or memory kept it (pstore).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,4 +59,6 @@ pub enum NoticeKind {
     Firmware,
     /// An update was staged, confirmed or given up.
     Update,
+    /// A rescue shell was opened on a console, or closed.
+    Rescue,
 }

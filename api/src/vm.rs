@@ -1,11 +1,14 @@
 //! Virtual machines.
 
+mod resources;
+
 use axion_core::config::PageSize;
 use axion_core::placement::{NumaPolicy, Placement, VmClass, VmThreads};
 use axion_core::quantity::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::vmm::InForce;
+pub use resources::{MemoryRequest, Scheduling, VmMemory};
 
 /// What a VM is to be (body of `PUT /v1/vms/{name}`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +24,16 @@ pub struct VmSpec {
     /// vCPUs of a core, in a dedicated VM on a host whose cores have several threads.
     #[serde(default)]
     pub threads: VmThreads,
+    /// How the threads of its vCPUs are scheduled; `fifo` in a dedicated VM only.
+    #[serde(default)]
+    pub scheduling: Scheduling,
     /// Guest memory, a multiple of 2 MiB (or of `hugepages`), at least 32 MiB.
     #[serde(default = "default_memory")]
     pub memory: ByteSize,
+    /// Most memory that it may be asked to have while it runs (virtio-mem); without it, `memory` and never more. More than
+    /// `memory` by a multiple of 2 MiB (or of `hugepages`; where much is to come, of more), and on one NUMA node.
+    #[serde(default)]
+    pub memory_max: Option<ByteSize>,
     /// What backs the guest's memory; hugepages in a dedicated VM.
     #[serde(default)]
     pub hugepages: HugepageSize,
@@ -79,7 +89,9 @@ impl Default for VmSpec {
             class: VmClass::default(),
             cpus: one(),
             threads: VmThreads::default(),
+            scheduling: Scheduling::default(),
             memory: default_memory(),
+            memory_max: None,
             hugepages: HugepageSize::default(),
             numa: NumaPolicy::default(),
             nodes: Vec::new(),
@@ -329,13 +341,16 @@ pub struct VmStatus {
     pub pid: Option<u32>,
     /// When it entered the state, microseconds since 1970 by the node's clock.
     pub since_unix_us: u64,
-    /// Why it last ended: `guest powered off`, `killed by SIGKILL`, or the VMM's error.
+    /// Why it last ended: `guest powered off`, `guest halted`, `killed by SIGKILL`, or the VMM's error.
     pub exit: Option<String>,
     /// Why it stands still, while it is paused.
     pub pause: Option<Pause>,
     /// Its network interfaces, as in the spec.
     #[serde(default)]
     pub nets: Vec<VmNetStatus>,
+    /// Its memory, where it grows and shrinks.
+    #[serde(default)]
+    pub memory: Option<VmMemory>,
     /// Where it is, from its start on until it is off: what it has of the host and nobody else.
     #[serde(default)]
     pub placement: Option<Placement>,

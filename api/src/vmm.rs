@@ -12,13 +12,15 @@
 //! | `PUT /v1/vm/resume`      | 204                                                      |
 //! | `PUT /v1/vm/stop`        | 204; the power is cut, the process ends                  |
 //! | `PUT /v1/vm/balloon`     | 204; [`BalloonSize`] is asked of the guest               |
+//! | `PUT /v1/vm/memory`      | 204; the guest is asked to have [`MemorySize`]           |
 //!
 //! A machine is also paused by itself when a disk's file has no room left on the host ([`PauseReason::DiskFull`]): what
 //! the guest wrote is kept, and tried again by a resume, once there is room.
 //!
 //! Errors are `problem::Problem`. The console socket is the guest's serial line as a raw byte stream: a client first gets
 //! what the guest printed last (64 KiB are kept), then what it prints; what the client sends is typed into it.
-//! SIGTERM is a power button press. The exit status is 0 when the guest powered off or `stop` was asked for, 1 on an error;
+//! SIGTERM is a power button press. The exit status is 0 when the guest powered off or halted (every vCPU with interrupts
+//! off, which is noticed within seconds) or `stop` was asked for, 1 on an error;
 //! a VMM whose sandbox was violated dies of SIGSYS, its last line on stderr says by which call of which thread.
 //!
 //! A config says what is wanted ([`placement`] holds the part about hardware), [`VmmStatus::in_force`] what the kernel
@@ -42,6 +44,8 @@ pub const API_SOCKET: &str = "api.sock";
 pub const CONSOLE_SOCKET: &str = "console.sock";
 /// Name of the socket in a VM's run directory where clients connect to ports of the guest.
 pub const VSOCK_SOCKET: &str = "vsock.sock";
+/// Last words of a VMM whose guest halted every vCPU with interrupts off, as `halt` does.
+pub const GUEST_HALTED: &str = "guest halted";
 /// Most network interfaces of a VM.
 pub const MOST_NETS: usize = 6;
 
@@ -189,6 +193,10 @@ pub struct NetConfig {
 pub struct MemoryConfig {
     /// Bytes; a multiple of the page size.
     pub size: u64,
+    /// Most bytes that the guest may be asked to have (virtio-mem), where it can have more than `size`: by whole blocks
+    /// (`axion_core::placement::block_size`), in at most one NUMA node.
+    #[serde(default)]
+    pub max: Option<u64>,
     /// What backs it.
     #[serde(default)]
     pub hugepages: HugepageSize,
@@ -258,6 +266,9 @@ pub struct VmmStatus {
     /// Its socket device, where it has one.
     #[serde(default)]
     pub vsock: Option<VsockStatus>,
+    /// Its memory, where that comes and goes.
+    #[serde(default)]
+    pub memory: Option<MemoryStatus>,
     /// What is in force, once the machine has run.
     #[serde(default)]
     pub in_force: Option<InForce>,
@@ -280,6 +291,33 @@ pub struct BalloonStatus {
     pub errors: u64,
     /// How the guest's memory was used when the status was last asked for.
     pub guest: Option<BalloonStatistics>,
+}
+
+/// Body of `PUT /v1/vm/memory`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemorySize {
+    /// Bytes that the guest is to have in all: `memory.size` to `memory.max`, by whole blocks.
+    pub size: u64,
+}
+
+/// Memory that comes and goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    /// Bytes that the guest starts with, which it keeps.
+    pub least: u64,
+    /// Bytes that it may have.
+    pub most: u64,
+    /// Bytes by which it gets and gives back.
+    pub block: u64,
+    /// Bytes that it is asked to have.
+    pub requested: u64,
+    /// Bytes that it has.
+    pub present: u64,
+    /// Requests of the guest that were refused, because of what it is asked for or for want of pages.
+    pub refused: u64,
+    /// Requests of the guest that no driver should make.
+    pub errors: u64,
 }
 
 /// What a guest says of its memory, bytes; `None` is what it does not know.

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::output::Format;
 use crate::{
     api, completion, config, context, dataset, devices, host, image, login, media, netboot, network, node,
-    pool, profile, snapshot, token, tpm, update, vm, volume,
+    pool, profile, snapshot, support, token, tpm, update, vm, volume,
 };
 
 const EXAMPLES: &str = "\
@@ -80,6 +80,9 @@ pub enum Command {
     /// Updates of an installed node: a new version on trial, and the way back
     #[command(subcommand)]
     Update(update::Command),
+    /// What helps somebody else to understand the node
+    #[command(subcommand)]
+    Support(support::Command),
     /// Follow what changes on the node, until interrupted
     Events,
     /// Save a node as a context: its address, the proof of its identity, a token

@@ -11,6 +11,8 @@ use crate::node::NodeArgs;
 use crate::output::{Output, now_us};
 use crate::{render, terminal};
 
+mod reset;
+
 /// How often a followed log is asked for more; it is no stream.
 const FOLLOW: Duration = Duration::from_millis(500);
 /// Lines asked for at once while following.
@@ -43,6 +45,7 @@ pub enum Command {
         /// Name, as `axctl host units` shows it
         unit: String,
     },
+    Reset(reset::Reset),
     /// Stop everything in order and restart the machine
     Reboot {
         /// Do not ask
@@ -60,6 +63,7 @@ pub enum Command {
 pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(), Error> {
     let client = node.client()?;
     match command {
+        Command::Reset(reset) => reset::run(reset, node, output).await,
         Command::Show => {
             let host = client.host().await?;
             output.show(&host, |style| render::host::show(&host, style))

@@ -31,6 +31,7 @@ mod pool;
 mod profile;
 mod render;
 mod snapshot;
+mod support;
 mod terminal;
 mod token;
 mod tpm;
@@ -78,6 +79,7 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Snapshot(command) => snapshot::run(command, node, output).await,
         Command::Network(command) => network::run(command, node, output).await,
         Command::Image(command) => image::run(command, node, output).await,
+        Command::Support(command) => support::run(command, node, output).await,
         Command::Events => events::run(node, output).await,
         Command::Login(arguments) => login::run(arguments, node, output).await,
         Command::Context(command) => context::run(&command, output),

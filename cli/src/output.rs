@@ -65,6 +65,14 @@ impl Output {
         }
     }
 
+    /// How text for standard error looks.
+    pub const fn plain_style(&self) -> Style {
+        Style {
+            width: None,
+            colour: false,
+        }
+    }
+
     /// Prints text as it is.
     pub fn text(&self, text: &str) -> Result<(), Error> {
         self.bytes(text.as_bytes())

@@ -1,6 +1,7 @@
 //! Pages, scrolling, dialogs: what a key does. Pure; what has to be done outside is returned as a [`Command`].
 
 mod log;
+pub mod trouble;
 
 use axion_api::host::PowerAction;
 use axion_api::init::LogEntry;
@@ -12,6 +13,7 @@ use crate::node::Snapshot;
 use crate::source::Request;
 use crate::view;
 pub use log::Log;
+use trouble::{Step, Trouble};
 
 /// What is shown below the header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,6 +76,8 @@ pub enum Dialog {
         /// Whether it is a new one.
         is_new: bool,
     },
+    /// What helps a node in trouble?
+    Trouble(Trouble),
 }
 
 /// Longest passphrase, bytes.
@@ -161,6 +165,13 @@ impl App {
         true
     }
 
+    /// Takes in a question, unless another one is open.
+    pub fn ask(&mut self, question: Trouble) -> bool {
+        self.notice = None;
+        self.dialog.get_or_insert(Dialog::Trouble(question));
+        true
+    }
+
     /// What a key does.
     pub fn key(&mut self, key: KeyEvent) -> Option<Command> {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
@@ -196,6 +207,7 @@ impl App {
             }
             KeyCode::Char('n') if self.snapshot.recovery.is_some() => self.dialog = Some(Dialog::Recovery),
             KeyCode::Char('u') => self.ask_passphrase(),
+            KeyCode::Char('t') => self.dialog = Some(Dialog::Trouble(Trouble::Menu)),
             KeyCode::Char('s') if self.page == Page::Log => self.log.next_filter(),
             _ => self.scroll_key(code),
         }
@@ -286,6 +298,17 @@ impl App {
     fn answer_key(&mut self, dialog: Dialog, code: KeyCode) -> Option<Command> {
         match (dialog, code) {
             (_, KeyCode::Esc) => None,
+            (Dialog::Trouble(question), code) => match question.key(code) {
+                Step::Close => None,
+                Step::Next(question) => {
+                    self.dialog = Some(Dialog::Trouble(question));
+                    None
+                }
+                Step::Ask(ask) => {
+                    self.notice = Some("Asking the node; this may take some seconds.".to_owned());
+                    Some(Command::Ask(Request::Trouble(ask, self.line.clone())))
+                }
+            },
             (Dialog::Token, KeyCode::Char('y' | 'Y')) => Some(Command::Ask(Request::ForgetToken)),
             (Dialog::Recovery, KeyCode::Char('y' | 'Y')) => Some(Command::Ask(Request::ForgetRecovery)),
             (Dialog::Token | Dialog::Recovery, _) => None,

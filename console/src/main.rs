@@ -136,5 +136,6 @@ fn apply(app: &mut App, update: Update) -> bool {
         Update::Look(snapshot) => app.look(*snapshot),
         Update::Log(entries) => app.log(entries),
         Update::Answer(text) => app.answer(text),
+        Update::Trouble(question) => app.ask(*question),
     }
 }

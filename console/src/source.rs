@@ -4,6 +4,7 @@
 //! asked again at the next look; nothing here ends because a part of the node is down.
 
 mod proc;
+mod trouble;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use axion_core::paths;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::app::trouble::{Ask, Trouble};
 use crate::node::{InitFacts, Local, PoolFacts, Profile, Proved, Snapshot};
 
 /// How long a part of the node may take to answer.
@@ -54,6 +56,8 @@ pub enum Request {
     ForgetRecovery,
     /// Unlock the node's state.
     Unlock(Secret),
+    /// Something for a node in trouble, from the console on this line.
+    Trouble(Ask, String),
 }
 
 /// What is new.
@@ -65,6 +69,8 @@ pub enum Update {
     Log(Vec<LogEntry>),
     /// What became of a request, for people.
     Answer(String),
+    /// What is to be asked next.
+    Trouble(Box<Trouble>),
 }
 
 /// The connections to the node's parts.
@@ -125,7 +131,7 @@ impl Source {
                     () = sleep_until(next) => break,
                     request = requests.recv() => request,
                 };
-                let answer = match request {
+                let update = match request {
                     None => return,
                     Some(Request::Attended) => {
                         // Who comes sees the node as it is now; who types on does not hurry it.
@@ -137,12 +143,13 @@ impl Source {
                         }
                         continue;
                     }
-                    Some(Request::Power(action)) => self.stop_node(action).await,
-                    Some(Request::ForgetToken) => self.forget_token(),
-                    Some(Request::ForgetRecovery) => self.forget_recovery().await,
-                    Some(Request::Unlock(key)) => self.unlock(&key).await,
+                    Some(Request::Power(action)) => Update::Answer(self.stop_node(action).await),
+                    Some(Request::ForgetToken) => Update::Answer(self.forget_token()),
+                    Some(Request::ForgetRecovery) => Update::Answer(self.forget_recovery().await),
+                    Some(Request::Unlock(key)) => Update::Answer(self.unlock(&key).await),
+                    Some(Request::Trouble(ask, line)) => self.trouble(ask, &line).await,
                 };
-                if updates.send(Update::Answer(answer)).await.is_err() {
+                if updates.send(update).await.is_err() {
                     return;
                 }
                 break;

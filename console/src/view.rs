@@ -14,6 +14,7 @@ mod services;
 mod storage;
 mod summary;
 mod theme;
+mod trouble;
 mod wrap;
 
 use ratatui::Frame;
@@ -138,7 +139,12 @@ fn footer<'a>(app: &'a App, theme: &Theme) -> Line<'a> {
     if app.snapshot.state_lock().is_some() {
         keys.push(("u", "unlock"));
     }
-    keys.extend([("r", "reboot"), ("p", "power off"), ("Ctrl-L", "repaint")]);
+    keys.extend([
+        ("r", "reboot"),
+        ("p", "power off"),
+        ("t", "trouble"),
+        ("Ctrl-L", "repaint"),
+    ]);
     let key = |(key, does): (&'static str, &'static str)| {
         [
             Span::styled(format!(" {key}"), theme.strong()),

@@ -13,6 +13,7 @@
 //! | [`profile`]  | how are CPUs, memory and devices divided, and is it so?                   |
 //! | [`placement`] | on which CPUs and NUMA nodes does a VM run, and what is left?            |
 //! | [`proof`]    | is an isolated CPU left alone, and by what is it not?                    |
+//! | [`secure_boot`] | does firmware check what it starts, and does the kernel keep to it?   |
 //! | [`threads`]  | who may run on which CPU?                                                |
 //! | [`quantity`] | how are byte sizes and durations written and read?                       |
 //! | [`paths`]    | where do the parts of a running node meet in the file system?            |
@@ -26,6 +27,7 @@ pub mod placement;
 pub mod profile;
 pub mod proof;
 pub mod quantity;
+pub mod secure_boot;
 pub mod threads;
 pub mod topology;
 

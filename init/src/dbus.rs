@@ -25,6 +25,8 @@ use crate::network::SwitchError;
 use crate::node::{Node, Signal};
 use crate::power::Verb;
 use crate::proof::{self, ProofError};
+use crate::recovery;
+use crate::rescue;
 use crate::slot;
 use crate::storage;
 use crate::streams;
@@ -101,7 +103,13 @@ async fn serve_peer(stream: UnixStream, node: &Arc<Node>) -> zbus::Result<()> {
     let connection = zbus::connection::Builder::unix_stream(stream.into_std()?)
         .server(zbus::Guid::generate())
         .p2p()
-        .serve_at(PATH, Init1 { node: node.clone() })
+        .serve_at(
+            PATH,
+            Init1 {
+                node: node.clone(),
+                uid,
+            },
+        )
         .build()
         .await?;
     let emitter = SignalEmitter::new(&connection, PATH)?;
@@ -133,6 +141,8 @@ async fn serve_peer(stream: UnixStream, node: &Arc<Node>) -> zbus::Result<()> {
 
 struct Init1 {
     node: Arc<Node>,
+    /// Who calls, by the kernel's word.
+    uid: u32,
 }
 
 fn refused(error: &UnitError) -> fdo::Error {
@@ -237,6 +247,18 @@ impl Init1 {
 
     async fn stage_update(&self, image: OwnedFd, staging: &str) -> String {
         slot::stage(&self.node, image.into(), staging).await
+    }
+
+    async fn recovery(&self, call: &str) -> String {
+        recovery::serve(&self.node, call).await
+    }
+
+    async fn save_to_stick(&self, device: String, name: String, content: OwnedFd) -> String {
+        recovery::save(self.uid, device, name, content.into()).await
+    }
+
+    async fn open_rescue_shell(&self, line: &str) -> String {
+        recovery::answer(rescue::open(&self.node, self.uid, line).await)
     }
 
     fn begin_stream(&self, stream: &str) -> fdo::Result<(u64, OwnedFd)> {

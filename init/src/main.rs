@@ -19,8 +19,12 @@
 //! | [`keys`]     | the TPM: measuring the boot, keys of encrypted datasets                             |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
 //! | [`slot`]     | the slot of an installed node: confirmed, or given up                              |
+//! | [`secure_boot`] | what firmware has checked stays checked                                         |
 //! | [`crash`]    | how the kernel before this one ended                                               |
 //! | [`firmware`] | what drivers asked for and did not get                                             |
+//! | [`recovery`] | what the agent and the console ask about a node in trouble                          |
+//! | [`rescue`]   | the shell of whoever is in front of the machine                                    |
+//! | [`reset`]    | factory reset: ordered, and carried out at the next boot                           |
 //! | [`power`]    | orderly shutdown and what asks for it                                              |
 //! | [`failure`]  | the screen of a boot that cannot go on                                             |
 
@@ -43,6 +47,10 @@ mod power;
 mod profile;
 mod proof;
 mod rcu;
+mod recovery;
+mod rescue;
+mod reset;
+mod secure_boot;
 mod slot;
 mod stage1;
 mod stage2;

@@ -32,11 +32,13 @@ use axion_core::config::Update;
 use axion_install::esp::{MAX_NOTE, Note};
 use axion_install::slot::{ARGUMENT, Named, Slot, Tries};
 
+pub use self::disk::{find, on_thread};
 pub use self::serve::{serve, stage};
 use crate::clock;
 use crate::failure::chain;
 use crate::node::Node;
 use crate::power::Verb;
+use crate::secure_boot;
 use crate::sync::lock;
 
 const STEP: Duration = Duration::from_secs(1);
@@ -47,9 +49,10 @@ const CRASH: Duration = Duration::from_secs(5);
 /// Lines of the log that are kept of a start that failed, where they fit.
 const KEPT_LINES: usize = 2000;
 
-/// The slot that the kernel command line says was started; `None`: the node was not started from an installed disk.
+/// The slot that the kernel command line, or else the loader, says was started; `None`: the node was not started from an installed disk.
 pub fn running(cmdline: &CommandLine) -> Option<Slot> {
-    cmdline.get(ARGUMENT).and_then(Slot::parse)
+    let named = cmdline.get(ARGUMENT).and_then(Slot::parse);
+    named.or_else(secure_boot::selected_slot)
 }
 
 /// Decides about the running slot. Comes back at once where nothing is on trial.
@@ -57,7 +60,8 @@ pub async fn watch(node: Arc<Node>) {
     let Some(slot) = running(&node.cmdline) else {
         return;
     };
-    let looked = disk::on_thread(move |esp| Ok((esp.state()?, esp.note(slot, Note::Verdict)?))).await;
+    // GRUB's count, where it has one, comes to where everybody looks for it.
+    let looked = disk::on_thread(move |esp| Ok((esp.settle()?, esp.note(slot, Note::Verdict)?))).await;
     let (state, verdict) = match looked {
         Ok(looked) => looked,
         Err(e) => {

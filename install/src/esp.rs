@@ -1,11 +1,12 @@
 //! What changes on the ESP of an installed disk: update, confirmation, rollback, and the repair of what a cut left behind.
 //!
 //! ```text
-//! stage     entry of the slot away ─ UKI of the slot away ─ UKI as new.tmp, read back ─ UKI gets its name
-//!           ─ entry as axion-new, read back ─ entry gets its name, with tries
-//! confirm   entry loses its tries
-//! give up   entry is left without a try
-//! rollback  entry of a higher generation as axion-new, read back ─ it replaces the slot's
+//! stage     entry of the slot away ─ menu ─ UKI of the slot away ─ UKI as new.tmp, read back ─ UKI gets its name
+//!           ─ entry as axion-new, read back ─ entry gets its name, with tries ─ menu
+//! confirm   entry loses its tries ─ menu
+//! give up   entry is left without a try ─ menu
+//! rollback  entry of a higher generation as axion-new, read back ─ it replaces the slot's ─ menu
+//! menu      what GRUB runs, of the entries, as grub.new, read back ─ it replaces grub.cfg; where the disk has GRUB ([`crate::bios`])
 //! ```
 //! After each step the loader starts what it would have started before, or, after the last, what it is meant to start; both are
 //! whole. Each step may be repeated: [`Esp::repair`] comes first and takes away what an interrupted one has left.
@@ -13,12 +14,16 @@
 use std::io::Read;
 
 use crate::Digest;
+use crate::bios::{self, Count, Menu};
 use crate::fat::{FatError, Volume, join};
 use crate::slot::{ENTRIES, Entry, IMAGES, NEW_ENTRY, NEW_IMAGE, Name, Named, Refusal, Slot, State};
 use crate::storage::Storage;
+use crate::uki;
 
 /// Bytes of an entry at most.
 pub const MAX_ENTRY: usize = 8192;
+/// Bytes of a menu at most: it has each entry twice.
+const MAX_MENU: usize = 8 * MAX_ENTRY;
 /// Bytes of a note at most.
 pub const MAX_NOTE: usize = 64 << 10;
 
@@ -125,11 +130,34 @@ impl<S: Storage> Esp<S> {
         self.volume
     }
 
-    /// The entries of the slots; what cannot be read as one is none.
+    /// The entries of the slots, with what either loader has counted; what cannot be read as one is none.
     ///
     /// # Errors
     /// The volume cannot be read.
     pub fn state(&self) -> Result<State, EspError> {
+        let count = self.count()?;
+        let mut state = self.entries()?;
+        for named in &mut state.0 {
+            named.name = Count::apply(count.as_ref(), named);
+        }
+        Ok(state)
+    }
+
+    /// As [`Esp::state`]; what GRUB has counted is taken over first, and GRUB gets a menu that fits the entries.
+    ///
+    /// # Errors
+    /// The volume cannot be read or written.
+    pub fn settle(&self) -> Result<State, EspError> {
+        let state = self.state()?;
+        if !self.has_grub()? || (self.entries()? == state && self.menu_fits(&self.wanted_menu()?)?) {
+            Ok(state)
+        } else {
+            self.repair()
+        }
+    }
+
+    /// The entries by their names.
+    fn entries(&self) -> Result<State, EspError> {
         let mut entries = Vec::new();
         for file in self.volume.list(ENTRIES)? {
             let Some(name) = Name::parse(&file) else {
@@ -149,7 +177,7 @@ impl<S: Storage> Esp<S> {
     /// # Errors
     /// The volume cannot be read or written.
     pub fn repair(&self) -> Result<State, EspError> {
-        let state = self.state()?;
+        let state = self.entries()?;
         let known = |file: &str| state.0.iter().any(|named| named.name.to_string() == file);
         for file in self.volume.list(ENTRIES)? {
             // A short name without its long one, and what was never finished.
@@ -172,7 +200,19 @@ impl<S: Storage> Esp<S> {
                 self.volume.unlink(&join(IMAGES, &file))?;
             }
         }
+        if self.has_grub()? {
+            self.volume.unlink(&join(bios::DIRECTORY, bios::NEW_MENU))?;
+        }
         self.volume.sweep()?;
+        let count = self.count()?;
+        for named in &self.entries()?.0 {
+            let counted = Count::apply(count.as_ref(), named);
+            if counted != named.name {
+                let (old, new) = (named.name.to_string(), counted.to_string());
+                self.volume.rename(ENTRIES, &old, &new)?;
+            }
+        }
+        self.write_menu()?;
         self.state()
     }
 
@@ -190,19 +230,23 @@ impl<S: Storage> Esp<S> {
     ) -> Result<Slot, EspError> {
         let state = self.repair()?;
         let slot = state.target(running)?;
-        let generation = state.next_generation();
+        // A count that is left of an entry must not be about the new one.
+        let counted = self.count()?.map_or(0, |count| count.generation);
+        let generation = state.next_generation().max(counted.saturating_add(1));
         let files = files_of(slot).map(|file| join(IMAGES, &file));
         // What is there stays where the new image does not fit.
         self.volume
             .room(&join(IMAGES, &slot.image()), update.size, &files)?;
         if let Some(named) = state.of(slot) {
             self.volume.unlink(&join(ENTRIES, &named.name.to_string()))?;
+            self.write_menu()?;
         }
         for file in &files {
             self.volume.unlink(file)?;
         }
         self.volume.sweep()?;
         self.write_slot(Name::untried(slot), generation, update, image, progress)?;
+        self.write_menu()?;
         Ok(slot)
     }
 
@@ -258,6 +302,7 @@ impl<S: Storage> Esp<S> {
         };
         let confirmed = Name::confirmed(running).to_string();
         self.volume.rename(ENTRIES, &name.to_string(), &confirmed)?;
+        self.write_menu()?;
         Ok(true)
     }
 
@@ -269,6 +314,7 @@ impl<S: Storage> Esp<S> {
         let chosen = self.repair()?.to_roll_back_to()?;
         self.write_entry(&chosen)?;
         self.volume.sweep()?;
+        self.write_menu()?;
         Ok(chosen.name.slot)
     }
 
@@ -285,6 +331,91 @@ impl<S: Storage> Esp<S> {
         }
         named.entry.options = options;
         self.write_entry(&named)?;
+        self.volume.sweep()?;
+        self.write_menu()
+    }
+
+    /// Lets GRUB start the disk from now on, where it could not before.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn add_grub(&self) -> Result<(), EspError> {
+        self.write_count()?;
+        self.write_menu()
+    }
+
+    /// Whether the disk is one that GRUB starts as well.
+    fn has_grub(&self) -> Result<bool, EspError> {
+        let files = self.volume.list(bios::DIRECTORY)?;
+        Ok(files
+            .iter()
+            .any(|file| [bios::COUNT, bios::MENU].contains(&file.as_str())))
+    }
+
+    /// GRUB's block; `None`: there is none that it can count in.
+    fn block(&self) -> Result<Option<Vec<u8>>, EspError> {
+        let block = self.volume.head(&join(bios::DIRECTORY, bios::COUNT), MAX_ENTRY)?;
+        Ok(block.filter(|block| bios::is_block(block)))
+    }
+
+    /// What GRUB has counted.
+    ///
+    /// # Errors
+    /// The volume cannot be read.
+    pub fn count(&self) -> Result<Option<Count>, EspError> {
+        Ok(self.block()?.as_deref().and_then(Count::parse))
+    }
+
+    fn write_count(&self) -> Result<(), EspError> {
+        let (path, block) = (join(bios::DIRECTORY, bios::COUNT), bios::no_count());
+        self.volume.remove(&path)?;
+        self.volume
+            .write(&path, &mut block.as_slice(), bios::SECTOR, &mut |_| {})?;
+        Ok(())
+    }
+
+    /// The menu on the volume; `None`: there is none, or it is nobody's.
+    ///
+    /// # Errors
+    /// The volume cannot be read.
+    pub fn menu(&self) -> Result<Option<Menu>, EspError> {
+        let text = self.volume.read(&join(bios::DIRECTORY, bios::MENU), MAX_MENU)?;
+        let text = text.and_then(|text| String::from_utf8(text).ok());
+        Ok(text.and_then(|text| Menu::parse(&text)))
+    }
+
+    /// The menu of the entries. A UKI that is not there, or is none, has no place in it.
+    fn wanted_menu(&self) -> Result<Menu, EspError> {
+        let state = self.entries()?;
+        Ok(Menu::new(&state, |named| {
+            let image = join(IMAGES, &named.name.slot.image());
+            let head = self.volume.head(&image, uki::HEADERS);
+            head.ok().flatten().and_then(|head| uki::places(&head))
+        }))
+    }
+
+    fn menu_fits(&self, menu: &Menu) -> Result<bool, EspError> {
+        Ok(self.menu()?.as_ref() == Some(menu) && self.block()?.is_some())
+    }
+
+    /// Gives GRUB, where the disk has it, the menu of the entries.
+    fn write_menu(&self) -> Result<(), EspError> {
+        if !self.has_grub()? {
+            return Ok(());
+        }
+        let menu = self.wanted_menu()?;
+        if self.menu_fits(&menu)? {
+            return Ok(());
+        }
+        if self.block()?.is_none() {
+            self.write_count()?;
+        }
+        let text = menu.text();
+        let length = u64::try_from(text.len()).unwrap_or(0);
+        let new = join(bios::DIRECTORY, bios::NEW_MENU);
+        self.volume
+            .write(&new, &mut text.as_bytes(), length, &mut |_| {})?;
+        self.volume.rename(bios::DIRECTORY, bios::NEW_MENU, bios::MENU)?;
         Ok(self.volume.sweep()?)
     }
 
@@ -299,6 +430,7 @@ impl<S: Storage> Esp<S> {
         };
         let given_up = Name::given_up(name).to_string();
         self.volume.rename(ENTRIES, &name.to_string(), &given_up)?;
+        self.write_menu()?;
         Ok(true)
     }
 
@@ -332,7 +464,7 @@ impl<S: Storage> Esp<S> {
     /// # Errors
     /// The disk fails.
     pub fn count_start(&self) -> Result<Option<Slot>, EspError> {
-        let state = self.state()?;
+        let state = self.entries()?;
         let Some(next) = state.next() else {
             return Ok(None);
         };
@@ -342,6 +474,22 @@ impl<S: Storage> Esp<S> {
                 .rename(ENTRIES, &next.name.to_string(), &counted.to_string())?;
         }
         Ok(Some(next.name.slot))
+    }
+
+    /// What GRUB does before it starts a slot: it counts in its block. Done here for tests, too.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn count_start_of_grub(&self) -> Result<Option<Slot>, EspError> {
+        let (menu, count) = (self.menu()?.unwrap_or_default(), self.count()?);
+        let Some((choice, counted)) = menu.next(count.as_ref()) else {
+            return Ok(None);
+        };
+        if let Some(counted) = counted {
+            let path = join(bios::DIRECTORY, bios::COUNT);
+            self.volume.rewrite(&path, &counted.block())?;
+        }
+        Ok(Some(choice.named.name.slot))
     }
 }
 

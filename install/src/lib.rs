@@ -7,6 +7,7 @@
 //!                                        loader/entries/axion-a.conf, axion-b+3.conf
 //!                                                                     which slot starts, with which kernel arguments
 //!      3 AXION-POOL  the rest, for ZFS
+//!      4 AXION-BIOS  before the first one: GRUB, for machines with a BIOS ([`bios`])
 //! ```
 //! The loader takes the entry with the highest generation (`version`) of those that have a try left; what is confirmed has no
 //! count of tries in its name ([`slot`]). An update writes the slot that is not the last confirmed one, first its UKI, then its
@@ -25,7 +26,9 @@
 //! | [`perform`]   | writing it                                                                |
 //! | [`slot`]      | names, entries and generations of the slots; what is written next         |
 //! | [`esp`]       | update, confirmation, rollback, repair                                    |
-//! | [`inspect`]   | a disk as the loader sees it                                              |
+//! | [`bios`]      | the same for GRUB, which has a count of its own                           |
+//! | [`reset`]     | factory reset: the order, and the machine config that it takes away       |
+//! | [`inspect`]   | a disk as the loaders see it                                              |
 //! | [`table`]     | GPT                                                                       |
 //! | [`fat`]       | FAT32 with an order of writes                                             |
 //! | [`overlay`]   | changes kept in memory until they are written in the order that is wanted |
@@ -34,7 +37,10 @@
 //! | [`torture`]   | every cut                                                                 |
 //! | [`uki`]       | putting a UKI together                                                    |
 //! | [`check`]     | what an update must be before anything of it is written                   |
+//! | [`authenticode`] | signatures of EFI programs, and what an image brings of them           |
 
+pub mod authenticode;
+pub mod bios;
 pub mod check;
 pub mod esp;
 pub mod fat;
@@ -43,6 +49,7 @@ pub mod overlay;
 pub mod perform;
 pub mod plan;
 pub mod recording;
+pub mod reset;
 pub mod select;
 pub mod slot;
 pub mod storage;

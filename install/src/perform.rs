@@ -1,7 +1,7 @@
 //! Writing an installation.
 //!
 //! ```text
-//! no table ─ ESP and config volume unmade ─ config volume ─ ESP: loader, UKI, entry, read back ─ ESP's boot sector ─ table
+//! no table ─ ESP and config volume unmade ─ config volume ─ ESP: loader, UKI, entry, read back ─ GRUB ─ ESP's boot sector ─ table
 //! ```
 //! A cut on the way leaves a disk that starts nothing: the medium, or the network, starts the installer again. With a table that
 //! stays, the ESP's boot sector is what comes last.
@@ -9,6 +9,7 @@
 use std::io::Read;
 
 use crate::Digest;
+use crate::bios;
 use crate::esp::{Esp, EspError, Update};
 use crate::fat::{FatError, Volume};
 use crate::inspect::{self, Inspection, LOADER, NotBootable};
@@ -35,6 +36,9 @@ pub enum InstallError {
     /// The pool's partition.
     #[error("cannot clear the partition of the pool")]
     Pool(#[source] std::io::Error),
+    /// The loader of a BIOS.
+    #[error("cannot write the loader for a BIOS")]
+    Bios(#[source] std::io::Error),
     /// What was written does not start.
     #[error("what was written is not what is read back")]
     NotBootable(#[from] NotBootable),
@@ -48,6 +52,8 @@ pub enum InstallError {
 pub struct Installation<'a> {
     /// systemd-boot.
     pub loader: &'a [u8],
+    /// GRUB; a disk whose sectors no BIOS reads does not get it.
+    pub bios: bios::Loader<'a>,
     /// Version, size, digest and kernel command line of the image.
     pub image: &'a Update,
     /// `axion.toml`.
@@ -76,7 +82,8 @@ pub fn install(
     image: &mut dyn Read,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Inspection, InstallError> {
-    let [config_at, esp_at, pool_at] = &plan.partitions;
+    let [config_at, esp_at, pool_at, bios_at] = &plan.partitions;
+    let bios = (disk.sector() == bios::SECTOR).then_some(&what.bios);
     if !plan.keep {
         progress(Progress::Step("removing the old partition table"));
         table::wipe(disk)?;
@@ -100,21 +107,51 @@ pub fn install(
         progress(Progress::Bytes(bytes));
     })?;
     progress(Progress::Step("making it bootable"));
+    if let Some(grub) = bios {
+        esp.add_grub()?;
+        write_core(&part(bios_at), grub).map_err(InstallError::Bios)?;
+    }
+    let boot_code = bios.map(|grub| grub.boot_code);
+    if plan.keep {
+        write_boot_code(disk, boot_code).map_err(InstallError::Bios)?;
+    }
     let mut esp = esp.into_volume();
     esp.finish()?;
     if !plan.keep {
-        table::write(disk, plan.guid, &plan.partitions)?;
+        table::write(disk, plan.guid, &plan.partitions, boot_code)?;
     }
     progress(Progress::Step("reading it back"));
     disk.forget().map_err(|e| TableError::Io("read back", e))?;
     let found = inspect::inspect(disk)?;
-    let whole = found.starts().is_some() && found.loader == inspect::digest(what.loader);
+    let on_bios = found.bios.as_ref().filter(|on_bios| on_bios.starts().is_some());
+    let whole = found.starts().is_some()
+        && found.loader == inspect::digest(what.loader)
+        && on_bios.map(|on_bios| on_bios.loader) == bios.map(bios::Loader::digest);
     whole.then_some(found).ok_or(InstallError::NotWhole)
 }
 
 fn put(volume: &Volume<impl Storage>, path: &str, content: &[u8]) -> Result<Digest, FatError> {
     let length = u64::try_from(content.len()).unwrap_or(0);
     volume.write(path, &mut &*content, length, &mut |_| {})
+}
+
+fn write_core(part: &impl Storage, grub: &bios::Loader<'_>) -> std::io::Result<()> {
+    part.write_at(0, grub.core)?;
+    part.flush()
+}
+
+/// Writes boot code beside a table that stays.
+fn write_boot_code(disk: &impl Storage, code: Option<&[u8; bios::BOOT_CODE]>) -> std::io::Result<()> {
+    let Some(code) = code else {
+        return Ok(());
+    };
+    let mut sector = [0; 512];
+    disk.read_at(0, &mut sector)?;
+    if let Some(to) = sector.first_chunk_mut() {
+        *to = *code;
+    }
+    disk.write_at(0, &sector)?;
+    disk.flush()
 }
 
 /// A pool's labels are at both ends.

@@ -16,14 +16,18 @@ const POOL: u64 = 1 << 30;
 /// Bytes of a cluster of the ESP.
 const ESP_CLUSTER: u32 = 4096;
 
+/// First byte of the partition of a BIOS's loader: behind a table, whatever the size of the sectors, and before the first
+/// partition that has a place of its own.
+pub const BIOS_START: u64 = 32 << 10;
+
 /// Names of the partitions.
-pub const NAMES: [&str; 3] = ["AXION-CFG", "AXION-EFI", "AXION-POOL"];
+pub const NAMES: [&str; 4] = ["AXION-CFG", "AXION-EFI", "AXION-POOL", "AXION-BIOS"];
 
 /// A layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Config volume, ESP, pool.
-    pub partitions: [Partition; 3],
+    /// Config volume, ESP, pool, loader of a BIOS.
+    pub partitions: [Partition; 4],
     /// The partition table is there, and the pool in it stays.
     pub keep: bool,
     /// GUID of the disk; those of its partitions follow it.
@@ -62,17 +66,17 @@ pub const fn needed(sector: u64) -> u64 {
 }
 
 /// The partitions of an installation that is there, in the layout's order; `None`: the disk is not laid out so.
-pub fn kept(contents: &Contents) -> Option<[Partition; 3]> {
-    let [config, esp, pool] = contents.partitions.as_slice() else {
+pub fn kept(contents: &Contents) -> Option<[Partition; 4]> {
+    let [config, esp, pool, bios] = contents.partitions.as_slice() else {
         return None;
     };
-    let kinds = [Kind::Basic, Kind::Esp, Kind::Pool];
-    let found = [config, esp, pool];
+    let kinds = [Kind::Basic, Kind::Esp, Kind::Pool, Kind::Bios];
+    let found = [config, esp, pool, bios];
     let ours = found
         .iter()
         .zip(NAMES.iter().zip(kinds))
         .all(|(partition, (name, kind))| partition.name == *name && partition.kind == kind);
-    ours.then(|| found.map(Clone::clone))
+    (ours && bios.start == BIOS_START).then(|| found.map(Clone::clone))
 }
 
 impl Plan {
@@ -85,6 +89,7 @@ impl Plan {
             (Kind::Basic, ALIGNMENT, sizes.config),
             (Kind::Esp, esp, sizes.esp),
             (Kind::Pool, pool, end.saturating_sub(pool)),
+            (Kind::Bios, BIOS_START, ALIGNMENT - BIOS_START),
         ];
         let mut numbers = 1..;
         let mut names = NAMES.iter();
@@ -173,6 +178,7 @@ pub fn summary(candidate: &Candidate, plan: &Plan, version: &str, hostname: &str
     for partition in &plan.partitions {
         let what = match partition.kind {
             Kind::Esp => "loader, slots a and b",
+            Kind::Bios => "loader for a BIOS",
             Kind::Pool if plan.keep => "ZFS, kept",
             Kind::Pool => "for ZFS",
             _ => "machine config",

@@ -122,6 +122,41 @@ impl Disk {
         Ok(left)
     }
 
+    /// The disk as a cut leaves it behind the first `count` of the operations `log`, done to this one; `choose` as in [`Disk::cut`].
+    ///
+    /// # Errors
+    /// A write is beyond its end.
+    pub fn cut_behind(
+        &self,
+        log: &[Operation],
+        count: usize,
+        choose: impl FnMut(usize) -> usize,
+    ) -> io::Result<Self> {
+        let done = log.get(..count).unwrap_or(log);
+        let flushed = done
+            .iter()
+            .rposition(|operation| matches!(operation, Operation::Flush));
+        let (durable, pending) = done.split_at(flushed.map_or(0, |last| last + 1));
+        let left = self.fresh();
+        for operation in durable {
+            left.apply(operation)?;
+        }
+        left.cut(pending, choose)
+    }
+
+    /// Writes what it holds to `to`, which holds nothing yet.
+    ///
+    /// # Errors
+    /// `to` is too small, or fails.
+    pub fn copy_to(&self, to: &impl Storage) -> io::Result<()> {
+        let own = self.sectors.borrow();
+        let lower = self.lower.iter().filter(|(number, _)| !own.contains_key(number));
+        for (number, content) in lower.chain(own.iter()) {
+            to.write_at(number * to.sector(), content.as_slice())?;
+        }
+        Ok(())
+    }
+
     fn store(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if offset.checked_add(length).is_none_or(|end| end > self.size) {

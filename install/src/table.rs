@@ -10,6 +10,7 @@ use gpt::mbr::ProtectiveMBR;
 use gpt::partition_types::{self, Type};
 use uuid::Uuid;
 
+use crate::bios::BOOT_CODE;
 use crate::overlay::Overlay;
 use crate::storage::{Storage, Stream};
 
@@ -25,6 +26,8 @@ pub enum Kind {
     Esp,
     /// ZFS.
     Pool,
+    /// The loader of a BIOS.
+    Bios,
     /// Something else.
     Other,
 }
@@ -34,6 +37,7 @@ impl Kind {
         match kind {
             k if *k == partition_types::BASIC => Self::Basic,
             k if *k == partition_types::EFI => Self::Esp,
+            k if *k == partition_types::BIOS => Self::Bios,
             k if k.guid == pool().guid => Self::Pool,
             _ => Self::Other,
         }
@@ -43,6 +47,7 @@ impl Kind {
         match self {
             Self::Esp => partition_types::EFI,
             Self::Pool => pool(),
+            Self::Bios => partition_types::BIOS,
             Self::Basic | Self::Other => partition_types::BASIC,
         }
     }
@@ -181,20 +186,27 @@ pub fn wipe(disk: &impl Storage) -> Result<(), TableError> {
 }
 
 /// Writes a table of `partitions`, identified by `guid`, its partitions by the numbers that follow it: the backup first, the
-/// first table's header last.
+/// first table's header last. The disk's first sector gets `boot_code`, or loses what it has.
 ///
 /// # Errors
 /// The disk fails, or the partitions do not fit on it.
-pub fn write(disk: &impl Storage, guid: u128, partitions: &[Partition]) -> Result<(), TableError> {
+pub fn write(
+    disk: &impl Storage,
+    guid: u128,
+    partitions: &[Partition],
+    boot_code: Option<&[u8; BOOT_CODE]>,
+) -> Result<(), TableError> {
     let overlay = Overlay::new(disk);
     let sector = disk.sector();
     let size = block_size(sector)?;
     let sectors = disk.size() / sector;
     let id = |number: u32| Uuid::from_u128(guid.wrapping_add(u128::from(number)));
     let mut device = Device(Stream::new(&overlay));
-    ProtectiveMBR::with_lb_size(u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX))
-        .overwrite_lba0(&mut device)
-        .map_err(TableError::Mbr)?;
+    let mut first = ProtectiveMBR::with_lb_size(u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX));
+    if let Some(code) = boot_code {
+        first.set_bootcode(*code);
+    }
+    first.overwrite_lba0(&mut device).map_err(TableError::Mbr)?;
     let mut table = GptConfig::new()
         .writable(true)
         .logical_block_size(size)

@@ -1,21 +1,45 @@
 //! Every cut: an installation, updates, confirmations, a rollback are recorded once, and the power is cut behind each of their
 //! writes, with what had not been flushed dropped, reordered and torn.
 //!
-//! Each disk that a cut leaves is looked at with [`inspect`]: it must start what the node started before the step or what it
-//! starts after it, whole; the slot that was confirmed must be whole; the table and the pool must be untouched. From a sample of
-//! them the interrupted step is done again, as a node does, and the power is cut during that, too.
+//! Each disk that a cut leaves is looked at with [`inspect`], as UEFI and as a BIOS see it: either must start what it started
+//! before the step or what it starts after it, whole; the slot that was confirmed must be whole; the table and the pool must be
+//! untouched. From a sample of them the interrupted step is done again, as a node does, and the power is cut during that, too.
+//! There are two lives, of a node whose starts systemd-boot counts, and of one whose starts GRUB counts.
 
 use std::io;
 
+use crate::bios;
 use crate::esp::{EspError, Update};
 use crate::inspect::{self, Inspection};
 use crate::perform::{InstallError, Installation, install};
-use crate::plan::{Plan, Sizes};
+use crate::plan::{BIOS_START, Plan, Sizes};
 use crate::recording::{Disk, Operation};
-use crate::slot::Slot;
+use crate::slot::{Named, Slot};
 use crate::storage::Storage;
 use crate::table::{self, Partition};
+use crate::uki;
 use crate::{Digest, perform};
+
+/// What starts a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// UEFI, and systemd-boot.
+    Uefi,
+    /// A BIOS, and GRUB.
+    Bios,
+}
+
+impl Firmware {
+    const BOTH: [Self; 2] = [Self::Uefi, Self::Bios];
+
+    /// What a disk starts by it.
+    fn starts(self, found: &Inspection) -> Option<&Named> {
+        match self {
+            Self::Uefi => found.starts(),
+            Self::Bios => found.bios.as_ref()?.starts(),
+        }
+    }
+}
 
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
@@ -155,29 +179,43 @@ enum StepError {
 
 struct Torture {
     effort: Effort,
+    firmware: Firmware,
     plan: Plan,
+    grub: Grub,
     chance: Chance,
     report: Report,
 }
 
-/// Cuts the power behind every write of a node's life.
+/// Cuts the power behind every write of a node's lives.
 ///
 /// # Errors
 /// The first disk that is not as it must be.
 pub fn run(effort: Effort) -> Result<Report, Failure> {
-    let sizes = Sizes {
-        config: 36 << 20,
-        esp: 37 << 20,
-        cluster: 512,
-    };
-    let size = 96 << 20;
+    let mut report = Report::default();
+    for firmware in Firmware::BOTH {
+        report = live(effort, firmware, report)?;
+    }
+    Ok(report)
+}
+
+const SIZES: Sizes = Sizes {
+    config: 36 << 20,
+    esp: 37 << 20,
+    cluster: 512,
+};
+/// Bytes of the disk.
+const SIZE: u64 = 96 << 20;
+
+fn live(effort: Effort, firmware: Firmware, report: Report) -> Result<Report, Failure> {
     let mut torture = Torture {
         effort,
-        plan: Plan::fresh(size, sizes, 0x7000),
+        firmware,
+        plan: Plan::fresh(SIZE, SIZES, 0x7000),
+        grub: Grub::new(),
         chance: Chance(effort.seed),
-        report: Report::default(),
+        report,
     };
-    let mut disk = Disk::new(size);
+    let mut disk = Disk::new(SIZE);
     for (number, step) in LIFE.iter().enumerate() {
         let after = torture.step(&disk, *step, number)?;
         if *step == Step::Install {
@@ -190,8 +228,8 @@ pub fn run(effort: Effort) -> Result<Report, Failure> {
 
 /// What a disk may be after a cut.
 struct Allowed {
-    /// What it may start, by image; nothing, where an installation has not ended.
-    starts: Vec<Option<Digest>>,
+    /// What it may start by either firmware, by image; nothing, where an installation has not ended.
+    starts: [Vec<Option<Digest>>; 2],
     /// What may be confirmed.
     good: Vec<Option<Slot>>,
     /// The partitions, unless they are being made.
@@ -202,13 +240,13 @@ struct Allowed {
 
 impl Torture {
     fn pool_at(&self) -> u64 {
-        let [.., pool] = &self.plan.partitions;
+        let [_, _, pool, _] = &self.plan.partitions;
         pool.start
     }
 
     /// Does a step, and cuts it; gives the disk after it.
     fn step(&mut self, before: &Disk, step: Step, number: usize) -> Result<Disk, Failure> {
-        let name = format!("step {number} ({step:?})");
+        let name = format!("{:?}, step {number} ({step:?})", self.firmware);
         let broken = |problem: String| Failure::Step {
             step: name.clone(),
             problem,
@@ -247,8 +285,14 @@ impl Torture {
         self.report.resumed += 1;
         let left = left.settled();
         let again = left.fresh();
+        // The node starts, and init does this first.
+        if !matches!(step, Step::Install | Step::InstallAgain) {
+            let settled = inspect::open(&again).map_err(StepError::from);
+            let settled = settled.and_then(|esp| Ok(esp.with_chunk(CHUNK).settle()?));
+            settled.map_err(|e| broken(chain(&e)))?;
+        }
         // What had been done is not done twice: a slot that was rolled back to is in force.
-        let done = starts(&left) == starts(after) && matches!(step, Step::RollBack | Step::Start);
+        let done = starts(&again) == starts(after) && matches!(step, Step::RollBack | Step::Start);
         if !done {
             self.perform(&again, step).map_err(|e| broken(chain(&e)))?;
         }
@@ -293,11 +337,13 @@ impl Torture {
             }
             for disk in left {
                 self.report.disks += 1;
-                check(&disk, allowed, self.pool_at()).map_err(|problem| Failure::Cut {
-                    step: name.to_owned(),
-                    operation: number + 1,
-                    of: log.len(),
-                    problem,
+                check(&disk, allowed, self.pool_at(), self.grub.loader().digest()).map_err(|problem| {
+                    Failure::Cut {
+                        step: name.to_owned(),
+                        operation: number + 1,
+                        of: log.len(),
+                        problem,
+                    }
                 })?;
                 if self.report.disks.is_multiple_of(self.effort.resume_every) {
                     sample.push(disk);
@@ -311,24 +357,32 @@ impl Torture {
         let last = inspect::inspect(after).map_err(|e| chain(&e))?;
         let first = inspect::inspect(before).ok();
         let installs = matches!(step, Step::Install | Step::InstallAgain);
+        // While a slot that was to be started is written again, the confirmed one starts.
+        let kept = first.as_ref().and_then(confirmed);
+        let starts = Firmware::BOTH.map(|firmware| {
+            let mut starts = vec![
+                first.as_ref().and_then(|found| started(found, firmware)),
+                started(&last, firmware),
+            ];
+            starts.extend(kept.map(Some));
+            starts
+        });
         let mut allowed = Allowed {
-            starts: vec![first.as_ref().and_then(started), started(&last)],
+            starts,
             good: vec![first.as_ref().and_then(Inspection::good), last.good()],
             table: None,
             pool: step != Step::Install,
         };
-        // While a slot that was to be started is written again, the confirmed one starts.
-        allowed
-            .starts
-            .extend(first.as_ref().and_then(confirmed).map(Some));
+        let nothing = allowed.starts.iter().any(|starts| starts.contains(&None));
         if installs {
-            allowed.starts.push(None);
+            allowed.starts.iter_mut().for_each(|starts| starts.push(None));
             allowed.good.push(None);
         }
         if step != Step::Install {
             allowed.table = Some(self.plan.partitions.to_vec());
         }
-        if started(&last).is_none() || (!installs && allowed.starts.contains(&None)) {
+        let last_starts = Firmware::BOTH.iter().all(|f| started(&last, *f).is_some());
+        if !last_starts || (!installs && nothing) {
             return Err("nothing starts".to_owned());
         }
         Ok(allowed)
@@ -350,7 +404,10 @@ impl Torture {
                 on()?.stage(Some(running), &update, &mut content.as_slice(), &mut |_| {})?;
             }
             Step::Start => {
-                on()?.count_start()?;
+                match self.firmware {
+                    Firmware::Uefi => on()?.count_start()?,
+                    Firmware::Bios => on()?.count_start_of_grub()?,
+                };
             }
             Step::Confirm(slot) => {
                 on()?.confirm(slot)?;
@@ -370,6 +427,7 @@ impl Torture {
         let (content, update) = self.image(image);
         let what = Installation {
             loader: LOADER,
+            bios: self.grub.loader(),
             image: &update,
             config: "hostname = \"tortured\"\n",
             chunk: CHUNK,
@@ -378,12 +436,16 @@ impl Torture {
         install(disk, plan, &what, &mut content, &mut |_: perform::Progress| {}).map(drop)
     }
 
-    /// An image: no two of its sectors are the same, nor are those of two images.
+    /// An image: no two of its sectors are the same, nor are those of two images; its headers are those of a UKI.
     fn image(&self, number: u8) -> (Vec<u8>, Update) {
         let size = self.effort.image + u64::from(number) * 700;
         let mut chance = Chance(u64::from(number) + 1);
         let bytes = (0..size.div_ceil(8)).flat_map(|_| chance.next().to_le_bytes());
-        let content: Vec<u8> = bytes.take(usize::try_from(size).unwrap_or(0)).collect();
+        let mut content: Vec<u8> = bytes.take(usize::try_from(size).unwrap_or(0)).collect();
+        let headers = uki::example(u32::from(number) + 1);
+        if let Some(to) = content.get_mut(..headers.len()) {
+            to.copy_from_slice(&headers);
+        }
         let update = Update {
             version: format!("0.{number}.0"),
             size,
@@ -394,8 +456,38 @@ impl Torture {
     }
 }
 
-fn started(found: &Inspection) -> Option<Digest> {
-    found.starts().map(|named| named.entry.digest)
+/// A loader for a BIOS, as far as it is looked at.
+pub(crate) struct Grub {
+    boot_code: [u8; bios::BOOT_CODE],
+    core: Vec<u8>,
+}
+
+impl Grub {
+    pub(crate) fn new() -> Self {
+        let first = BIOS_START / bios::SECTOR;
+        let (mut boot_code, mut core) = ([0x90; bios::BOOT_CODE], vec![0x47; 3 * 512]);
+        put(&mut boot_code, 0x5c, &first.to_le_bytes());
+        put(&mut core, 500, &(first + 1).to_le_bytes());
+        put(&mut core, 508, &2_u16.to_le_bytes());
+        Self { boot_code, core }
+    }
+
+    pub(crate) fn loader(&self) -> bios::Loader<'_> {
+        bios::Loader {
+            boot_code: &self.boot_code,
+            core: &self.core,
+        }
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    if let Some(to) = bytes.get_mut(at..at + value.len()) {
+        to.copy_from_slice(value);
+    }
+}
+
+fn started(found: &Inspection, firmware: Firmware) -> Option<Digest> {
+    firmware.starts(found).map(|named| named.entry.digest)
 }
 
 fn confirmed(found: &Inspection) -> Option<Digest> {
@@ -405,11 +497,12 @@ fn confirmed(found: &Inspection) -> Option<Digest> {
     named.map(|(named, _)| named.entry.digest)
 }
 
-fn starts(disk: &Disk) -> Option<Digest> {
-    inspect::inspect(disk).ok().as_ref().and_then(started)
+fn starts(disk: &Disk) -> [Option<Digest>; 2] {
+    let found = inspect::inspect(disk).ok();
+    Firmware::BOTH.map(|firmware| started(found.as_ref()?, firmware))
 }
 
-fn check(disk: &Disk, allowed: &Allowed, pool_at: u64) -> Result<(), String> {
+fn check(disk: &Disk, allowed: &Allowed, pool_at: u64, grub: Digest) -> Result<(), String> {
     if let Some(partitions) = &allowed.table
         && table::read(disk).ok().as_ref() != Some(partitions)
     {
@@ -425,18 +518,28 @@ fn check(disk: &Disk, allowed: &Allowed, pool_at: u64) -> Result<(), String> {
     }
     let found = match inspect::inspect(disk) {
         Ok(found) => found,
-        Err(_) if allowed.starts.contains(&None) => return Ok(()),
+        Err(_) if allowed.starts.iter().all(|starts| starts.contains(&None)) => return Ok(()),
         Err(error) => return Err(format!("nothing starts: {}", chain(&error))),
     };
     if found.loader != inspect::digest(LOADER) {
         return Err("the loader is not whole".to_owned());
     }
-    match started(&found) {
-        None => return Err(format!("what starts is not whole: {:?}", found.entries)),
-        Some(image) if !allowed.starts.contains(&Some(image)) => {
-            return Err(format!("something else starts: {:?}", found.starts()));
+    let [_, on_bios] = &allowed.starts;
+    match found.bios.as_ref().map(|on_bios| on_bios.loader) {
+        // UEFI takes the backup of a table whose first sector is not written yet; a BIOS starts nothing then.
+        None if on_bios.contains(&None) => {}
+        Some(loader) if loader == grub => {}
+        _ => return Err("the loader of a BIOS is not whole".to_owned()),
+    }
+    for (firmware, allowed) in Firmware::BOTH.into_iter().zip(&allowed.starts) {
+        match started(&found, firmware) {
+            None if firmware == Firmware::Bios && found.bios.is_none() => {}
+            None => return Err(format!("what {firmware:?} starts is not whole: {found:?}")),
+            Some(image) if !allowed.contains(&Some(image)) => {
+                return Err(format!("{firmware:?} starts something else: {found:?}"));
+            }
+            Some(_) => {}
         }
-        Some(_) => {}
     }
     if allowed.good.contains(&found.good()) {
         Ok(())
@@ -456,9 +559,15 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Numbers that look like chance and are the same in every run (SplitMix64).
-struct Chance(u64);
+#[derive(Debug)]
+pub struct Chance(u64);
 
 impl Chance {
+    /// Begins at `seed`.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -466,7 +575,8 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    /// A number below `end`; 0 where there is none.
+    pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(1).max(1);
         usize::try_from(self.next() % end).unwrap_or(0)
     }

@@ -69,6 +69,77 @@ pub fn assemble(stub: &[u8], parts: &Parts<'_>) -> Result<Vec<u8>> {
     Ok(image.bytes)
 }
 
+/// Bytes of a UKI that hold its headers.
+pub const HEADERS: usize = 4096;
+
+/// A part of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// First byte.
+    pub start: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// Where the parts of a UKI are that start without UEFI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// bzImage.
+    pub kernel: Extent,
+    /// Initramfs.
+    pub initramfs: Extent,
+}
+
+/// Where the parts of a UKI are, by the [`HEADERS`] at its beginning; `None`: it is none, or its parts are not in whole sectors.
+pub fn places(headers: &[u8]) -> Option<Places> {
+    let file = PeFile64::parse(headers).ok()?;
+    let find = |name: &[u8]| {
+        let mut sections = file.section_table().iter();
+        let section = sections.find(|section| section.raw_name() == name)?;
+        let extent = Extent {
+            start: section.pointer_to_raw_data.get(LE).into(),
+            length: section.size_of_raw_data.get(LE).into(),
+        };
+        let whole = extent.start.is_multiple_of(512) && extent.length.is_multiple_of(512);
+        (whole && extent.length > 0).then_some(extent)
+    };
+    Some(Places {
+        kernel: find(b".linux")?,
+        initramfs: find(b".initrd")?,
+    })
+}
+
+/// Headers of a program with a kernel of `sectors` sectors and an initramfs of one behind it, for images that are looked at and
+/// never run.
+pub(crate) fn example(sectors: u32) -> Vec<u8> {
+    const HEADERS_AT: usize = 0x40;
+    // The optional header without data directories is 112 bytes, and 24 come before it.
+    const SECTIONS_AT: usize = HEADERS_AT + 24 + 112;
+    let mut bytes = vec![0; 512];
+    let mut put = |at: usize, value: &[u8]| {
+        if let Some(to) = bytes.get_mut(at..at + value.len()) {
+            to.copy_from_slice(value);
+        }
+    };
+    put(0, b"MZ");
+    put(0x3c, &[0x40]);
+    put(HEADERS_AT, b"PE");
+    // x86-64, two sections, bytes of the optional header, PE32+.
+    put(HEADERS_AT + 4, &[0x64, 0x86, 2]);
+    put(HEADERS_AT + 20, &[112]);
+    put(HEADERS_AT + 24, &[0x0b, 0x02]);
+    let places = [
+        (b".linux".as_slice(), 512, sectors),
+        (b".initrd", 512 * (sectors + 1), 1),
+    ];
+    for (at, (name, start, length)) in (SECTIONS_AT..).step_by(IMAGE_SIZEOF_SECTION_HEADER).zip(places) {
+        put(at, name);
+        put(at + 16, &(length * 512).to_le_bytes());
+        put(at + 20, &start.to_le_bytes());
+    }
+    bytes
+}
+
 /// A PE32+ program that grows.
 struct Image {
     bytes: Vec<u8>,

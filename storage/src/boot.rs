@@ -1,7 +1,8 @@
 //! What happens to pools when the node starts and ends.
 //!
 //! ```text
-//! wait for the disks of declared pools (deadline) ─> labels ─> import what may be ─> make what is declared and nowhere
+//! wait for the disks of declared pools (deadline) ─> labels ─> import what may be ─> factory resets that were ordered
+//!     ─> make what is declared and nowhere
 //!     ─> state datasets, mounted ─> everything else mounted, zvols linked
 //! ```
 //! Nothing here stops a boot. A pool that is degraded is imported and said so; one that cannot be imported, or cannot be made,
@@ -40,6 +41,8 @@ pub struct Started {
     pub state: Option<String>,
     /// The state that is locked: its pool, why, and whether nothing was made yet.
     pub locked: Option<(String, String, bool)>,
+    /// The factory reset that was given ([`Storage::with_reset`]) is not done.
+    pub reset_waits: bool,
 }
 
 /// The node's own datasets: name, where it is mounted, largest block in bytes. In the order in which they are mounted.
@@ -157,6 +160,10 @@ impl Storage {
                 Verdict::Leave { reason, .. } => started.done.push(format!("not imported: {reason}")),
             }
         }
+        let carried = self.carry_out_resets(deadline);
+        started.done.extend(carried.done);
+        started.problems.extend(carried.problems);
+        started.reset_waits = carried.waits;
         let imported = self.names()?;
         for (index, rule) in wanted.pools.iter().enumerate() {
             let is_somewhere =

@@ -24,6 +24,7 @@
 //! | [`tune`]      | which properties fit these devices and this use?                             |
 //! | [`table`]     | how does a whole disk become one partition for ZFS?                          |
 //! | [`watch`]     | what happened to pools between two looks?                                    |
+//! | [`reset`]     | what does a factory reset destroy, and how does it survive a power cut?      |
 //! | [`zvol`]      | which `/dev/zdN` is which zvol?                                              |
 //!
 //! Pools are never upgraded: a node that is set back to the image before must still be able to import them.
@@ -41,6 +42,7 @@ pub mod label;
 pub mod names;
 pub mod plan;
 mod pools;
+pub mod reset;
 mod serve;
 mod signature;
 mod snapshots;

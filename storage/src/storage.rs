@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use axion_api::recovery::ResetOrder;
 use axion_api::storage::{Pool, PoolDisk, PoolSpec, ReplaceRequest};
 use axion_core::config::DiskChoice;
 use axion_core::paths;
@@ -39,6 +40,8 @@ pub struct Storage {
     pub(crate) root: Root,
     pub(crate) hostid: u32,
     state_pool: Mutex<Option<String>>,
+    /// A factory reset that was ordered elsewhere than on a pool.
+    pub(crate) reset: Option<ResetOrder>,
 }
 
 impl Storage {
@@ -49,6 +52,7 @@ impl Storage {
             root: Root(root.as_ref().to_owned()),
             hostid,
             state_pool: Mutex::default(),
+            reset: None,
         }
     }
 

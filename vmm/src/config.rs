@@ -13,6 +13,8 @@ use axion_api::vmm::{
     BalloonConfig, CONFIG_FILE, ConsoleDevice, MemoryConfig, SandboxMode, VmmConfig, VsockConfig,
 };
 
+use axion_core::placement::block_size;
+
 use crate::arch::layout::{self, Layout, TooMuchMemory};
 use crate::arch::topology::Topology;
 use crate::boot::{BootError, BootFiles};
@@ -135,7 +137,9 @@ pub fn load(run_dir: &Path) -> Result<Plan, ConfigError> {
             format!("this host has {} of them; use powers of two", host.apic_ids()),
         ));
     }
-    let layout = Layout::new(config.memory.size, host.address_bits())?;
+    let MemoryConfig { size, max, .. } = config.memory;
+    let more = max.map_or(0, |max| max.saturating_sub(size));
+    let layout = Layout::new(size, more, host.address_bits())?;
     let disks = (0..).zip(&config.disks).map(|(number, disk)| {
         let queues = disk
             .queues
@@ -204,7 +208,9 @@ fn check(config: &VmmConfig) -> Result<(), ConfigError> {
     if !(1..=layout::MAX_CPUS).contains(&config.cpus) {
         return Err(value("cpus", &config.cpus, format!("1 to {}", layout::MAX_CPUS)));
     }
-    let MemoryConfig { size, hugepages, .. } = config.memory;
+    let MemoryConfig {
+        size, hugepages, max, ..
+    } = config.memory;
     let page = memory::page_size(hugepages);
     if size < layout::MIN_MEMORY || !size.is_multiple_of(page) {
         let allowed = format!(
@@ -212,6 +218,18 @@ fn check(config: &VmmConfig) -> Result<(), ConfigError> {
             layout::MIN_MEMORY
         );
         return Err(value("memory.size", &size, allowed));
+    }
+    if let Some(max) = max {
+        let more = max.saturating_sub(size);
+        let block = block_size(more, page);
+        if more == 0 || !more.is_multiple_of(block) {
+            let allowed = format!("memory.size and a multiple of {block} bytes, as much as there is to come");
+            return Err(value("memory.max", &max, allowed));
+        }
+        if config.memory.nodes.len() > 1 {
+            let allowed = "only in a machine of one NUMA node";
+            return Err(value("memory.max", &max, allowed));
+        }
     }
     let files = [
         ("boot.kernel", Some(&config.boot.kernel)),

@@ -22,8 +22,8 @@
 //! | [`pci`]     | PCI Express: configuration space, BARs, MSI-X                              |
 //!
 //! Threads: `axion-vmm` (control, the main thread), `machine`, `vcpu0`, `vcpu1` …, `disk0.0` … (one a queue),
-//! `net0.0` … (one a queue pair), `vsock`, `balloon`. The guest's
-//! memory and every value that a device register sees are hostile; the control and console sockets belong to the node's
+//! `net0.0` … (one a queue pair), `vsock`, `balloon`, `memory`. The
+//! guest's memory and every value that a device register sees are hostile; the control and console sockets belong to the node's
 //! own services.
 //!
 //! `unsafe` is confined to `memory::mapping`, `memory::policy`, `memory::window`, `kvm::memory`, `vcpu::kick`,

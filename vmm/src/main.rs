@@ -9,7 +9,7 @@ use clap::Parser;
 /// Runs one virtual machine under KVM, until its guest powers off.
 ///
 /// SIGTERM presses the guest's power button; a second SIGTERM cuts the power. The last line on stderr says how the
-/// machine ended. Exit status: 0 when the guest powered off or was stopped, 1 on an error.
+/// machine ended. Exit status: 0 when the guest powered off, halted or was stopped, 1 on an error.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

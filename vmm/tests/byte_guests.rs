@@ -115,6 +115,14 @@ fn halted_guest_still_obeys() {
 }
 
 #[test]
+fn guest_that_halts_for_good_ends() {
+    let Some(mut vmm) = start(2) else { return };
+    vmm.type_in("H");
+    let ended = vmm.end();
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, "guest halted\n"));
+}
+
+#[test]
 fn memory_mapped_registers_answer() {
     let Some(mut vmm) = start(1) else { return };
     vmm.type_in("M");

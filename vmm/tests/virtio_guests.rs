@@ -325,3 +325,72 @@ fn balloon_takes_pages_and_asks_for_more() {
     vmm.expect(".");
     assert_eq!(vmm.end().status, 0);
 }
+
+/// A guest asks for a block once it is to have one, then points the device at a block that it does not have.
+#[test]
+fn memory_comes_and_what_has_not_come_hurts_nobody() {
+    if !have_kvm() {
+        return;
+    }
+    const BLOCK: u64 = 2 << 20;
+    const REGION: u32 = 1 << 30;
+    const ANSWER: u32 = BUFFER + 32;
+    let show_answer = |program: &mut Program| {
+        program.raw(&[0x80, 0x05]); // add byte [address], '0'
+        program.raw(&ANSWER.to_le_bytes());
+        program.raw(b"0");
+        program.show(ANSWER);
+    };
+    let mut program = Program::at(1);
+    program.take_interrupts();
+    program.start_device();
+    // Until it is to have something: the third byte of the requested size.
+    program.poll(program.bar() + 0x2000 + 50);
+    program.dword(BUFFER, 0);
+    program.dword(BUFFER + 8, REGION);
+    program.dword(BUFFER + 12, 0);
+    program.dword(BUFFER + 16, 1);
+    program.describe(0, BUFFER, 24, 1, 1);
+    program.describe(1, ANSWER, 10, 2, 0);
+    program.submit_and_wait();
+    show_answer(&mut program);
+    // The request is in the second block now, which is not there: it reads as zeros, and is none.
+    program.describe(0, REGION + (2 << 20), 24, 1, 1);
+    program.word(AVAILABLE + 6, 0);
+    program.word(AVAILABLE + 2, 2);
+    program.word(program.bar() + 0x5000, 0);
+    program.raw(&[0xfb, 0xf4, 0xfa]); // sti, hlt, cli
+    show_answer(&mut program);
+    // What it has keeps what is written, and so does, for want of a better answer, what it has not.
+    for (address, letter) in [(REGION, b'p'), (REGION + (6 << 20), b'u')] {
+        program.byte(address, letter);
+    }
+    program.show(REGION);
+    program.show(REGION + (6 << 20));
+    program.raw(&[0xf4]);
+    let mut vmm = Vmm::start_as(&kernel(&program.code()), |config| {
+        config.memory.max = Some(config.memory.size + 4 * BLOCK);
+    });
+    let put = |size: u64| {
+        vmm.api_with("PUT", "/v1/vm/memory", &format!(r#"{{"size":{size}}}"#))
+            .0
+    };
+    let least = 32 << 20;
+    assert_eq!((put(least + 1), put(least + 5 * BLOCK), put(0)), (422, 422, 422));
+    wait_for("the driver", || (put(least + BLOCK) == 204).then_some(()));
+    for _ in 0..2 {
+        vmm.expect("I0I3pu");
+        let memory = vmm.status().memory.unwrap();
+        assert_eq!(
+            (memory.least, memory.most, memory.requested, memory.present),
+            (least, least + 4 * BLOCK, least + BLOCK, least + BLOCK)
+        );
+        // A reset takes back what has come, and the next life is asked for the same.
+        vmm.put("reset");
+    }
+    vmm.expect("I0I3pu");
+    assert_eq!(vmm.status().memory.unwrap().errors, 3);
+    vmm.put("stop");
+    let ended = vmm.end();
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+}

@@ -39,12 +39,30 @@ impl Package {
     }
 }
 
-fn root() -> PathBuf {
-    layout::cache().join("apt").join(SUITE)
+/// What apt knows: a directory of its own for each choice of components, so that firmware that nobody asked for is not even listed.
+#[derive(Debug, Clone, Copy)]
+struct Archive {
+    name: &'static str,
+    components: &'static str,
 }
 
-fn apt(program: &str) -> Command {
-    let root = root();
+const FREE: Archive = Archive {
+    name: SUITE,
+    components: "main contrib",
+};
+const FIRMWARE: Archive = Archive {
+    name: "trixie-firmware",
+    components: "non-free-firmware",
+};
+
+impl Archive {
+    fn root(self) -> PathBuf {
+        layout::cache().join("apt").join(self.name)
+    }
+}
+
+fn apt(archive: Archive, program: &str) -> Command {
+    let root = archive.root();
     let mut command = Command::new(program);
     command
         .arg("-o")
@@ -80,8 +98,8 @@ pub fn host_archive() -> Result<(String, String)> {
     Ok((uri.to_owned(), KEYRING.to_owned()))
 }
 
-fn prepare(step: &Step) -> Result<()> {
-    let root = root();
+fn prepare(step: &Step, archive: Archive) -> Result<()> {
+    let root = archive.root();
     for dir in [
         "etc/apt/sources.list.d",
         "etc/apt/preferences.d",
@@ -97,7 +115,8 @@ fn prepare(step: &Step) -> Result<()> {
     }
     let (uri, keyring) = host_archive()?;
     let sources = format!(
-        "Types: deb\nURIs: {uri}\nSuites: {SUITE} {SUITE}-updates\nComponents: main contrib\nSigned-By: {keyring}\n"
+        "Types: deb\nURIs: {uri}\nSuites: {SUITE} {SUITE}-updates\nComponents: {}\nSigned-By: {keyring}\n",
+        archive.components
     );
     let sources_file = root.join("etc/apt/sources.list.d/axion.sources");
     let stamp = root.join("updated");
@@ -109,7 +128,7 @@ fn prepare(step: &Step) -> Result<()> {
         });
     if !fresh {
         fs::write(&sources_file, sources)?;
-        step.run(apt("apt-get").arg("update"))?;
+        step.run(apt(archive, "apt-get").arg("update"))?;
         fs::write(&stamp, "")?;
     }
     Ok(())
@@ -123,8 +142,8 @@ pub fn fetch(step: &Step, name: &str) -> Result<Package> {
 
 /// The first package that `name` depends on and whose name begins with `prefix`: the kernel behind `linux-image-amd64`.
 pub fn dependency(step: &Step, name: &str, prefix: &str) -> Result<String> {
-    prepare(step)?;
-    let shown = output(apt("apt-cache").args(["show", "--no-all-versions", name]))?;
+    prepare(step, FREE)?;
+    let shown = output(apt(FREE, "apt-cache").args(["show", "--no-all-versions", name]))?;
     let depends = shown.lines().find_map(|line| line.strip_prefix("Depends: "));
     let wanted = depends.into_iter().flat_map(|list| list.split([',', '|']));
     wanted
@@ -137,15 +156,25 @@ pub fn dependency(step: &Step, name: &str, prefix: &str) -> Result<String> {
 /// Downloads packages without their dependencies, in the order of `names`. Reading the lists takes apt seconds, so they are read
 /// once for all.
 pub fn fetch_all(step: &Step, names: &[&str]) -> Result<Vec<Package>> {
-    prepare(step)?;
-    let archives = root().join("var/cache/apt/archives");
-    let shown = output(apt("apt-cache").args(["show", "--no-all-versions"]).args(names))?;
+    fetch_from(step, FREE, names)
+}
+
+/// The same for packages of firmware, which are not free software.
+pub fn fetch_firmware(step: &Step, names: &[&str]) -> Result<Vec<Package>> {
+    fetch_from(step, FIRMWARE, names)
+}
+
+fn fetch_from(step: &Step, archive: Archive, names: &[&str]) -> Result<Vec<Package>> {
+    prepare(step, archive)?;
+    let archives = archive.root().join("var/cache/apt/archives");
+    let mut show = apt(archive, "apt-cache");
+    let shown = output(show.args(["show", "--no-all-versions"]).args(names))?;
     let packages = names.iter().map(|name| parse(&shown, name, &archives));
     let packages = packages.collect::<Result<Vec<_>>>()?;
     let missing = packages.iter().filter(|package| !package.file.exists());
     let missing: Vec<_> = missing.map(|package| &package.name).collect();
     if !missing.is_empty() {
-        let mut download = apt("apt-get");
+        let mut download = apt(archive, "apt-get");
         step.run(download.arg("download").args(missing).current_dir(&archives))?;
     }
     Ok(packages)
@@ -154,10 +183,10 @@ pub fn fetch_all(step: &Step, names: &[&str]) -> Result<Vec<Package>> {
 /// Unpacks packages and all that they depend on below `into`: for a program of the build that is to run beside the host's
 /// libraries.
 pub fn unpack_closure(step: &Step, names: &[&str], into: &Path) -> Result<()> {
-    prepare(step)?;
+    prepare(step, FREE)?;
     let archives = tempfile::tempdir()?;
     fs::create_dir(archives.path().join("partial"))?;
-    let mut download = apt("apt-get");
+    let mut download = apt(FREE, "apt-get");
     download
         .arg("-o")
         .arg(format!("Dir::Cache::archives={}", archives.path().display()))

@@ -1,8 +1,9 @@
 //! The root as EROFS, packed by trixie's `mkfs.erofs`: the host's may know no zstd.
 //!
 //! What every boot reads is packed by lz4, which costs next to nothing to read. What is read late or on few nodes (the guest's
-//! kernel, ZFS, the list of packages) is packed by zstd and a fifth smaller.
+//! kernel, ZFS, the list of packages) is packed by zstd and smaller.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,13 +33,8 @@ pub fn make(step: &Step, root: &Path, erofs: &Path) -> Result<()> {
         // The second of the algorithms below.
         std::io::Write::write_fmt(&mut hints, format_args!("{CLUSTER} 1 {pattern}\n"))?;
     }
-    let programs = programs(step)?;
-    let libraries = programs.join("usr/lib/x86_64-linux-gnu");
     step.run(
-        Command::new(programs.join("usr/lib64/ld-linux-x86-64.so.2"))
-            .arg("--library-path")
-            .arg(libraries)
-            .arg(programs.join("usr/bin/mkfs.erofs"))
+        program(step, "mkfs.erofs")?
             .args(["-zlz4hc,12:zstd,level=12", "--all-root", "-Enoinline_data"])
             .arg(format!("-C{CLUSTER}"))
             .arg(format!("--compress-hints={}", hints.path().display()))
@@ -48,6 +44,29 @@ pub fn make(step: &Step, root: &Path, erofs: &Path) -> Result<()> {
             .arg(erofs)
             .arg(root),
     )
+}
+
+/// Unpacks the file `erofs` into the directory `root`, which is made.
+pub fn unpack(step: &Step, erofs: &Path, root: &Path) -> Result<()> {
+    let mut extract = OsString::from("--extract=");
+    extract.push(root);
+    step.run(
+        program(step, "fsck.erofs")?
+            .arg(extract)
+            .arg("--no-preserve")
+            .arg(erofs),
+    )
+}
+
+/// A program of the package.
+fn program(step: &Step, name: &str) -> Result<Command> {
+    let programs = programs(step)?;
+    let mut command = Command::new(programs.join("usr/lib64/ld-linux-x86-64.so.2"));
+    command
+        .arg("--library-path")
+        .arg(programs.join("usr/lib/x86_64-linux-gnu"))
+        .arg(programs.join("usr/bin").join(name));
+    Ok(command)
 }
 
 /// Where `mkfs.erofs` is with all that it is linked with; it is fetched once.

@@ -15,7 +15,8 @@ const MODULE: &str = "fuzz::targets::";
 /// Options of `fuzz`.
 #[derive(Args)]
 pub struct Options {
-    /// One target instead of all, one after the other: acpi, blk, config_parser, device, http_parser, net_control, queue
+    /// One target instead of all, one after the other: acpi, blk, config_parser, device, http_parser,
+    /// memory_device, net_control, queue
     target: Option<String>,
     /// How long each runs
     #[arg(long, default_value_t = 60)]

@@ -11,11 +11,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::Args;
 use cpio::newc::Builder;
 use serde::Serialize;
 
+use crate::rootfs::{self, Inputs};
 use crate::step::Step;
-use crate::{layout, programs, rootfs};
+use crate::{firmware, layout};
 
 /// Where the image is.
 pub struct Image {
@@ -38,36 +40,62 @@ struct Sizes {
     guest_initrd: u64,
 }
 
-/// Builds the image, or finds that nothing has changed.
-pub fn build() -> Result<Image> {
-    build_trusting(None)
+/// What is in the image besides what always is.
+#[derive(Args, Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Firmware that built-in drivers declare, and CPU microcode: Debian's non-free-firmware, not free software
+    #[arg(long)]
+    with_firmware: bool,
 }
 
-/// The same, of an image that takes updates that the public key `update_key` has signed.
-pub fn build_trusting(update_key: Option<&str>) -> Result<Image> {
-    let root = rootfs::build(update_key)?;
+/// Builds the image, or finds that nothing has changed.
+pub fn build() -> Result<Image> {
+    build_with(&Options::default(), None)
+}
+
+/// The same with more in it, of an image that takes updates that the public key `update_key` has signed.
+pub fn build_with(options: &Options, update_key: Option<&str>) -> Result<Image> {
+    build_of(&Inputs::build()?, layout::products(), options, update_key)
+}
+
+/// Builds the image of `inputs` in the directory `dir`.
+pub fn build_of(inputs: &Inputs, dir: PathBuf, options: &Options, update_key: Option<&str>) -> Result<Image> {
+    let root = rootfs::build(inputs, &dir, update_key)?;
+    let firmware = if options.with_firmware {
+        Some(firmware::build(&inputs.kernel)?)
+    } else {
+        None
+    };
+    let program = |name: &str| inputs.programs.join(name);
     let step = Step::start("image")?;
-    let dir = layout::products();
     let staging = dir.join("staging-initramfs");
     drop(fs::remove_dir_all(&staging));
     fs::create_dir_all(staging.join("axion"))?;
-    fs::copy(programs::path("axion-init"), staging.join("init"))?;
+    fs::copy(program("axion-init"), staging.join("init"))?;
     fs::hard_link(&root.erofs, staging.join("axion/root.erofs"))?;
     // The last name: an archive that has it is whole.
     fs::write(staging.join("axion/whole"), "")?;
-    fs::write(dir.join("initramfs.cpio"), cpio(&staging)?)?;
+    let mut initramfs = cpio(&staging)?;
+    drop(fs::remove_file(dir.join("firmware.spdx.json")));
+    if let Some(firmware) = &firmware {
+        fs::write(dir.join("firmware.spdx.json"), &firmware.sbom)?;
+        initramfs = [firmware.microcode.as_slice(), &initramfs].concat();
+        initramfs.resize(initramfs.len().next_multiple_of(512), 0);
+        initramfs.extend(&firmware.files);
+    }
+    fs::write(dir.join("initramfs.cpio"), initramfs)?;
     fs::remove_dir_all(&staging)?;
     fs::create_dir_all(staging.join("axion"))?;
-    fs::copy(root.kernel.dir.join("vmlinuz"), staging.join("axion/vmlinuz"))?;
+    fs::copy(inputs.kernel.dir.join("vmlinuz"), staging.join("axion/vmlinuz"))?;
     fs::write(dir.join("kexec.cpio"), cpio(&staging)?)?;
     fs::remove_dir_all(&staging)?;
     for (program, archive) in [("axion-floor", "floor.cpio"), ("axion-busy", "busy.cpio")] {
         fs::create_dir_all(&staging)?;
-        fs::copy(programs::path(program), staging.join("init"))?;
+        fs::copy(inputs.programs.join(program), staging.join("init"))?;
         fs::write(dir.join(archive), cpio(&staging)?)?;
         fs::remove_dir_all(&staging)?;
     }
-    fs::copy(root.kernel.dir.join("vmlinuz"), dir.join("vmlinuz"))?;
+    fs::copy(inputs.kernel.dir.join("vmlinuz"), dir.join("vmlinuz"))?;
     step.done();
 
     let size = |path: &Path| {
@@ -80,11 +108,11 @@ pub fn build_trusting(update_key: Option<&str>) -> Result<Image> {
         initramfs: size(&dir.join("initramfs.cpio"))?,
         zfs: size(&root.erofs)?.saturating_sub(size(&root.erofs_without_zfs)?),
         root_erofs: size(&root.erofs)?,
-        init: size(&programs::path("axion-init"))?,
-        agent: size(&programs::path("axion-agent"))?,
-        console: size(&programs::path("axion-console"))?,
-        vmm: size(&programs::path("axion-vmm"))?,
-        guest_kernel: size(&root.guest_kernel.dir.join("vmlinux"))?,
+        init: size(&program("axion-init"))?,
+        agent: size(&program("axion-agent"))?,
+        console: size(&program("axion-console"))?,
+        vmm: size(&program("axion-vmm"))?,
+        guest_kernel: size(&inputs.guest_kernel.dir.join("vmlinux"))?,
         guest_initrd: size(&root.guest_initrd)?,
     };
     fs::write(dir.join("sizes.json"), serde_json::to_string_pretty(&sizes)?)?;

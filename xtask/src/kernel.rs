@@ -82,9 +82,7 @@ impl Kernel {
             .finish();
         let dir = product(&format!("kernel-{}", self.name), &hash, |dir| {
             let tree = unpack(&step, &source)?;
-            let build = layout::cache()
-                .join("build")
-                .join(format!("kernel-{}", self.name));
+            let build = self.build_tree();
             fs::create_dir_all(&build)?;
             self.configure(&step, &tree, &build, &fragments)?;
             step.run(
@@ -118,11 +116,38 @@ impl Kernel {
         Ok(Built { dir, source })
     }
 
+    /// Where the kernel is built; its object files stay.
+    pub fn build_tree(&self) -> PathBuf {
+        layout::cache()
+            .join("build")
+            .join(format!("kernel-{}", self.name))
+    }
+
+    /// The kernel that was built last and its source, where that was of this configuration; nothing is built.
+    #[cfg(test)]
+    pub fn found(&self) -> Option<(PathBuf, PathBuf)> {
+        let fragments = layout::root().join("kernel-config").join(self.name);
+        let merged = fs::read_to_string(self.build_tree().join("axion.config")).ok()?;
+        if merged != merge(&read_fragments(&fragments).ok()?) {
+            return None;
+        }
+        let newest = |place: PathBuf, is_wanted: fn(&str) -> bool| {
+            let entries = fs::read_dir(place).ok()?.flatten();
+            let wanted = entries.filter(|entry| is_wanted(&entry.file_name().to_string_lossy()));
+            wanted
+                .max_by_key(|entry| entry.metadata().and_then(|m| m.modified()).ok())
+                .map(|entry| entry.path())
+        };
+        let products = layout::cache().join(format!("kernel-{}", self.name));
+        let built = newest(products, |name| !name.starts_with('.'))?;
+        let tree = newest(layout::cache().join("src"), |name| name.starts_with("linux-"))?;
+        Some((built, tree))
+    }
+
     fn configure(&self, step: &Step, tree: &Path, build: &Path, fragments: &Path) -> Result<()> {
         let requested = read_fragments(fragments)?;
         let merged = build.join("axion.config");
-        let lines: String = requested.iter().map(|(k, v)| format!("{k}={v}\n")).collect();
-        fs::write(&merged, lines)?;
+        fs::write(&merged, merge(&requested))?;
         // make compares time stamps: an unchanged configuration must not rebuild the tree.
         let config = build.join(".config");
         let before = fs::read(&config).ok();
@@ -215,6 +240,11 @@ fn read_fragments(dir: &Path) -> Result<BTreeMap<String, String>> {
         }
     }
     Ok(requested)
+}
+
+/// What is requested, as one fragment.
+fn merge(requested: &BTreeMap<String, String>) -> String {
+    requested.iter().map(|(k, v)| format!("{k}={v}\n")).collect()
 }
 
 fn parse_fragment(text: &str) -> Result<Vec<(String, String)>> {

@@ -4,15 +4,19 @@
 //! |-----------------|-------------------------------------------------------------------------------|
 //! | `setup.rs`      | what the host needs, and installing it                                        |
 //! | `debian.rs`     | Debian's packages for the image, from a private apt root                      |
+//! | `debian_guest.rs` | the root disk of a Debian guest, for the tests                              |
 //! | `kernel.rs`     | the host's and the guest's kernel from the fragments in `kernel-config/`      |
 //! | `zfs.rs`        | OpenZFS's modules for the host's kernel                                       |
 //! | `programs.rs`   | our programs, linked statically                                               |
 //! | `rootfs.rs`     | the root file system from `rootfs/`, as EROFS, and the guest's initramfs      |
 //! | `erofs.rs`      | packs it                                                                      |
+//! | `modinfo.rs`    | what built-in drivers say of themselves                                       |
+//! | `firmware.rs`   | device firmware and CPU microcode, for whoever asks for them                  |
+//! | `hardware.rs`   | docs/hardware.md                                                              |
 //! | `sbom.rs`       | the list of everything in the image with version and licence (SPDX)           |
 //! | `image.rs`      | kernel and initramfs, ready to boot, and how large each part is               |
 //! | `media.rs`      | what machines boot from: UKI, ISO, disk, PXE script, their sums and signature |
-//! | `keys.rs`       | a key pair that signs them                                                    |
+//! | `keys.rs`       | keys that sign them, for people and for Secure Boot                           |
 //! | `run.rs`        | boots the image in QEMU with its console in this terminal                     |
 //! | `test.rs`       | everything that must pass                                                     |
 //! | `torture.rs`    | power cuts behind every write of an installed disk, offline                   |
@@ -36,15 +40,20 @@ mod bench;
 mod cache;
 mod clean;
 mod debian;
+mod debian_guest;
 mod emulator;
 mod erofs;
+mod firmware;
 mod fuzz;
+mod hardware;
 mod image;
 mod kernel;
 mod keys;
 mod layout;
 mod media;
+mod modinfo;
 mod programs;
+mod reproduce;
 mod rootfs;
 mod run;
 mod sbom;
@@ -81,15 +90,23 @@ enum Task {
     Kernel,
     /// Build the kernel that microVMs boot by default
     GuestKernel,
+    /// Build the root disk of a Debian guest, for the tests
+    DebianGuest,
     /// Build OpenZFS's modules for the appliance's kernel
     ZfsModules,
     /// Build the root file system
     Rootfs,
     /// Build the bootable image: kernel and initramfs
-    Image,
+    Image(image::Options),
+    /// Gather the firmware that built-in drivers declare, and say what is missing
+    Firmware,
+    /// Write docs/hardware.md: what the built-in drivers drive
+    Hardware(hardware::Options),
     /// Build the boot media: UKI, ISO, disk image, PXE script
     Media(media::Options),
-    /// Make a key pair that signs media
+    /// Build twice, in different directories, and compare every product
+    Reproduce(reproduce::Options),
+    /// Make keys that sign media
     Keys(keys::Options),
     /// Build what is missing and boot the image in QEMU, its console in this terminal
     Run(run::Options),
@@ -111,10 +128,14 @@ fn main() -> anyhow::Result<()> {
         Task::Doctor => setup::doctor(),
         Task::Kernel => kernel::HOST.build().map(drop),
         Task::GuestKernel => kernel::GUEST.build().map(drop),
+        Task::DebianGuest => debian_guest::build().map(drop),
         Task::ZfsModules => zfs::build(&kernel::HOST.build()?).map(drop),
-        Task::Rootfs => rootfs::build(None).map(drop),
-        Task::Image => image::build().map(drop),
+        Task::Rootfs => rootfs::build(&rootfs::Inputs::build()?, &layout::products(), None).map(drop),
+        Task::Image(options) => image::build_with(&options, None).map(drop),
+        Task::Firmware => firmware::build(&kernel::HOST.build()?).map(drop),
+        Task::Hardware(options) => hardware::hardware(&options),
         Task::Media(options) => media::media(&options),
+        Task::Reproduce(options) => reproduce::reproduce(&options),
         Task::Keys(options) => keys::keys(&options),
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::test(&options),
@@ -124,3 +145,6 @@ fn main() -> anyhow::Result<()> {
         Task::Clean(options) => clean::clean(&options),
     }
 }
+
+#[cfg(test)]
+mod tests;

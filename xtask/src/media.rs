@@ -9,14 +9,15 @@
 //!                              SHA256SUMS, and minisign signatures of it and of axion.efi,
 //!                              which updates a node, if there is a key                       (media/sums.rs)
 //! ```
-//! UEFI starts the UKI itself, without a loader in between; only BIOS needs one (`media/grub.rs`). Nothing here needs root, and
-//! the same inputs give the same bytes: times, identifiers and the order of files are fixed. The signature alone differs, as
-//! minisign's signatures have a random part.
+//! UEFI starts the UKI itself, without a loader in between; only BIOS needs one (`media/grub.rs`), and firmware that is to be
+//! given the keys of Secure Boot (`media/secure_boot.rs`). Nothing here needs root, and the same inputs give the same bytes: times,
+//! identifiers and the order of files are fixed. Signatures alone differ: minisign's have a random part, Secure Boot's the time.
 
 mod disk;
 mod fat;
-mod grub;
+pub mod grub;
 mod iso;
+mod secure_boot;
 mod sums;
 
 use std::fs;
@@ -29,6 +30,7 @@ use clap::Args;
 use crate::step::Step;
 use crate::{debian, image, layout, sbom, setup};
 
+use secure_boot::Owner;
 pub use sums::Key;
 
 /// Directory of kernel and initramfs on the ISO and on the ESP, where GRUB finds them.
@@ -36,7 +38,7 @@ const BOOT_FILES: &str = "axion";
 /// Where UEFI looks on a medium that its boot variables do not name (UEFI 2.10 §3.5.1.1).
 const REMOVABLE_PATH: &str = "EFI/BOOT/BOOTX64.EFI";
 /// What is handed out, besides the sums.
-const PRODUCTS: [&str; 9] = [
+pub const PRODUCTS: [&str; 9] = [
     "axion.efi",
     "axion.img",
     "axion.ipxe",
@@ -49,6 +51,8 @@ const PRODUCTS: [&str; 9] = [
 ];
 /// What of it updates a node, and is signed by itself for that.
 const UPDATE: [&str; 1] = ["axion.efi"];
+/// The list of firmware, where there is any.
+const FIRMWARE: &str = "firmware.spdx.json";
 const STUB_PACKAGE: &str = "systemd-boot-efi";
 const IPXE_PACKAGE: &str = "ipxe";
 /// Programs of iPXE that use the firmware's own network driver, and so work with whatever card the firmware boots by.
@@ -63,33 +67,89 @@ pub struct Options {
     /// `cargo xtask keys` makes one
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Directory with the vmlinuz and initramfs.cpio to take, instead of building them
+    /// Directory with the keys of Secure Boot that sign what machines start; `cargo xtask keys --secure-boot DIR` makes one
     #[arg(long, value_name = "DIR")]
+    secure_boot: Option<PathBuf>,
+    /// What the media tell the kernel besides `console=tty0`: axion.config=URL, axion.mode=install. Under Secure Boot
+    /// nothing else can say it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    arguments: String,
+    /// Directory with the vmlinuz and initramfs.cpio to take, instead of building them
+    #[arg(long, value_name = "DIR", conflicts_with = "with_firmware")]
     image: Option<PathBuf>,
+    #[command(flatten)]
+    contents: image::Options,
     /// Directory to write to, instead of target/axion/media
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+}
+
+impl Options {
+    /// Media of the image in `image`.
+    pub fn of(image: &Path, to: &Path) -> Self {
+        Self {
+            image: Some(image.to_owned()),
+            to: Some(to.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Media of the image in `image`, signed with the keys in `keys`.
+    pub fn signed(image: &Path, keys: &Path, to: &Path) -> Self {
+        Self {
+            secure_boot: Some(keys.to_owned()),
+            ..Self::of(image, to)
+        }
+    }
 }
 
 /// Builds the media.
 pub fn media(options: &Options) -> Result<()> {
     // A key that cannot be used, or a password that is not known, should not cost a build.
     let key = options.key.as_deref().map(Key::read).transpose()?;
+    let owner = options.secure_boot.as_deref().map(Owner::open).transpose()?;
     setup::install(&setup::Options::default())?;
     let image = match &options.image {
         Some(dir) => dir.clone(),
         None => {
             let trusted = key.as_ref().map(Key::public).transpose()?;
-            image::build_trusting(trusted.as_deref())?.dir
+            image::build_with(&options.contents, trusted.as_deref())?.dir
         }
     };
     let to = options.to.clone();
     let to = to.unwrap_or_else(|| layout::products().join("media"));
-    build(&image, &to, key.as_ref())
+    let signers = Signers { key, owner };
+    build(&image, &to, &options.arguments, &signers)
+}
+
+/// Who signs, if anybody.
+#[derive(Default)]
+struct Signers {
+    /// For people.
+    key: Option<Key>,
+    /// For firmware.
+    owner: Option<Owner>,
+}
+
+/// Archives one behind the other: an initramfs.
+struct Archives(Vec<u8>);
+
+impl Archives {
+    /// Where an archive begins, as the installer has it.
+    const BLOCK: usize = 512;
+
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn push(&mut self, archive: &[u8]) {
+        self.0.resize(self.0.len().next_multiple_of(Self::BLOCK), 0);
+        self.0.extend_from_slice(archive);
+    }
 }
 
 /// Builds the media of the kernel and initramfs in `image` into the directory `to`.
-fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
+fn build(image: &Path, to: &Path, arguments: &str, signers: &Signers) -> Result<()> {
     let step = Step::start("media")?;
     let to = std::path::absolute(to)?;
     let staging = to.join("staging");
@@ -105,30 +165,51 @@ fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
     ipxe.unpack(&step, &staging.join("ipxe"))?;
     let grub = grub::unpack(&step, &packages, &staging.join("grub"))?;
 
-    let cmdline = read_text("cmdline")?.trim().to_owned();
+    let base = read_text("cmdline")?.trim().to_owned();
+    let cmdline = format!("{base} {arguments}").trim_end().to_owned();
     let fill = |text: String| text.replace("@CMDLINE@", &cmdline);
     let kernel = read(&image.join("vmlinuz"))?;
     // Media are for any boot profile.
-    let mut initramfs = read(&image.join("initramfs.cpio"))?;
-    initramfs.resize(initramfs.len().next_multiple_of(512), 0);
-    initramfs.extend(read(&image.join("kexec.cpio"))?);
-    let efi = uki::assemble(
-        &read(&staging.join("stub").join(STUB))?,
-        &uki::Parts {
-            os_release: &read(&layout::root().join("rootfs/root/etc/os-release"))?,
-            cmdline: &cmdline,
+    let mut archives = Archives(read(&image.join("initramfs.cpio"))?);
+    archives.push(&read(&image.join("kexec.cpio"))?);
+    let efi_stub = read(&staging.join("stub").join(STUB))?;
+    let os_release = read(&layout::root().join("rootfs/root/etc/os-release"))?;
+    let assemble = |cmdline: &str, archives: &Archives| -> Result<Vec<u8>> {
+        let parts = uki::Parts {
+            os_release: &os_release,
+            cmdline,
             kernel: &kernel,
-            initramfs: &initramfs,
-        },
-    )?;
+            initramfs: archives.bytes(),
+        };
+        Ok(uki::assemble(&efi_stub, &parts)?)
+    };
+    // What an installer puts together tells the kernel nothing but this.
+    let of_slot = |archives: &Archives| assemble(&base, archives);
+    let loader = match &signers.owner {
+        Some(owner) => owner.sign_image(&step, &kernel, &mut archives, of_slot, &staging)?,
+        None => Vec::new(),
+    };
+    let sign = |program: Vec<u8>| match &signers.owner {
+        Some(owner) => Ok(owner.sign(&step, &program)?.attach(&program)?),
+        None => Ok::<_, anyhow::Error>(program),
+    };
+    let efi = sign(assemble(&cmdline, &archives)?)?;
+    let initramfs = archives.0;
     let menu = fill(read_text("grub.cfg")?);
 
     write(&to.join("vmlinuz"), &kernel)?;
     write(&to.join("initramfs.cpio"), &initramfs)?;
     write(&to.join("axion.efi"), &efi)?;
-    write(&to.join("axion.ipxe"), fill(read_text("axion.ipxe")?).as_bytes())?;
+    let mut script = fill(read_text("axion.ipxe")?);
+    if signers.owner.is_some() {
+        script = script.replacen("\nkernel ", secure_boot::IPXE_KERNEL, 1);
+    }
+    write(&to.join("axion.ipxe"), script.as_bytes())?;
     for program in IPXE {
-        let content = read(&staging.join("ipxe").join(IPXE_DIR).join(program))?;
+        let mut content = read(&staging.join("ipxe").join(IPXE_DIR).join(program))?;
+        if program.ends_with(".efi") {
+            content = sign(content)?;
+        }
         write(&to.join(program), &content)?;
     }
 
@@ -137,7 +218,11 @@ fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
         (format!("{BOOT_FILES}/initramfs.cpio"), &initramfs),
         (grub::MENU.to_owned(), menu.as_bytes()),
     ];
-    let uefi = [(REMOVABLE_PATH.to_owned(), efi.as_slice())];
+    let loader_config = read_text("loader.conf")?;
+    let uefi = match &signers.owner {
+        Some(owner) => owner.esp(&loader, &efi, &loader_config),
+        None => vec![(REMOVABLE_PATH.to_owned(), efi.as_slice())],
+    };
     iso::build(
         &step,
         &grub,
@@ -156,10 +241,19 @@ fn build(image: &Path, to: &Path, key: Option<&Key>) -> Result<()> {
         (&ipxe, staging.join("ipxe")),
         (grub.loader(), staging.join("grub")),
     ];
-    let list = sbom::write_loaders(&loaders.each_ref().map(|(deb, files)| (*deb, files.as_path())))?;
+    let list = sbom::write_packages(
+        "axion-media",
+        &loaders.each_ref().map(|(deb, files)| (*deb, files.as_path())),
+    )?;
     write(&to.join("loaders.spdx.json"), list.as_bytes())?;
     fs::remove_dir_all(&staging)?;
-    sums::write(&to, &PRODUCTS, &UPDATE, key)?;
+    let mut products = PRODUCTS.to_vec();
+    drop(fs::remove_file(to.join(FIRMWARE)));
+    if image.join(FIRMWARE).exists() {
+        write(&to.join(FIRMWARE), &read(&image.join(FIRMWARE))?)?;
+        products.insert(5, FIRMWARE);
+    }
+    sums::write(&to, &products, &UPDATE, signers.key.as_ref())?;
     step.done();
     eprintln!(
         "  media: axion.efi {:.1} MiB (at most 64) in {}",

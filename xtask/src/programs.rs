@@ -9,6 +9,8 @@ use crate::layout;
 use crate::step::Step;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Where programs are below Cargo's target directory.
+pub const BELOW: &str = "x86_64-unknown-linux-gnu/release";
 
 /// Packages whose programs go into the image or are used beside it.
 const PACKAGES: [&str; 6] = [
@@ -18,6 +20,16 @@ const PACKAGES: [&str; 6] = [
     "axion-vmm",
     "axctl",
     "axion-lab",
+];
+
+/// Programs that go into the image, or into the archives beside it.
+pub const IN_IMAGE: [&str; 6] = [
+    "axion-init",
+    "axion-agent",
+    "axion-console",
+    "axion-vmm",
+    "axion-floor",
+    "axion-busy",
 ];
 
 /// Builds every program.
@@ -34,6 +46,8 @@ pub fn build_packages(name: &str, packages: &[&str]) -> Result<()> {
     let flags = [
         "-Ctarget-feature=+crt-static".to_owned(),
         format!("--remap-path-prefix={}=/axion", layout::root().display()),
+        // Of two prefixes that fit, the last one counts: what build scripts made is below the target directory.
+        format!("--remap-path-prefix={}=/target", layout::target().display()),
         format!("--remap-path-prefix={cargo_home}=/cargo"),
     ];
     let mut cargo = Command::new("cargo");
@@ -51,7 +65,12 @@ pub fn build_packages(name: &str, packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Where the built programs are.
+pub fn directory() -> PathBuf {
+    layout::target().join(BELOW)
+}
+
 /// Where a built program is.
 pub fn path(name: &str) -> PathBuf {
-    layout::target().join(TARGET).join("release").join(name)
+    directory().join(name)
 }

@@ -12,11 +12,12 @@ use serde::Deserialize;
 use crate::cache::Key;
 use crate::debian::{self, Package};
 use crate::kernel::{self, Built};
+use crate::media::grub::{self, Grub};
 use crate::step::Step;
 use crate::{erofs, layout, programs, sbom, zfs};
 
 /// Grows when this file changes what comes out.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 
 /// Programs in the root, and where. PID 1 is not among them: it runs on from the initramfs.
 const PROGRAMS: [(&str, &str); 3] = [
@@ -26,7 +27,7 @@ const PROGRAMS: [(&str, &str); 3] = [
 ];
 
 /// Mount points and directories that the root has besides those of its files.
-const DIRECTORIES: [&str; 9] = [
+const DIRECTORIES: [&str; 10] = [
     "dev",
     "newroot",
     "proc",
@@ -36,6 +37,8 @@ const DIRECTORIES: [&str; 9] = [
     "var",
     "usr/share/axion/guest",
     "usr/lib/modules",
+    // An initramfs with firmware shows it here.
+    "usr/lib/firmware",
 ];
 
 const SYMLINKS: [(&str, &str); 6] = [
@@ -72,16 +75,56 @@ struct Entry {
     files: BTreeMap<String, String>,
 }
 
+/// What a root file system is made of, besides Debian's packages.
+pub struct Inputs {
+    /// The directory with the manifest and the static files.
+    pub sources: PathBuf,
+    /// The directory of our programs.
+    pub programs: PathBuf,
+    /// The kernel.
+    pub kernel: Built,
+    /// The guest's kernel.
+    pub guest_kernel: Built,
+    zfs_modules: zfs::Modules,
+}
+
+impl Inputs {
+    /// Builds the kernels and the programs, or finds that nothing has changed.
+    pub fn build() -> Result<Self> {
+        let kernel = kernel::HOST.build()?;
+        let zfs_modules = zfs::build(&kernel)?;
+        let guest_kernel = kernel::GUEST.build()?;
+        programs::build()?;
+        Ok(Self {
+            sources: layout::root().join("rootfs"),
+            programs: programs::directory(),
+            kernel,
+            guest_kernel,
+            zfs_modules,
+        })
+    }
+
+    /// The same, with copies of our own part below the directory `to`.
+    pub fn copied(self, to: &Path) -> Result<Self> {
+        let (sources, programs) = (to.join("sources"), to.join("programs"));
+        copy_tree(&self.sources, &sources)?;
+        for name in programs::IN_IMAGE {
+            copy(&self.programs.join(name), &programs.join(name))?;
+        }
+        Ok(Self {
+            sources,
+            programs,
+            ..self
+        })
+    }
+}
+
 /// A root file system that was built.
 pub struct Root {
     /// The EROFS image.
     pub erofs: PathBuf,
     /// The same without ZFS: what the image would be without it.
     pub erofs_without_zfs: PathBuf,
-    /// The kernel it belongs to.
-    pub kernel: Built,
-    /// The guest's kernel.
-    pub guest_kernel: Built,
     /// The guest's initramfs.
     pub guest_initrd: PathBuf,
 }
@@ -92,32 +135,42 @@ const UPDATE_KEY: &str = "usr/share/axion/update.pub";
 /// Where the root has the loader of installed disks.
 const LOADER: &str = "usr/lib/axion/boot/systemd-bootx64.efi";
 
-/// Builds the root file system, or finds that nothing has changed; with an `update_key`, one that takes updates signed by it.
-pub fn build(update_key: Option<&str>) -> Result<Root> {
-    let kernel = kernel::HOST.build()?;
-    let zfs_modules = zfs::build(&kernel)?;
-    let guest_kernel = kernel::GUEST.build()?;
-    programs::build()?;
+/// Where the root has the loaders of installed disks.
+const BOOT: &str = "usr/lib/axion/boot";
+
+/// Those for a BIOS: code of the first sector, and the rest.
+const GRUB: [&str; 2] = ["grub-boot.img", "grub-core.img"];
+
+/// Builds the root file system of `inputs` in the directory `products`, or finds that nothing has changed; with an `update_key`, one
+/// that takes updates signed by it.
+pub fn build(inputs: &Inputs, products: &Path, update_key: Option<&str>) -> Result<Root> {
+    let Inputs {
+        sources,
+        programs,
+        kernel,
+        guest_kernel,
+        zfs_modules,
+    } = inputs;
     let step = Step::start("root file system")?;
-    let sources = layout::root().join("rootfs");
     let manifest = read_manifest(&sources.join("manifest.toml"))?;
     let names: Vec<_> = manifest.package.iter().map(|entry| entry.name.as_str()).collect();
-    let packages = debian::fetch_all(&step, &names)?;
+    let mut packages = debian::fetch_all(&step, &[&names[..], &grub::PACKAGES].concat())?;
+    let of_grub = packages.split_off(names.len());
     let packages: Vec<_> = packages.into_iter().zip(&manifest.package).collect();
 
-    let products = layout::products();
+    fs::create_dir_all(products)?;
     let (erofs, guest_initrd) = (products.join("root.erofs"), products.join("guest/initrd"));
     let erofs_without_zfs = products.join("root-without-zfs.erofs");
     let mut key = Key::new("rootfs", RECIPE)
-        .path(&sources)?
+        .path(sources)?
         .path(&kernel.dir)?
         .path(&zfs_modules.dir)?
         .path(&guest_kernel.dir)?;
-    for (package, _) in &packages {
+    for package in packages.iter().map(|(package, _)| package).chain(&of_grub) {
         key = key.text(&package.name, &package.sha256);
     }
     for (program, _) in PROGRAMS {
-        key = key.path(&programs::path(program))?;
+        key = key.path(&programs.join(program))?;
     }
     if let Some(update_key) = update_key {
         key = key.text("update key", update_key);
@@ -125,16 +178,16 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
     let hash = key.path(&layout::root().join("Cargo.lock"))?.finish();
     let stamp = products.join("root.hash");
     let loader = products.join("systemd-bootx64.efi");
+    let grub = GRUB.map(|name| products.join(name));
     let products_exist = [&erofs, &erofs_without_zfs, &guest_initrd, &loader]
-        .iter()
+        .into_iter()
+        .chain(&grub)
         .all(|product| product.exists());
     if products_exist && fs::read_to_string(&stamp).is_ok_and(|h| h == hash) {
         step.done();
         return Ok(Root {
             erofs,
             erofs_without_zfs,
-            kernel,
-            guest_kernel,
             guest_initrd,
         });
     }
@@ -177,13 +230,17 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
         symlink(target, root.join(link)).with_context(|| format!("linking {link}"))?;
     }
     for (program, to) in PROGRAMS {
-        copy(&programs::path(program), &root.join(to))?;
+        copy(&programs.join(program), &root.join(to))?;
     }
     copy(
         &guest_kernel.dir.join("vmlinux"),
         &root.join("usr/share/axion/guest/vmlinux"),
     )?;
     copy(&guest_initrd, &root.join("usr/share/axion/guest/initrd"))?;
+    let loader_package = install_grub(&step, &of_grub, &staging.join("packages"), &root)?;
+    for (name, product) in GRUB.iter().zip(&grub) {
+        copy(&root.join(BOOT).join(name), product)?;
+    }
     copy_modules(
         &kernel.dir.join("modules/lib/modules"),
         &root.join("usr/lib/modules"),
@@ -196,7 +253,7 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
     let unpacked = staging.join("packages");
     zfs_modules.unpack_licence(&unpacked)?;
     let mut debs: Vec<&Package> = packages.iter().map(|(p, _)| p).collect();
-    debs.push(&zfs_modules.source);
+    debs.extend([loader_package.loader(), &zfs_modules.source]);
     let list = sbom::write(&debs, &kernel.source, &unpacked)?;
     fs::write(products.join("sbom.spdx.json"), &list)?;
     fs::write(root.join("usr/share/axion/sbom.spdx.json"), &list)?;
@@ -211,10 +268,21 @@ pub fn build(update_key: Option<&str>) -> Result<Root> {
     Ok(Root {
         erofs,
         erofs_without_zfs,
-        kernel,
-        guest_kernel,
         guest_initrd,
     })
+}
+
+/// Makes the loader that the installer writes for machines with a BIOS.
+fn install_grub(step: &Step, packages: &[Package], unpacked: &Path, root: &Path) -> Result<Grub> {
+    // The list of what is in the image looks for its licence there.
+    let grub = grub::unpack(step, packages, &unpacked.join(grub::LOADER))?;
+    let loader = grub.for_installed_disk(step)?;
+    let to = root.join(BOOT);
+    fs::create_dir_all(&to)?;
+    for (name, content) in GRUB.iter().zip([&loader.boot_code[..], &loader.partition]) {
+        fs::write(to.join(name), content)?;
+    }
+    Ok(grub)
 }
 
 fn read_manifest(file: &Path) -> Result<Manifest> {

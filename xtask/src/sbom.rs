@@ -33,10 +33,10 @@ pub fn write(debs: &[&Package], kernel: &Package, unpacked: &Path) -> Result<Str
     document("axion", &packages)
 }
 
-/// Writes the list of the loaders on the boot media: packages, each with the directory that its files are in.
-pub fn write_loaders(loaders: &[(&Package, &Path)]) -> Result<String> {
-    let packages = loaders.iter().map(|(deb, files)| debian_entry(deb, files));
-    document("axion-media", &packages.collect::<Result<Vec<_>>>()?)
+/// Writes a list of its own for packages, each with the directory that its files are in: the loaders on the boot media, firmware.
+pub fn write_packages(name: &str, packages: &[(&Package, &Path)]) -> Result<String> {
+    let packages = packages.iter().map(|(deb, files)| debian_entry(deb, files));
+    document(name, &packages.collect::<Result<Vec<_>>>()?)
 }
 
 fn document(name: &str, packages: &[Value]) -> Result<String> {
@@ -53,8 +53,12 @@ fn document(name: &str, packages: &[Value]) -> Result<String> {
     Ok(serde_json::to_string_pretty(&document)?)
 }
 
-/// Packages whose copyright file is another package's, and what it says there for people.
-const ELSEWHERE: [(&str, &str); 1] = [("libgcc-s1", "GPL-3.0-or-later WITH GCC-exception-3.1")];
+/// Packages whose copyright file is another package's, or is for people alone, and what it says there.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("amd64-microcode", "LicenseRef-AMD-microcode"),
+    ("intel-microcode", "LicenseRef-Intel-microcode"),
+    ("libgcc-s1", "GPL-3.0-or-later WITH GCC-exception-3.1"),
+];
 
 fn debian_entry(deb: &Package, files: &Path) -> Result<Value> {
     let licence = match ELSEWHERE.iter().find(|(name, _)| *name == deb.name) {
@@ -127,7 +131,7 @@ fn spdx_name(debian: &str) -> Option<String> {
         "LGPL-2.1+" => "LGPL-2.1-or-later",
         "BSD-2-clause" => "BSD-2-Clause",
         "BSD-3-clause" => "BSD-3-Clause",
-        "Expat" => "MIT",
+        "Expat" | "MIT" => "MIT",
         "CDDL-1.0" | "Apache-2.0" => debian,
         "public-domain" => "LicenseRef-public-domain",
         other => {

@@ -19,7 +19,7 @@ pub struct Options {
 }
 
 /// Debian packages, and why.
-const PACKAGES: [(&str, &str); 16] = [
+const PACKAGES: [(&str, &str); 19] = [
     ("bc", "the kernel's build computes constants with it"),
     ("bison", "the kernel's build parses Kconfig with it"),
     (
@@ -31,6 +31,7 @@ const PACKAGES: [(&str, &str); 16] = [
         "dnsmasq-base",
         "a site's DHCP server in the tests of network boots",
     ),
+    ("efitools", "lists of keys for firmware, signed: Secure Boot"),
     ("flex", "the kernel's build parses Kconfig with it"),
     ("gcc", "compiles the kernel"),
     ("iproute2", "ip makes the networks of those tests"),
@@ -39,6 +40,8 @@ const PACKAGES: [(&str, &str); 16] = [
     ("libelf-dev", "the kernel's objtool reads object files with it"),
     ("libssl-dev", "the kernel's build signs and hashes with it"),
     ("make", "builds the kernel"),
+    ("openssl", "makes keys, and signs the modules for Secure Boot"),
+    ("sbsigntool", "signs what firmware starts under Secure Boot"),
     ("swtpm", "a TPM in software, for tests and emulated machines"),
     ("xorriso", "writes the ISO"),
     ("xz-utils", "Debian's kernel source is compressed with it"),

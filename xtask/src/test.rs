@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::keys::secure_boot;
 use crate::step::Step;
-use crate::{image, layout, media, programs, setup};
+use crate::{debian_guest, image, layout, media, programs, reproduce, setup};
 
 /// Options of `test`.
 #[derive(Args, Default)]
@@ -61,9 +63,10 @@ pub fn test(options: &Options) -> Result<()> {
             "--package",
             "xtask",
             "--locked",
-            "media",
             "--",
             "--include-ignored",
+            "media",
+            "secure_boot",
         ];
         let step = Step::start("media tests")?;
         step.run(&mut cargo(&media))?;
@@ -84,6 +87,9 @@ pub fn test(options: &Options) -> Result<()> {
     if !options.no_e2e {
         let image = image::build()?;
         media::media(&media::Options::default())?;
+        reproduce::elsewhere()?;
+        debian_guest::build()?;
+        media::media(&signed(&image.dir)?)?;
         let mut shaky = Vec::new();
         for target in e2e_targets()? {
             let mut test = cargo(&["test", "--workspace", "--locked", "--test", &target]);
@@ -103,6 +109,15 @@ pub fn test(options: &Options) -> Result<()> {
     }
     eprintln!("  all tests passed in {:.0} s", started.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Media that are signed for Secure Boot, with keys that are made for these tests once.
+fn signed(image: &Path) -> Result<media::Options> {
+    let keys = image.join("secure-boot-keys");
+    if !keys.exists() {
+        secure_boot::make(&secure_boot::Options::for_tests(&keys))?;
+    }
+    Ok(media::Options::signed(image, &keys, &image.join("media-signed")))
 }
 
 /// The package of the tests that boot machines.

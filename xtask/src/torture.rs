@@ -1,4 +1,7 @@
-//! Cuts the power behind every write of a node's life, offline: what the unit tests sample, in whole.
+//! Cuts the power behind every write of a node's life, offline: what the unit tests sample, in whole. On demand, a sample of the
+//! disks that are left is started by firmware.
+
+mod boot;
 
 use std::time::Instant;
 
@@ -12,11 +15,17 @@ pub struct Options {
     /// Where chance begins; another number tears other writes
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Instead, boot so many of the disks that cuts leave, by UEFI and BIOS in turn, each to ready: half a minute each
+    #[arg(long, value_name = "N")]
+    boot: Option<usize>,
 }
 
 /// Does it, and says how much was done.
 pub fn torture(options: &Options) -> Result<()> {
     let started = Instant::now();
+    if let Some(count) = options.boot {
+        return boot::boot(count, options.seed);
+    }
     let effort = Effort {
         seed: options.seed,
         ..Effort::WHOLE

@@ -38,3 +38,17 @@ fn the_file_is_bounded() {
         LARGEST
     );
 }
+
+#[test]
+fn the_tail_is_whole_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let audit = Audit::open(&directory.path().join("audit.log")).unwrap();
+    assert_eq!(audit.tail(100).unwrap(), "");
+    for _ in 0..3 {
+        audit.record(&call("/v1/vms/a"));
+    }
+    let all = audit.tail(10_000).unwrap();
+    assert_eq!(all.lines().count(), 3);
+    let line = all.len() as u64 / 3;
+    assert_eq!(audit.tail(line * 2 + 1).unwrap().lines().count(), 2);
+}

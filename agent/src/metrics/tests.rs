@@ -16,6 +16,7 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
             exit: None,
             pause: None,
             nets: Vec::new(),
+            memory: None,
             placement: None,
             in_force: None,
         },

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Fault;
+use super::support;
 use crate::app::App;
 use crate::audit::Call;
 use crate::auth::limit::Refused;
@@ -62,11 +63,12 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
         .path_and_query()
         .map(ToString::to_string)
         .unwrap_or_default();
-    // A console is typed into, and a guest's port is written to.
+    // A console is typed into, a guest's port is written to, and a support bundle tells everything.
     let path = request.uri().path();
     let changes = !matches!(method, Method::GET | Method::HEAD)
         || path.ends_with("/console")
-        || path.contains("/vsock/");
+        || path.contains("/vsock/")
+        || path == support::PATH;
     let (who, response) = match authenticate(&app, peer, request.headers()).await {
         Ok(identity) => (Some(identity.to_string()), next.run(request).await),
         Err(denied) => (None, denied.into_response()),

@@ -7,7 +7,7 @@ use axion_api::host::{
     UnitStatus,
 };
 use axion_api::problem::{Kind, Problem};
-use axion_core::config::ChangeCost;
+use axion_core::config::{ChangeCost, Effective};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -46,7 +46,12 @@ pub async fn boot(State(app): State<Arc<App>>) -> Answer<axum::Json<BootReport>>
 /// The machine config in force, and where each value came from.
 #[utoipa::path(get, path = "/v1/host/config", tag = "host", responses((status = 200, body = HostConfig)))]
 pub async fn config(State(app): State<Arc<App>>) -> axum::Json<HostConfig> {
-    let values = app.config.provenance.iter().map(|(key, provenance)| ConfigValue {
+    axum::Json(config_of(&app.config))
+}
+
+/// A machine config for clients.
+pub fn config_of(config: &Effective) -> HostConfig {
+    let values = config.provenance.iter().map(|(key, provenance)| ConfigValue {
         key: key.clone(),
         value: provenance.value.clone(),
         source: provenance.source.to_string(),
@@ -57,17 +62,17 @@ pub async fn config(State(app): State<Arc<App>>) -> axum::Json<HostConfig> {
         }
         .to_owned(),
     });
-    let rejected = app.config.rejected.iter().map(|document| {
+    let rejected = config.rejected.iter().map(|document| {
         let line = document
             .line
             .map(|line| format!(" line {line}"))
             .unwrap_or_default();
         format!("{}{line}: {}", document.source, document.message)
     });
-    axum::Json(HostConfig {
+    HostConfig {
         values: values.collect(),
         rejected: rejected.collect(),
-    })
+    }
 }
 
 /// PCI functions: what they are, who has them, what giving them to a VM takes.

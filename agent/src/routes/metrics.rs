@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axion_api::problem::Problem;
 use axion_api::storage::{Answer as Told, Call, Pool};
 use axum::extract::State;
 use axum::http::HeaderName;
@@ -20,14 +21,16 @@ const LONGEST: Duration = Duration::from_secs(5);
 #[utoipa::path(get, path = "/metrics", tag = "metrics",
     responses((status = 200, body = String, content_type = "text/plain", description = "Exposition format 0.0.4")))]
 pub async fn get(State(app): State<Arc<App>>) -> Answer<([(HeaderName, &'static str); 1], String)> {
+    Ok(([(CONTENT_TYPE, MEDIA_TYPE)], text(&app).await?))
+}
+
+/// The counters.
+pub async fn text(app: &App) -> Result<String, Problem> {
     let vms = app.vms.all_stats().await?;
     let capacity = app.vms.capacity().await?;
-    let pools = pools(&app).await;
-    let text = app
-        .inventory
-        .with_metrics(&capacity, |node| metrics::render(node, pools.as_deref(), &vms))
-        .await;
-    Ok(([(CONTENT_TYPE, MEDIA_TYPE)], text))
+    let pools = pools(app).await;
+    let tell = |node: &metrics::Node<'_>| metrics::render(node, pools.as_deref(), &vms);
+    Ok(app.inventory.with_metrics(&capacity, tell).await)
 }
 
 /// Every pool; none where init does not say in time.

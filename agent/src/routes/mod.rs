@@ -10,17 +10,19 @@ mod datasets;
 mod events;
 mod extract;
 mod guard;
-mod host;
+pub mod host;
 mod images;
 mod keys;
-mod metrics;
+pub mod metrics;
 mod networks;
 pub mod openapi;
 mod pools;
 mod problem;
 mod profile;
+mod reset;
 mod snapshots;
 mod streams;
+mod support;
 mod update;
 mod vms;
 mod volumes;
@@ -73,6 +75,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/update", get(update::get))
         .route("/v1/update/stage", post(update::stage))
         .route("/v1/update/rollback", post(update::roll_back))
+        .route("/v1/reset", get(reset::plan).post(reset::order))
+        .route("/v1/support/bundle", get(support::bundle))
         .route("/v1/capacity", get(capacity::get))
         .route("/v1/vms", get(vms::list))
         .route("/v1/vms/{name}", get(vms::get).put(vms::put).delete(vms::delete))
@@ -83,6 +87,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/vms/{name}/resume", post(vms::resume))
         .route("/v1/vms/{name}/stats", get(vms::stats))
         .route("/v1/vms/{name}/balloon", put(vms::set_balloon))
+        .route("/v1/vms/{name}/memory", put(vms::set_memory))
         .route("/v1/vms/{name}/console", get(console::attach))
         .route("/v1/vms/{name}/vsock/{port}", get(console::vsock))
         .route("/v1/images", get(images::list))

@@ -388,3 +388,35 @@ async fn a_proof_is_asked_of_init() {
     let devices: Value = agent.call("GET", "/v1/host/devices", "").await.json();
     assert!(devices.is_array());
 }
+
+#[tokio::test]
+async fn a_factory_reset_is_previewed_confirmed_and_audited() {
+    let agent = Agent::new().await;
+    let plan: Value = agent
+        .call("GET", "/v1/reset?scope=state&pools=true", "")
+        .await
+        .json();
+    assert_eq!(
+        (&plan["scope"], &plan["pools"], &plan["hostname"]),
+        (&"state".into(), &true.into(), &"node1".into())
+    );
+    for bad in ["", "?scope=everything", "?scope=state&force=true"] {
+        let answer = agent.call("GET", &format!("/v1/reset{bad}"), "").await;
+        assert_eq!(answer.problem().status, 400, "{bad}");
+    }
+    let order = |confirm: &str| format!(r#"{{"scope":"all","confirm":"{confirm}"}}"#);
+    let refused = agent.call("POST", "/v1/reset", &order("node2")).await.problem();
+    assert_eq!(refused.pointer.as_deref(), Some("/confirm"));
+    assert_eq!(
+        agent.call("POST", "/v1/reset", r#"{"scope":"all"}"#).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(
+        agent.call("POST", "/v1/reset", &order("node1")).await.status,
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(audit(&agent).len(), 3);
+    let asked = serde_json::to_value(agent.init.recovery_calls().pop()).unwrap();
+    let request = serde_json::json!({"scope": "all", "pools": false, "confirm": "node1"});
+    assert_eq!(asked["request"], request, "{asked}");
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axion_api::vm::{BalloonRequest, StopRequest, Vm, VmSpec, VmStats};
+use axion_api::vm::{BalloonRequest, MemoryRequest, StopRequest, Vm, VmSpec, VmStats};
 use axum::extract::{Path, Query, State};
 use axum::http::header::ETAG;
 use axum::http::{HeaderName, StatusCode};
@@ -136,6 +136,19 @@ pub async fn set_balloon(
     Json(request): Json<BalloonRequest>,
 ) -> Answer<(StatusCode, Tagged)> {
     let vm = app.vms.set_balloon(&name, request.size).await?;
+    Ok((StatusCode::ACCEPTED, tagged(vm)))
+}
+
+/// Has a VM have more or less memory, from now on. What it is to have more is its own before the guest is asked.
+#[utoipa::path(put, path = "/v1/vms/{name}/memory", tag = "vms", request_body = MemoryRequest,
+    params(("name" = String, Path, description = "Name of the VM")),
+    responses((status = 202, body = Vm, description = "The guest is asked; `status.memory` tells what it has")))]
+pub async fn set_memory(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    Json(request): Json<MemoryRequest>,
+) -> Answer<(StatusCode, Tagged)> {
+    let vm = app.vms.set_memory(&name, request.size).await?;
     Ok((StatusCode::ACCEPTED, tagged(vm)))
 }
 

@@ -35,6 +35,7 @@ impl FakeVmm {
             console: Default::default(),
             vsock: None,
             balloon: None,
+            memory: None,
             in_force: None,
         };
         let vmm = Self(Arc::new(Mutex::new(Machine {

@@ -22,13 +22,13 @@ use crate::init::Units;
 
 const MIB: u64 = 1 << 20;
 
-/// What a spec asks of the planner.
-pub fn wish(spec: &VmSpec) -> Wish {
+/// What a VM of this spec with so much memory asks of the planner.
+pub fn wish(spec: &VmSpec, memory: ByteSize) -> Wish {
     Wish {
         class: spec.class,
         cpus: spec.cpus,
         threads: spec.threads,
-        memory: spec.memory.0,
+        memory: memory.0,
         hugepages: spec.hugepages.page_size(),
         numa: spec.numa,
         nodes: spec.nodes.clone(),
@@ -61,10 +61,13 @@ impl Vms {
     /// Checks that a VM of this spec could be placed if nobody else had anything.
     pub(super) async fn can_be(&self, spec: &VmSpec) -> Result<(), Problem> {
         let supply = self.inventory.supply().await?.at_rest();
-        let placed = placement::plan(&supply, &Ledger::default(), &wish(spec));
-        placed
-            .map(drop)
-            .map_err(|refused| problem(Kind::Invalid, &refused))
+        let fits = |memory| placement::plan(&supply, &Ledger::default(), &wish(spec, memory)).map(drop);
+        fits(spec.memory).map_err(|refused| problem(Kind::Invalid, &refused))?;
+        let most = spec.memory_max.unwrap_or(spec.memory);
+        fits(most).map_err(|refused| Problem {
+            pointer: Some("/memory_max".to_owned()),
+            ..problem(Kind::Invalid, &refused)
+        })
     }
 
     /// Where a VM goes that is to be started: where it was to be, if that still is to be had, or else a new place. With
@@ -74,7 +77,8 @@ impl Vms {
         let supply = self.inventory.supply_now().await.map_err(VmsError::Node)?;
         let mut ledger = ledger(&self.records().await?, &*self.init.units()?);
         let own = ledger.release(&stored.name);
-        let wish = wish(spec);
+        let memory = stored.record.wanted_memory();
+        let wish = wish(spec, memory);
         let placement = match own.filter(|own| holds(&supply, &ledger, &wish, own)) {
             Some(own) => own,
             None => placement::plan(&supply, &ledger, &wish).map_err(|e| VmsError::NoPlace(Box::new(e)))?,
@@ -82,7 +86,7 @@ impl Vms {
         let available = self.inventory.available();
         if wish.hugepages.is_none() && available < wish.memory {
             return Err(VmsError::NoMemory {
-                wanted: spec.memory,
+                wanted: memory,
                 available: ByteSize(available / MIB * MIB),
             });
         }

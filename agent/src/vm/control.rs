@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axion_api::vmm::{BalloonSize, VmmMetrics, VmmStatus};
+use axion_api::vmm::{BalloonSize, MemorySize, VmmMetrics, VmmStatus};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
@@ -114,6 +114,15 @@ pub async fn set_balloon(path: PathBuf, size: u64) -> Result<(), ControlError> {
     let body = serde_json::to_vec(&BalloonSize { size });
     let body = body.map_err(|error| ControlError::Answer(error.to_string()))?;
     call(path, Method::PUT, "/v1/vm/balloon", body.into())
+        .await
+        .map(drop)
+}
+
+/// Has the VMM whose control socket is at `path` ask its guest to have `size` bytes.
+pub async fn set_memory(path: PathBuf, size: u64) -> Result<(), ControlError> {
+    let body = serde_json::to_vec(&MemorySize { size });
+    let body = body.map_err(|error| ControlError::Answer(error.to_string()))?;
+    call(path, Method::PUT, "/v1/vm/memory", body.into())
         .await
         .map(drop)
 }

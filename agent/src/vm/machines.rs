@@ -67,13 +67,14 @@ impl Machines {
 
     fn note(&self, name: &str, pid: u32, status: VmmStatus) {
         let state = |status: &VmmStatus| (status.state, status.pause_reason.clone());
+        let memory = |status: &VmmStatus| status.memory.map(|memory| memory.present);
         let mut seen = self.seen();
         let before = seen.get(name).filter(|before| before.pid == pid);
         let same = before.filter(|before| state(&before.status) == state(&status));
         let since_unix_us = same.map_or_else(unix_us, |before| before.since_unix_us);
         // That one runs is news only after it stood still.
         let news = match before {
-            Some(_) => same.is_none(),
+            Some(before) => same.is_none() || memory(&before.status) != memory(&status),
             None => status.state == MachineState::Paused,
         };
         seen.insert(
@@ -136,6 +137,9 @@ impl Vms {
         match control::status(self.run_directory(name).join(API_SOCKET)).await {
             Ok(status) => {
                 self.machines.note(name, pid, status.clone());
+                if let Some(memory) = status.memory {
+                    self.follow_memory(name, memory).await;
+                }
                 Some(status)
             }
             Err(error) => {

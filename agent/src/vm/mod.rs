@@ -12,7 +12,7 @@
 //! call; it writes records and never touches a process, except for what a guest does not notice as a start or a stop:
 //! `reset`, `pause`, `resume`. Where a VM goes is decided before it is stored as one that is to run ([`admission`]); what its
 //! place, its disks and its networks become for the VMM and for init in [`placed`] and [`devices`], which of these may not
-//! be deleted in [`uses`]; [`machines`] watches what VMMs say of themselves.
+//! be deleted in [`uses`]; [`machines`] watches what VMMs say of themselves, [`resize`] has memory grow and shrink.
 
 pub mod admission;
 pub mod control;
@@ -22,6 +22,7 @@ mod placed;
 pub mod plan;
 pub mod reconcile;
 pub mod record;
+mod resize;
 pub mod stats;
 mod uses;
 pub mod validate;
@@ -317,6 +318,7 @@ impl Vms {
             Some(mut stored) => {
                 stored.record.macs = self.macs(name, &spec).await?;
                 stored.record.spec = spec;
+                stored.record.memory = None;
                 stored.record.placement = None;
                 stored
             }
@@ -350,6 +352,7 @@ impl Vms {
             spec,
             goal: Goal::PowerOff,
             slot,
+            memory: None,
             placement: None,
             end: None,
             written_unix_us: unix_us(),

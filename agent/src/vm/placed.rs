@@ -15,8 +15,8 @@ use axion_api::vmm::{self, CpuTopology, GuestNode, MemoryConfig, VmmConfig};
 use axion_core::placement::{NodePart, Placement, VmClass};
 use axion_core::topology::CpuSet;
 
-/// Gives the VMM's `config` the place of its VM.
-pub fn configure(config: &mut VmmConfig, placement: &Placement) {
+/// Gives the VMM's `config` the place of its VM, and what `spec` says of it.
+pub fn configure(config: &mut VmmConfig, spec: &VmSpec, placement: &Placement) {
     let dedicated = placement.class == VmClass::Dedicated;
     config.dedicated = dedicated;
     config.topology = placement.topology.map(|topology| CpuTopology {
@@ -27,7 +27,7 @@ pub fn configure(config: &mut VmmConfig, placement: &Placement) {
     });
     config.placement = vmm::Placement {
         vcpus: placement.vcpus.clone(),
-        fifo_priority: None,
+        fifo_priority: spec.scheduling.fifo_priority(),
         housekeeping: if dedicated {
             placement.cpus.clone()
         } else {
@@ -35,6 +35,11 @@ pub fn configure(config: &mut VmmConfig, placement: &Placement) {
         },
     };
     let bound = placement.nodes.iter().any(|part| part.bound);
+    // What is to come is not there at the start.
+    let node = |part: &NodePart| GuestNode {
+        size: spec.memory_max.map_or(part.memory, |_| spec.memory.0),
+        ..node(part)
+    };
     config.memory = MemoryConfig {
         nodes: if bound || placement.nodes.len() > 1 {
             placement.nodes.iter().map(node).collect()

@@ -57,13 +57,16 @@ pub fn plan(record: &Record, unit: Option<&Unit>) -> Action {
     }
 }
 
+/// How a run has ended whose VMM had nothing to complain about.
+pub const POWERED_OFF: &str = "guest powered off";
+
 /// How a unit that has ended did so.
 fn end(unit: &Unit, goal: Goal) -> End {
     let status = &unit.status;
     let clean = status.exit_status == Some(0);
     let why = match (&status.exit, goal) {
         (_, Goal::Cut) => "power cut".to_owned(),
-        _ if clean => "guest powered off".to_owned(),
+        _ if clean => POWERED_OFF.to_owned(),
         (Some(exit), _) => exit.clone(),
         (None, _) => "ended for an unknown reason".to_owned(),
     };

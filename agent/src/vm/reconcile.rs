@@ -14,7 +14,8 @@ use axion_api::event::What;
 use axion_api::init::{TransientUnit, UnitCpus, UnitState};
 use axion_api::vm::{ConsoleKind, RestartPolicy, Vm};
 use axion_api::vmm::{
-    API_SOCKET, BalloonConfig, BootConfig, CONFIG_FILE, ConsoleDevice, MemoryConfig, VmmConfig, VsockConfig,
+    API_SOCKET, BalloonConfig, BootConfig, CONFIG_FILE, ConsoleDevice, GUEST_HALTED, MemoryConfig, VmmConfig,
+    VsockConfig,
 };
 use axion_core::paths;
 use tokio::task::JoinSet;
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use super::control::{self, Command};
 use super::devices::{Devices, devices};
 use super::placed;
-use super::plan::{Action, plan};
+use super::plan::{Action, POWERED_OFF, plan};
 use super::record::{End, Goal, Record, Stored, unit_name};
 use super::{Vms, VmsError};
 use crate::init::{InitError, Units, answer};
@@ -311,7 +312,7 @@ async fn unit(vms: &Vms, stored: &Stored) -> Result<TransientUnit, VmsError> {
     };
     let mut cpus = UnitCpus::default();
     if let Some(placement) = &record.placement {
-        placed::configure(&mut config, placement);
+        placed::configure(&mut config, &record.spec, placement);
         cpus = placed::cpus(&record.spec, placement);
     }
     let config = serde_json::to_vec_pretty(&config).map_err(VmsError::Config)?;
@@ -357,6 +358,7 @@ fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
         cpus: spec.cpus,
         memory: MemoryConfig {
             size: spec.memory.0,
+            max: spec.memory_max.map(|max| max.0),
             hugepages: spec.hugepages,
             ..Default::default()
         },
@@ -435,10 +437,10 @@ async fn cut_power(vms: &Vms, name: &str) -> Result<(), VmsError> {
 }
 
 async fn record_end(vms: &Vms, planned: &Stored, mut end: End) -> Result<(), VmsError> {
-    if end.failed
-        && let Some(cause) = last_words(vms, &planned.name).await
-    {
-        end.why = format!("{}: {cause}", end.why);
+    match last_words(vms, &planned.name).await {
+        Some(cause) if end.failed => end.why = format!("{}: {cause}", end.why),
+        Some(cause) if cause == GUEST_HALTED && end.why == POWERED_OFF => end.why = cause,
+        _ => {}
     }
     let writing = vms.writing.lock().await;
     if vms.record(&planned.name).await?.as_ref() != Some(planned) {

@@ -1,9 +1,10 @@
 //! What the store keeps of a VM, and what clients are shown of it.
 
 use axion_api::init::UnitState;
-use axion_api::vm::{DesiredState, Pause, Vm, VmNetStatus, VmSpec, VmState, VmStatus};
+use axion_api::vm::{DesiredState, Pause, Vm, VmMemory, VmNetStatus, VmSpec, VmState, VmStatus};
 use axion_api::vmm::{MachineState, PauseReason};
 use axion_core::placement::Placement;
+use axion_core::quantity::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::devices::tap_name;
@@ -26,6 +27,9 @@ pub struct Record {
     /// MAC addresses of the interfaces, as in the spec.
     #[serde(default)]
     pub macs: Vec<String>,
+    /// Memory that it is to have in all, where that is not `spec.memory`.
+    #[serde(default)]
+    pub memory: Option<ByteSize>,
     /// Where the VM was last placed. It has the place only while it is to run or has a unit.
     #[serde(default)]
     pub placement: Option<Placement>,
@@ -153,6 +157,7 @@ impl Record {
             exit,
             pause: paused.map(|machine| self.pause(machine)),
             nets: self.nets(),
+            memory: self.memory_status(machine),
             placement: self.placement.clone(),
             in_force: machine.and_then(|machine| machine.status.in_force.clone()),
         }
@@ -166,6 +171,21 @@ impl Record {
             },
             Some(PauseReason::Request) | None => Pause::Request,
         }
+    }
+
+    /// Memory that it is to have in all.
+    pub fn wanted_memory(&self) -> ByteSize {
+        self.memory.unwrap_or(self.spec.memory)
+    }
+
+    fn memory_status(&self, machine: Option<&Machine>) -> Option<VmMemory> {
+        Some(VmMemory {
+            wanted: self.wanted_memory(),
+            present: machine
+                .and_then(|machine| machine.status.memory)
+                .map(|memory| ByteSize(memory.present)),
+            block: self.spec.memory_block()?,
+        })
     }
 
     fn nets(&self) -> Vec<VmNetStatus> {
@@ -197,6 +217,7 @@ impl Record {
             exit,
             pause: None,
             nets: self.nets(),
+            memory: self.memory_status(None),
             placement: self.placement.clone().filter(|_| self.goal == Goal::Run),
             in_force: None,
         }

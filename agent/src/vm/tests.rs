@@ -3,6 +3,7 @@
 mod devices;
 mod placement;
 mod plan;
+mod resize;
 mod validate;
 
 use std::time::Duration;

@@ -3,8 +3,9 @@
 pub mod devices;
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::vm::{ImageRef, VmSpec};
-use axion_core::placement::{VmClass, VmThreads};
+use axion_api::vm::{ImageRef, Scheduling, VmSpec};
+use axion_core::placement::{NumaPolicy, VmClass, VmThreads};
+use axion_core::quantity::ByteSize;
 
 use crate::images::Digest;
 
@@ -40,6 +41,7 @@ pub fn name(name: &str) -> Result<(), Problem> {
 /// Checks what a spec says, whatever the host has.
 pub fn spec(spec: &VmSpec) -> Result<(), Problem> {
     cpus(spec)?;
+    memory(spec)?;
     image("/boot/kernel", &spec.boot.kernel, false)?;
     image("/boot/initrd", &spec.boot.initrd, true)?;
     let cmdline = &spec.boot.cmdline;
@@ -72,6 +74,11 @@ fn cpus(spec: &VmSpec) -> Result<(), Problem> {
         let detail = "a shared VM has no cores of its own; allowed is `auto`, and all in a dedicated one";
         return Err(invalid("/threads", detail));
     }
+    if spec.scheduling == Scheduling::Fifo {
+        let detail = "a shared VM's vCPUs would keep others from the CPUs that they share; allowed is `normal`, and \
+                      `fifo` in a dedicated one";
+        return Err(invalid("/scheduling", detail));
+    }
     if let Some(weight) = spec.cpu_weight.filter(|weight| !WEIGHTS.contains(weight)) {
         let detail = format!("{weight}; allowed are {} to {}", WEIGHTS.start(), WEIGHTS.end());
         return Err(invalid("/cpu_weight", detail));
@@ -82,6 +89,42 @@ fn cpus(spec: &VmSpec) -> Result<(), Problem> {
         return Err(invalid("/cpu_limit", detail));
     }
     Ok(())
+}
+
+/// Memory that grows and shrinks.
+fn memory(spec: &VmSpec) -> Result<(), Problem> {
+    let (Some(max), Some(block)) = (spec.memory_max, spec.memory_block()) else {
+        return Ok(());
+    };
+    let more = max.0.saturating_sub(spec.memory.0);
+    if more == 0 || !more.is_multiple_of(block.0) {
+        let detail = format!(
+            "{max}; allowed is `memory`, {}, and a multiple of {block}",
+            spec.memory
+        );
+        return Err(invalid("/memory_max", detail));
+    }
+    if spec.numa == NumaPolicy::Spread {
+        let detail =
+            "the memory of a VM that may be spread over nodes neither grows nor shrinks; allowed is `single`";
+        return Err(invalid("/numa", detail));
+    }
+    Ok(())
+}
+
+/// Checks what a VM is to have of memory in all.
+pub fn memory_size(spec: &VmSpec, size: ByteSize) -> Result<(), String> {
+    let (Some(max), Some(block)) = (spec.memory_max, spec.memory_block()) else {
+        return Err("the spec has no `memory_max`".to_owned());
+    };
+    let more = size.0.checked_sub(spec.memory.0);
+    if size <= max && more.is_some_and(|more| more.is_multiple_of(block.0)) {
+        return Ok(());
+    }
+    Err(format!(
+        "{size}; allowed are {} to {max}, by steps of {block}",
+        spec.memory
+    ))
 }
 
 fn image(pointer: &str, image: &ImageRef, optional: bool) -> Result<(), Problem> {

@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod image;
 mod keys;
+mod recovery;
 mod request;
 mod sse;
 mod storage;
@@ -42,7 +43,7 @@ use crate::host::{
 };
 use crate::network::{Network, NetworkSpec};
 use crate::profile::{CONFIG_MEDIA_TYPE, HostProfile, HostProof, ProfilePreview, ProofRequest};
-use crate::vm::{BalloonRequest, Image, StopRequest, Vm, VmSpec, VmStats};
+use crate::vm::{BalloonRequest, Image, MemoryRequest, StopRequest, Vm, VmSpec, VmStats};
 use crate::volume::{Volume, VolumeSpec};
 
 pub use connection::Address;
@@ -50,6 +51,7 @@ pub use console::ConsoleStream;
 pub use error::Error;
 pub use events::EventStream;
 pub use image::ImageFile;
+pub use recovery::SupportBundle;
 pub use stream::DatasetStream;
 pub use trust::{Fingerprint, FingerprintError, Trust, presented_ca};
 pub use update::UpdateFile;
@@ -356,6 +358,15 @@ impl Client {
     /// See [`Error`].
     pub async fn set_balloon(&self, name: &str, size: ByteSize) -> Result<Vm, Error> {
         self.json(Call::new(Method::PUT, vm_path(name, "/balloon")).json(&BalloonRequest { size }))
+            .await
+    }
+
+    /// `PUT /v1/vms/{name}/memory`: what the VM is to have in all, bytes.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn set_memory(&self, name: &str, size: ByteSize) -> Result<Vm, Error> {
+        self.json(Call::new(Method::PUT, vm_path(name, "/memory")).json(&MemoryRequest { size }))
             .await
     }
 

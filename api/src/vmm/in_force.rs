@@ -14,6 +14,9 @@ pub struct InForce {
     pub exits_wanted: Vec<DisabledExit>,
     /// Exits that are disabled.
     pub exits_disabled: Vec<DisabledExit>,
+    /// Real-time priority (`SCHED_FIFO`) that the threads of the vCPUs were to have.
+    #[serde(default)]
+    pub fifo_wanted: Option<u8>,
     /// Threads of the vCPUs, in order.
     pub vcpus: Vec<VcpuThread>,
     /// Memory of each guest node, in order.

@@ -41,6 +41,7 @@ fn the_examples_parse() {
         include_str!("../../../docs/media.md"),
         include_str!("../../../docs/netboot.md"),
         include_str!("../../../docs/update.md"),
+        include_str!("../../../docs/recovery.md"),
     ];
     let mut lines: Vec<String> = Vec::new();
     for block in documentation

@@ -2,6 +2,8 @@
 
 use axion_api::host::{BootReport, Host, HostConfig, Phase, Process, UnitState, UnitStatus};
 use axion_api::init::Outcome;
+use axion_api::recovery::ResetPlan;
+use axion_core::secure_boot::{SecureBoot, SecureBootState};
 use axion_core::topology::Topology;
 
 use super::table::{Cell, Table, left, right, shrinking};
@@ -33,6 +35,7 @@ pub fn show(host: &Host, style: &Style) -> String {
             ("Up for", age(host.uptime_seconds.saturating_mul(1_000_000), 0)),
             ("Clock", clock.to_owned()),
             ("State", state),
+            ("UEFI", firmware(host.secure_boot)),
             (
                 "Memory",
                 format!(
@@ -57,6 +60,13 @@ pub fn show(host: &Host, style: &Style) -> String {
         text.push_str(&part);
     }
     text
+}
+
+fn firmware(secure_boot: SecureBoot) -> String {
+    match secure_boot.state {
+        SecureBootState::Unsupported => "not used: started by BIOS".to_owned(),
+        _ => format!("Secure Boot {secure_boot}"),
+    }
 }
 
 /// What somebody should know of a node that works.
@@ -310,4 +320,37 @@ pub fn config(config: &HostConfig, style: &Style) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What a factory reset would do.
+pub fn reset(plan: &ResetPlan, style: &Style) -> String {
+    let mut text = String::new();
+    for (heading, lines) in [("Lost", &plan.lost), ("Kept", &plan.kept)] {
+        if !lines.is_empty() {
+            text.push_str(&format!("{}\n", style.heading(heading)));
+        }
+        for line in lines {
+            text.push_str(&format!("  {}\n", wrapped(&plain(line), style)));
+        }
+    }
+    text
+}
+
+/// Words on lines that fit, with an indent of four.
+fn wrapped(text: &str, style: &Style) -> String {
+    let width = style.width.unwrap_or(80);
+    let (mut lines, mut column) = (String::new(), 2);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 4 && column + 1 + length > width {
+            lines.push_str("\n    ");
+            column = 4;
+        } else if !lines.is_empty() {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines
 }

@@ -17,6 +17,7 @@ pub mod pool;
 pub mod profile;
 pub mod proof;
 pub mod stats;
+pub mod support;
 mod table;
 #[cfg(test)]
 mod tests;

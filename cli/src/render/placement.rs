@@ -58,6 +58,18 @@ pub fn in_force(state: &InForce) -> Vec<Row> {
             format!("{right} of {wanted} vCPUs on their CPU alone"),
         ));
     }
+    if let Some(priority) = state.fifo_wanted {
+        let right = state
+            .vcpus
+            .iter()
+            .filter(|vcpu| vcpu.fifo_priority == Some(priority));
+        let text = format!(
+            "{} of {} vCPUs by SCHED_FIFO, priority {priority}",
+            right.count(),
+            state.vcpus.len()
+        );
+        rows.push(("In force", text));
+    }
     rows.extend(
         state
             .memory

@@ -22,12 +22,14 @@ use axion_core::profile::{
     self as boot_profile, Attestation, Declaration, Item, ItemState, Refusals, Resolved, Standing,
 };
 use axion_core::quantity::ByteSize;
+use axion_core::secure_boot::{Lockdown, SecureBoot, SecureBootState};
 use axion_core::topology::{Cpu, CpuModel, CpuSet, Disk, Hugepages, Nic, NumaNode, Topology};
 
 use super::*;
 use crate::context::Listed;
 
 mod keys;
+mod recovery;
 mod storage;
 mod updates;
 
@@ -73,6 +75,7 @@ fn vm(name: &str, state: VmState, exit: Option<&str>) -> Vm {
             exit: exit.map(str::to_owned),
             pause: None,
             nets: Vec::new(),
+            memory: None,
             placement: None,
             in_force: None,
         },
@@ -139,6 +142,10 @@ fn the_node() {
         kernel: "6.12.48".to_owned(),
         uptime_seconds: 7260,
         persistent_state: false,
+        secure_boot: SecureBoot {
+            state: SecureBootState::On,
+            lockdown: Lockdown::Integrity,
+        },
         time_synchronized: true,
         addresses: vec!["10.0.2.15/24".to_owned(), "fec0::5054:ff:fe12:3456/64".to_owned()],
         state_lock: None,
@@ -164,6 +171,7 @@ Boot     6f1c2e3a-0000-4000-8000-000000000001
 Up for   2h
 Clock    in step by NTP
 State    in memory: it is gone after a reboot
+UEFI     Secure Boot on, kernel lockdown integrity
 Memory   3.00 GiB available of 4.00 GiB
 CPU      2 x AMD EPYC Processor (svm), 1 isolated
 CPU use  13 %

@@ -1,6 +1,8 @@
 //! Virtual machines.
 
-use axion_api::vm::{ConsoleKind, DesiredState, HugepageSize, RestartPolicy, Vm, VmDisk, VmSpec, VmState};
+use axion_api::vm::{
+    ConsoleKind, DesiredState, HugepageSize, RestartPolicy, Scheduling, Vm, VmDisk, VmSpec, VmState,
+};
 use axion_api::vmm::VSOCK_SOCKET;
 use axion_core::paths::VMS_RUN;
 use axion_core::placement::{NumaPolicy, VmThreads};
@@ -37,6 +39,7 @@ fn cpus(spec: &VmSpec) -> String {
     let nodes: Vec<String> = spec.nodes.iter().map(ToString::to_string).collect();
     let asked = [
         threads,
+        (spec.scheduling == Scheduling::Fifo).then(|| "fifo".to_owned()),
         (spec.numa == NumaPolicy::Spread).then(|| "may be spread".to_owned()),
         (!nodes.is_empty()).then(|| format!("of node {}", nodes.join(" or "))),
         spec.cpu_weight.map(|weight| format!("weight {weight}")),
@@ -95,6 +98,21 @@ pub fn list(vms: &[Vm], now_us: u64, style: &Style) -> String {
     table.render(style)
 }
 
+/// What became of its memory.
+pub fn resized(vm: &Vm) -> String {
+    let Some(memory) = &vm.status.memory else {
+        return String::new();
+    };
+    match memory.present {
+        Some(present) if present == memory.wanted => format!("{} has {present}.\n", vm.name),
+        Some(present) => format!(
+            "{} has {present} and is asked to have {}.\n",
+            vm.name, memory.wanted
+        ),
+        None => format!("{} has {} from its next start on.\n", vm.name, memory.wanted),
+    }
+}
+
 /// One VM, a field a line.
 pub fn show(vm: &Vm, style: &Style) -> String {
     let desired = match vm.desired {
@@ -126,6 +144,15 @@ pub fn show(vm: &Vm, style: &Style) -> String {
             format!("{}, hugepages {}", vm.spec.memory, hugepages(vm.spec.hugepages)),
         ),
     ]);
+    if let Some(memory) = &vm.status.memory {
+        let present = or_dash(memory.present);
+        let most = vm.spec.memory_max.unwrap_or(memory.wanted);
+        let text = format!(
+            "{present} of {} that it is to have; up to {most} by steps of {}",
+            memory.wanted, memory.block
+        );
+        rows.push(("Present", text));
+    }
     rows.extend(vm.status.placement.iter().flat_map(placement::rows));
     rows.extend(vm.status.in_force.iter().flat_map(placement::in_force));
     rows.extend([

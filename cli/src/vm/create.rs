@@ -39,6 +39,9 @@ pub struct Run {
     /// Memory, a multiple of 2 MiB (or of a hugepage), at least 32 MiB
     #[arg(long, default_value = "128MiB", value_name = "SIZE")]
     memory: Size,
+    /// Most memory that it may have while it runs, by `axctl vm resize`; `--memory` and no more when absent
+    #[arg(long, value_name = "SIZE")]
+    memory_max: Option<Size>,
     /// What backs the memory
     #[arg(long, visible_alias = "page-size", value_enum, default_value_t = Hugepages::None)]
     hugepages: Hugepages,
@@ -120,6 +123,7 @@ pub async fn run(run: Run, client: &Client, output: &Output) -> Result<(), Error
     };
     let spec = VmSpec {
         memory: run.memory.0,
+        memory_max: run.memory_max.map(|max| max.0),
         hugepages: match run.hugepages {
             Hugepages::None => HugepageSize::None,
             Hugepages::TwoMiB => HugepageSize::TwoMiB,

@@ -89,6 +89,20 @@ pub enum Command {
         /// Port at which the guest listens
         port: u32,
     },
+    /// Have a VM have more or less memory while it runs, between its `--memory` and `--memory-max`
+    ///
+    /// More is the VM's own before its guest is asked, and refused where its node has no room. Less is free for others once
+    /// the guest has given it back; `axctl vm show` tells what it has.
+    #[command(after_help = "Example:\n  axctl vm resize build --memory 6GiB --wait")]
+    Resize {
+        /// Name of the VM
+        name: String,
+        /// What it is to have in all
+        #[arg(long, value_name = "SIZE")]
+        memory: place::Size,
+        #[command(flatten)]
+        wait: Wait,
+    },
     /// Ask a guest for a part of its memory, until its next start
     ///
     /// `axctl vm stats` tells what it has given.
@@ -162,6 +176,14 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
         }
         Command::Console(arguments) => console::run(&arguments, &client, output).await,
         Command::Vsock { name, port } => console::connect(&client, &name, port, output).await,
+        Command::Resize { name, memory, wait } => {
+            let vm = client.set_memory(&name, memory.0).await?;
+            let vm = match wait.limit() {
+                Some(limit) => wait::for_memory(&client, vm, limit, output).await?,
+                None => vm,
+            };
+            output.show(&vm, |_| render::vm::resized(&vm))
+        }
         Command::Balloon { name, size } => {
             let vm = client.set_balloon(&name, size).await?;
             output.show(&vm, |_| format!("{name} is asked for {size}.\n"))

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axion_api::vm::VmSpec;
+use axion_api::vm::{Scheduling, VmSpec};
 use axion_core::placement::{NumaPolicy, VmClass, VmThreads};
 use axion_core::quantity::{ByteSize, QuantityError};
 use clap::{Args, ValueEnum};
@@ -19,6 +19,9 @@ pub struct Place {
     /// vCPUs of a core, in a dedicated VM on cores with several threads
     #[arg(long, value_enum, default_value_t = Threads::Auto)]
     threads: Threads,
+    /// How the threads of its vCPUs are scheduled
+    #[arg(long, value_enum, default_value_t = Scheduled::Normal)]
+    scheduling: Scheduled,
     /// Whether it may be on several NUMA nodes
     #[arg(long, value_enum, default_value_t = Numa::Single)]
     numa: Numa,
@@ -52,6 +55,14 @@ enum Threads {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scheduled {
+    /// As ordinary threads of the node
+    Normal,
+    /// Above every ordinary thread of the node (SCHED_FIFO); dedicated VMs only
+    Fifo,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Numa {
     /// One node, or not at all
     Single,
@@ -72,6 +83,10 @@ impl Place {
                 Threads::Auto => VmThreads::Auto,
                 Threads::All => VmThreads::All,
                 Threads::One => VmThreads::One,
+            },
+            scheduling: match self.scheduling {
+                Scheduled::Normal => Scheduling::Normal,
+                Scheduled::Fifo => Scheduling::Fifo,
             },
             numa: match self.numa {
                 Numa::Single => NumaPolicy::Single,

@@ -18,6 +18,7 @@ fn vm(state: VmState, desired: DesiredState, since_unix_us: u64) -> Vm {
             exit: None,
             pause: None,
             nets: Vec::new(),
+            memory: None,
             placement: None,
             in_force: None,
         },

@@ -113,3 +113,34 @@ pub async fn finish(
     };
     output.show(&vm, |_| format!("{} is {}.\n", vm.name, vm.status.state))
 }
+
+/// Waits until the guest has the memory that it is to have, or no guest is there that could.
+///
+/// # Errors
+/// It does not have it within `limit`.
+pub async fn for_memory(client: &Client, mut now: Vm, limit: Duration, output: &Output) -> Result<Vm, Error> {
+    let deadline = Instant::now() + limit;
+    let spinner = output.wait(format!("{} changes its memory", now.name));
+    let result = loop {
+        let there = now.status.memory.as_ref().is_none_or(|memory| {
+            memory.present == Some(memory.wanted) || (memory.present.is_none() && now.status.pid.is_none())
+        });
+        if there {
+            break Ok(now);
+        }
+        if Instant::now() >= deadline {
+            break Err(Error::Waited {
+                name: now.name,
+                state: now.status.state.to_string(),
+                seconds: limit.as_secs(),
+            });
+        }
+        sleep(POLL).await;
+        now = match client.vm(&now.name).await {
+            Ok(vm) => vm,
+            Err(error) => break Err(error.into()),
+        };
+    };
+    spinner.finish_and_clear();
+    result
+}

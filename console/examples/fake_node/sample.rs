@@ -49,6 +49,7 @@ fn vm(name: &str, state: VmState, exit: Option<&str>) -> Vm {
             exit: exit.map(str::to_owned),
             pause: None,
             nets: Vec::new(),
+            memory: None,
             placement: None,
             in_force: None,
         },

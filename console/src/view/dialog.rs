@@ -8,18 +8,19 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
-use super::{Theme, wrap};
+use super::{Theme, trouble, wrap};
 use crate::app::{App, Dialog, confirmation};
 
 /// Columns of a dialog with its border.
 const WIDTH: u16 = 66;
 
 /// A line of a dialog.
-type Row = (String, Style);
+pub(super) type Row = (String, Style);
 
 pub fn draw(frame: &mut Frame<'_>, dialog: &Dialog, app: &App, theme: &Theme) {
     let (title, rows) = match dialog {
         Dialog::Power { action, typed } => power(*action, typed, app, theme),
+        Dialog::Trouble(question) => trouble::rows(question, theme),
         Dialog::Token => token(theme),
         Dialog::Recovery => recovery(theme),
         Dialog::Unlock { typed, first, is_new } => unlock(typed, first.is_some(), *is_new, app, theme),

@@ -144,6 +144,14 @@ fn facts<'a>(app: &'a App, theme: &Theme) -> Vec<Line<'a>> {
             Span::raw("in memory only: VMs and settings are gone after a reboot")
         };
         group("State", vec![vec![state]]);
+        // A machine that started by BIOS knows nothing of it.
+        let secure_boot = facts.node.secure_boot.as_str();
+        if !secure_boot.is_empty() && !secure_boot.starts_with("none") {
+            group(
+                "Firmware",
+                vec![vec![Span::raw("Secure Boot "), Span::raw(secure_boot)]],
+            );
+        }
         group("TPM", vec![vec![Span::raw(facts.node.tpm.as_str())]]);
         group("Services", vec![units(app, theme)]);
     }

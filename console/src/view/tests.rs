@@ -8,9 +8,11 @@ use ratatui::style::Color;
 
 use super::*;
 use crate::app::Dialog;
+use crate::app::trouble::Trouble;
 use crate::node::tests::{sample, snapshot};
 use crate::node::{DeviceFacts, PoolFacts};
 use axion_api::host::PowerAction;
+use axion_api::recovery::{ResetPlan, ResetScope, Stick};
 use axion_api::storage::Health;
 
 const COLOURED: &str = "xterm-256color";
@@ -166,6 +168,27 @@ fn the_dialogs() {
     assert_screen("power-off-80x24", &asking, &Theme::PLAIN);
     asking.dialog = Some(Dialog::Token);
     assert_screen("token-80x24", &asking, &Theme::PLAIN);
+    asking.dialog = Some(Dialog::Trouble(Trouble::Menu));
+    assert_screen("trouble-80x24", &asking, &Theme::PLAIN);
+    asking.dialog = Some(Dialog::Trouble(Trouble::Sticks(vec![Stick {
+        device: "sda1".to_owned(),
+        disk: "SanDisk Ultra".to_owned(),
+        serial: Some("4C530001230512105022".to_owned()),
+        label: "KEYS".to_owned(),
+        size: 15 << 30,
+    }])));
+    assert_screen("sticks-80x24", &asking, &Theme::PLAIN);
+    asking.dialog = Some(Dialog::Trouble(Trouble::Reset {
+        plan: ResetPlan {
+            scope: ResetScope::State,
+            pools: false,
+            hostname: "rack7".to_owned(),
+            lost: vec!["the node's state on the pool `tank`".to_owned(); 8],
+            kept: vec!["the pool `tank`".to_owned()],
+        },
+        typed: "ra".to_owned(),
+    }));
+    assert_screen("reset-80x24", &asking, &Theme::PLAIN);
 }
 
 #[test]

@@ -225,6 +225,8 @@ impl ChangeCost {
     /// What changing the value at `place` takes.
     fn of(place: &Place) -> Self {
         match place.section() {
+            // Init has read it.
+            "console" if place.to_string() == "console.rescue_shell" => Self::Reboot,
             // Certificates carry the host name; listeners and terminals are opened once.
             "hostname" | "api" | "console" => Self::RestartService,
             // A module that is no longer wanted cannot safely be unloaded, a kernel setting that is no longer given

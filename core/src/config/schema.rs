@@ -124,6 +124,8 @@ pub struct Console {
     pub lines: Vec<String>,
     /// A serial line that carries the log and never a TUI: `ttyS1`. `axion.log=` on the kernel command line says the same.
     pub log: Option<String>,
+    /// Let whoever is at a console have a root shell there.
+    pub rescue_shell: bool,
 }
 
 /// What a failed boot does.

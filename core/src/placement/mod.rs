@@ -21,6 +21,7 @@
 mod ledger;
 mod plan;
 mod refused;
+mod resize;
 mod select;
 mod supply;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use ledger::{Free, Ledger};
 pub use plan::{holds, plan};
 pub use refused::{Refused, Resource, Shortage};
+pub use resize::{block_size, resize};
 pub use supply::{Core, Division, Node, Supply};
 
 use crate::config::PageSize;

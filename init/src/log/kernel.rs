@@ -10,6 +10,9 @@ use super::Log;
 use crate::clock;
 use crate::sys;
 
+/// Bytes of the kernel's own log that are told at once; its buffer is smaller.
+const LARGEST: usize = 8 << 20;
+
 /// A record of the kernel log.
 #[derive(Debug, PartialEq, Eq)]
 struct Record {
@@ -45,6 +48,41 @@ fn attribute(record: &Record) -> (&str, &str) {
         .filter(|_| record.facility != 0);
     ours.and_then(|rest| rest.split_once(": "))
         .unwrap_or(("kernel", &record.message))
+}
+
+/// The kernel's own log as it is now, what processes wrote to it too: `<6>[    5.140900] text`.
+///
+/// # Errors
+/// `/dev/kmsg` cannot be opened or read.
+pub fn all() -> std::io::Result<String> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/kmsg")?;
+    let mut buffer = vec![0; 8192];
+    let mut text = String::new();
+    while text.len() < LARGEST {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => {
+                if let Some(record) = buffer.get(..length).and_then(parse) {
+                    text.push_str(&shown(&record));
+                }
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+            // Lines were overwritten before they were read.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EPIPE)) || e.kind() == ErrorKind::Interrupted => {
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(text)
+}
+
+fn shown(record: &Record) -> String {
+    let (seconds, micros) = (record.at_us / 1_000_000, record.at_us % 1_000_000);
+    let message = super::printable(&record.message);
+    format!("<{}>[{seconds:5}.{micros:06}] {message}\n", record.severity)
 }
 
 /// Copies the kernel's lines into the ring, for ever. Lines that processes wrote after `from_us` (microseconds since

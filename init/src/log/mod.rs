@@ -22,7 +22,7 @@ use axion_api::init::LogEntry;
 use tokio::sync::mpsc;
 
 pub use self::forward::start as start_forwarding;
-pub use self::kernel::read as read_kernel_log;
+pub use self::kernel::{all as kernel_log, read as read_kernel_log};
 pub use self::line::start as start_line;
 use self::ring::Ring;
 use crate::clock;

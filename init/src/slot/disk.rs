@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use axion_api::problem::{Kind, Problem};
 use axion_core::topology::Topology;
@@ -86,16 +86,16 @@ pub async fn on_thread<T: Send + 'static>(
     work: impl FnOnce(&Esp<Part<&Disk>>) -> Result<T, SlotError> + Send + 'static,
 ) -> Result<T, SlotError> {
     let on_disk = move || -> Result<T, SlotError> {
-        let _turn = lock(&TURN);
-        let (disk, esp) = find()?;
+        let (_turn, disk, esp) = find()?;
         let volume = Volume::open(Part::new(&disk, esp.start, esp.length))?;
         work(&Esp::new(volume))
     };
     tokio::task::spawn_blocking(on_disk).await?
 }
 
-/// The installed disk and its ESP.
-fn find() -> Result<(Disk, Partition), SlotError> {
+/// The installed disk and its ESP, for as long as the guard is held.
+pub fn find() -> Result<(MutexGuard<'static, ()>, Disk, Partition), SlotError> {
+    let turn = lock(&TURN);
     let mut found = Vec::new();
     for disk in Topology::read(Path::new("/")).disks {
         let path = Path::new("/dev").join(&disk.name);
@@ -105,7 +105,7 @@ fn find() -> Result<(Disk, Partition), SlotError> {
         let Ok(storage) = Disk::new(file, disk.logical_sector.into()) else {
             continue;
         };
-        let [_, esp, _] = NAMES;
+        let [_, esp, ..] = NAMES;
         let partitions = table::read(&storage).unwrap_or_default();
         let installed = NAMES
             .iter()
@@ -116,7 +116,7 @@ fn find() -> Result<(Disk, Partition), SlotError> {
     }
     let count = found.len();
     match found.pop() {
-        Some(one) if count == 1 => Ok(one),
+        Some((disk, esp)) if count == 1 => Ok((turn, disk, esp)),
         _ => Err(SlotError::Disks(count)),
     }
 }

@@ -11,12 +11,15 @@ use std::io::{BufReader, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use axion_install::authenticode::SIGNATURES;
 use cpio::newc::{Builder, trailer};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::reboot::{RebootMode, reboot};
 
+use super::extras::{self, Extra};
 use super::root;
 use crate::handover::{CARRIED, Handover};
+use crate::secure_boot::{Guard, SecureBootError};
 use crate::sys;
 
 /// The kernel in the initramfs.
@@ -35,7 +38,7 @@ pub enum KexecError {
     #[error("cannot read {path} in the initramfs (kexec.cpio brings the kernel: docs/profile.md)")]
     Read {
         /// File.
-        path: &'static str,
+        path: String,
         /// Why.
         source: std::io::Error,
     },
@@ -51,6 +54,9 @@ pub enum KexecError {
     /// Loading.
     #[error("the kernel refuses to load its successor; its log says why")]
     Load(#[source] std::io::Error),
+    /// Secure Boot.
+    #[error("cannot keep to Secure Boot")]
+    SecureBoot(#[from] SecureBootError),
     /// Starting.
     #[error("the kernel refuses to start its successor")]
     Start(#[source] std::io::Error),
@@ -66,16 +72,32 @@ pub fn start_again(command_line: &str, handover: &Handover) -> Result<Infallible
     let initramfs = File::from(
         memfd_create(c"initramfs", MFdFlags::MFD_CLOEXEC).map_err(|e| KexecError::Write(e.into()))?,
     );
-    write_initramfs(
-        &initramfs,
-        &[
-            ("init", 0o755, "/proc/self/exe"),
-            (below(root::IMAGE), 0o644, root::IMAGE),
-            (below(root::LAST), 0o644, root::LAST),
-        ],
-        &documents,
-    )?;
+    let file = |name: &str, mode: u32, path: &str| Extra {
+        name: name.to_owned(),
+        mode: FILE | mode,
+        file: Some(path.into()),
+    };
+    // The CPU keeps its microcode.
+    let mut files = extras::firmware();
+    files.extend([
+        file("init", 0o755, "/proc/self/exe"),
+        file(below(root::IMAGE), 0o644, root::IMAGE),
+        file(below(root::LAST), 0o644, root::LAST),
+    ]);
+    if Path::new(SIGNATURES).exists() {
+        files.push(file(below(SIGNATURES), 0o644, SIGNATURES));
+    }
+    write_initramfs(&initramfs, &files, &documents)?;
     let line = CString::new(own(command_line)).map_err(|_| KexecError::Nul)?;
+    let kernel = match Guard::of_initramfs() {
+        Some(guard) => {
+            let signed = guard.kernel(&kernel)?;
+            // From here on the kernel takes no successor that is not signed.
+            guard.lock_down_early()?;
+            signed
+        }
+        None => kernel,
+    };
     sys::load_next_kernel(kernel.as_fd(), initramfs.as_fd(), &line).map_err(KexecError::Load)?;
     reboot(RebootMode::RB_KEXEC).map_err(|e| KexecError::Start(e.into()))
 }
@@ -95,29 +117,42 @@ fn below(path: &'static str) -> &'static str {
     path.trim_start_matches('/')
 }
 
-fn open(path: &'static str) -> Result<File, KexecError> {
-    File::open(path).map_err(|source| KexecError::Read { path, source })
+fn open(path: impl AsRef<Path>) -> Result<File, KexecError> {
+    let path = path.as_ref();
+    File::open(path).map_err(|source| unread(path, source))
 }
 
-/// Writes a cpio archive (Documentation/driver-api/early-userspace/buffer-format.rst) of `/axion`, of `files` (name, mode, where
-/// it is) and of the documents. A file is never in memory as a whole beside its copy in the archive.
-fn write_initramfs(
-    mut archive: &File,
-    files: &[(&str, u32, &'static str)],
-    documents: &[u8],
-) -> Result<(), KexecError> {
+fn unread(path: &Path, source: std::io::Error) -> KexecError {
+    KexecError::Read {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+/// Writes a cpio archive (Documentation/driver-api/early-userspace/buffer-format.rst) of `/axion`, of `files` and of the documents. A file is never in memory as a whole beside its copy in the archive.
+fn write_initramfs(mut archive: &File, files: &[Extra], documents: &[u8]) -> Result<(), KexecError> {
     let entry = |name: &str, number: u32, mode: u32| Builder::new(name).ino(number).mode(mode);
     entry("axion", 1, DIRECTORY | 0o755)
         .write(&mut archive, 0)
         .finish()
         .map_err(KexecError::Write)?;
-    for (number, (name, mode, path)) in (2..).zip(files) {
+    for (
+        number,
+        Extra {
+            name,
+            mode,
+            file: path,
+        },
+    ) in (2..).zip(files)
+    {
+        let Some(path) = path else {
+            let directory = entry(name, number, *mode).write(&mut archive, 0);
+            directory.finish().map_err(KexecError::Write)?;
+            continue;
+        };
         let file = open(path)?;
-        let length = file
-            .metadata()
-            .map_err(|source| KexecError::Read { path, source })?
-            .len();
-        let mut to = entry(name, number, FILE | mode).write(&mut archive, short(length)?);
+        let length = file.metadata().map_err(|source| unread(path, source))?.len();
+        let mut to = entry(name, number, *mode).write(&mut archive, short(length)?);
         std::io::copy(&mut BufReader::with_capacity(CHUNK, file), &mut to).map_err(KexecError::Write)?;
         to.finish().map_err(KexecError::Write)?;
     }

@@ -11,6 +11,7 @@
 //!
 //! Synchronous and short; only a config URL starts an event loop and the network.
 
+mod extras;
 mod fetch;
 mod install;
 mod kexec;
@@ -33,6 +34,8 @@ use crate::handover::Handover;
 use crate::log::Log;
 use crate::mounts;
 use crate::rcu;
+use crate::reset;
+use crate::secure_boot;
 
 /// Runs stage 1. It comes back only when it failed.
 pub fn run(log: &Log) -> Failure {
@@ -64,6 +67,10 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
     let cmdline = CommandLine::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default());
     if !profile::recall(&cmdline, &mut handover, log) {
         sources::gather(&cmdline, &mut handover, log);
+        // Only now are the disks up.
+        if reset::take_config(&cmdline, &mut handover, log) {
+            sources::gather(&cmdline, &mut handover, log);
+        }
     }
     handover.phases.push(phase("gather-config", log, started));
 
@@ -84,10 +91,12 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
 
     let started = clock::since_start();
     root::mount(Path::new(root::IMAGE)).map_err(|e| damaged(&handover, &e))?;
+    extras::show(log);
     handover.phases.push(phase("mount-root", log, started));
 
     handover.left_us = clock::micros(clock::since_start());
     handover.store().map_err(|e| damaged(&handover, &e))?;
+    secure_boot::keep_signatures().map_err(|e| damaged(&handover, &e))?;
     root::switch_and_run().map_err(|e| damaged(&handover, &e))
 }
 

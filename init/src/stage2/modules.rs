@@ -13,6 +13,8 @@ use axion_core::profile::{Action, Plan};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
+use crate::secure_boot::{Guard, SecureBootError};
+
 /// A module that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ModuleError {
@@ -43,6 +45,9 @@ pub enum ModuleError {
         /// Error.
         source: std::io::Error,
     },
+    /// Its signature.
+    #[error("cannot load the kernel module `{0}` with its signature")]
+    Signature(String, #[source] SecureBootError),
     /// A parameter.
     #[error("the parameters of `{0}` hold a NUL byte")]
     Parameters(String),
@@ -51,6 +56,8 @@ pub enum ModuleError {
 /// The modules of the running kernel.
 pub struct Modules {
     directory: PathBuf,
+    /// Where Secure Boot is on.
+    guard: Option<Guard>,
     dependencies: String,
     built_in: String,
 }
@@ -80,6 +87,7 @@ impl Modules {
         let built_in = std::fs::read_to_string(directory.join("modules.builtin")).unwrap_or_default();
         Ok(Self {
             directory,
+            guard: Guard::kept(),
             dependencies,
             built_in,
         })
@@ -117,10 +125,15 @@ impl Modules {
                 continue;
             }
             let path = self.directory.join(file);
-            let open = File::open(&path).map_err(|source| ModuleError::Open {
+            let mut open = File::open(&path).map_err(|source| ModuleError::Open {
                 path: path.display().to_string(),
                 source,
             })?;
+            if let Some(guard) = &self.guard {
+                let signed = guard.module(&module, &open);
+                let signed = signed.map_err(|e| ModuleError::Signature(module.clone(), e))?;
+                open = signed.unwrap_or(open);
+            }
             let parameters = CString::new(given.parameters(&module))
                 .map_err(|_| ModuleError::Parameters(module.clone()))?;
             match finit_module(&open, &parameters, ModuleInitFlags::empty()) {

@@ -78,9 +78,11 @@ pub const PHASES: &[PhasePlan] = &[
     },
     PhasePlan {
         name: "devices",
-        tasks: &[best_effort("profile-devices", |node| {
-            Box::pin(profile::prepare_devices(node))
-        })],
+        tasks: &[
+            best_effort("profile-devices", |node| Box::pin(profile::prepare_devices(node))),
+            // Behind the profile, which writes to debugfs.
+            best_effort("secure-boot", |node| Box::pin(tasks::keep_secure_boot(node))),
+        ],
     },
     PhasePlan {
         name: "storage",

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use axion_core::profile::Action;
 use axion_core::topology::Topology;
+use axion_storage::boot::Started;
 use axion_storage::command::{Children, Tools};
 use axion_storage::{Storage, contents, hostid};
 
@@ -24,6 +25,7 @@ use crate::failure::chain;
 use crate::keys::{self, Ring};
 use crate::node::Node;
 use crate::profile;
+use crate::reset;
 use crate::sync::lock;
 use crate::units::Commands;
 
@@ -58,12 +60,12 @@ impl Children for Pid1 {
 }
 
 /// ZFS by way of the two programs.
-fn storage(node: &Node) -> Arc<Storage> {
+fn storage(node: &Node) -> Storage {
     let tools = Tools {
         children: Arc::new(Pid1(node.commands.clone())),
         ..Tools::default()
     };
-    Arc::new(Storage::new(tools, ROOT, host_id(node)))
+    Storage::new(tools, ROOT, host_id(node))
 }
 
 fn host_id(node: &Node) -> u32 {
@@ -73,10 +75,23 @@ fn host_id(node: &Node) -> u32 {
 /// Imports pools, makes those that are declared and nowhere, and mounts the node's state.
 pub async fn start_pools(node: Arc<Node>) -> Done {
     let patience = config(&node)?.storage.settle.0 + PATIENCE;
-    let storage = storage(&node);
+    let ordered = {
+        let node = node.clone();
+        let looking = tokio::task::spawn_blocking(move || reset::given(&node));
+        let looked = tokio::time::timeout(patience, looking).await;
+        looked.ok().and_then(Result::ok).flatten()
+    };
+    let is_ordered = ordered.is_some();
+    let storage = Arc::new(storage(&node).with_reset(ordered));
     let work = {
         let (node, storage) = (node.clone(), storage.clone());
-        move || start(&node, &storage, Instant::now() + patience)
+        move || {
+            let started = start(&node, &storage, Instant::now() + patience);
+            if is_ordered && started.as_ref().is_ok_and(|started| !started.reset_waits) {
+                reset::finish(&node.log);
+            }
+            started.and_then(|started| several(started.problems))
+        }
     };
     let done = match tokio::time::timeout(patience, tokio::task::spawn_blocking(work)).await {
         Ok(done) => done?,
@@ -92,12 +107,12 @@ pub async fn start_pools(node: Arc<Node>) -> Done {
     done
 }
 
-fn start(node: &Node, storage: &Storage, deadline: Instant) -> Done {
+fn start(node: &Node, storage: &Storage, deadline: Instant) -> Result<Started, TaskError> {
     let wanted = &config(node)?.storage;
     if wanted.pools.is_empty() && !is_any_pool_on_disks() {
         node.log
             .info("no pool is declared, and none is on a disk: what the node keeps is gone when it restarts");
-        return Ok(());
+        return Ok(Started::default());
     }
     load(node)?;
     let ring = Ring::new(node);
@@ -120,7 +135,7 @@ fn start(node: &Node, storage: &Storage, deadline: Instant) -> Done {
                 .warning("no pool keeps the node's state: it is gone when the node restarts"),
         },
     }
-    several(started.problems)
+    Ok(started)
 }
 
 /// Whether any disk says that it is of a pool.
@@ -143,7 +158,7 @@ pub async fn load_zfs(node: &Arc<Node>) -> Result<Arc<Storage>, TaskError> {
         move || load(&node)
     };
     tokio::task::spawn_blocking(work).await??;
-    crate::storage::offer(node, storage(node));
+    crate::storage::offer(node, Arc::new(storage(node)));
     let offered = node.storage.get().cloned();
     offered.ok_or_else(|| "ZFS is loaded and not offered".into())
 }

@@ -8,6 +8,7 @@ use axion_core::config::{MachineConfig, Source, resolve};
 use axion_core::identity::{self, Facts, MachineId};
 use axion_core::paths;
 use axion_core::profile::Action;
+use axion_core::secure_boot::SecureBoot;
 
 use super::modules::{Given, Modules, kvm_module};
 use super::run::TaskError;
@@ -19,7 +20,7 @@ use crate::network::{self, Settings};
 use crate::node::Node;
 use crate::sync::lock;
 use crate::units::{CPU_WEIGHT, Cpus, Restart, Spec, Stdio, cgroup, open_terminal};
-use crate::{dbus, keys, log, profile, timekeeping, watchdog};
+use crate::{dbus, keys, log, profile, secure_boot, timekeeping, watchdog};
 
 pub(super) type Done = Result<(), TaskError>;
 
@@ -336,6 +337,15 @@ pub(super) fn given<'a>(node: &'a Node, own: &'a [(&'static str, String)]) -> Gi
 pub async fn begin_measuring(node: Arc<Node>) -> Done {
     keys::begin(&node);
     Ok(())
+}
+
+/// Locks the kernel down where Secure Boot is on, and says how it is.
+pub async fn keep_secure_boot(node: Arc<Node>) -> Done {
+    let kept = tokio::task::spawn_blocking(secure_boot::keep_promise).await?;
+    let shown = SecureBoot::read(Path::new("/")).to_string();
+    node.log.info(&format!("Secure Boot: {shown}"));
+    lock(&node.status).secure_boot = shown;
+    Ok(kept?)
 }
 
 /// Begins to load KVM: it takes the kernel longer than anything else, and only VMs need it.

@@ -277,6 +277,52 @@ impl<S: Storage> Volume<S> {
         Ok(found.map(|_| content))
     }
 
+    /// The first `length` bytes of a file, or fewer where it has fewer; `None`: there is none.
+    ///
+    /// # Errors
+    /// The disk fails, or the file is damaged.
+    pub fn head(&self, path: &str, length: usize) -> Result<Option<Vec<u8>>> {
+        let Some(entry) = self.raw()?.find(path).map_err(failed("look for", path))? else {
+            return Ok(None);
+        };
+        if entry.directory {
+            return Ok(None);
+        }
+        let read = || -> io::Result<Vec<u8>> {
+            let system = FileSystem::new(
+                Stream::new(&self.overlay),
+                FsOptions::new().time_provider(&date::FIXED),
+            )?;
+            let mut content = Vec::new();
+            let file = system.root_dir().open_file(path)?;
+            file.take(u64::try_from(length).unwrap_or(0))
+                .read_to_end(&mut content)?;
+            Ok(content)
+        };
+        read().map(Some).map_err(failed("read", path))
+    }
+
+    /// Writes the first sector of a file where it lies: what a loader does that cannot allocate.
+    ///
+    /// # Errors
+    /// There is no such file, or the disk fails.
+    pub fn rewrite(&self, path: &str, sector: &[u8]) -> Result<()> {
+        let rewritten = || -> io::Result<bool> {
+            let raw = Raw::open(&self.overlay)?;
+            let Some(entry) = raw.find(path)? else {
+                return Ok(false);
+            };
+            let at = raw.geometry().place(entry.first)?;
+            self.overlay.below().write_at(at, sector)?;
+            self.overlay.below().flush()?;
+            Ok(true)
+        };
+        match rewritten().map_err(failed("write", path))? {
+            true => Ok(()),
+            false => Err(FatError::Missing(path.to_owned())),
+        }
+    }
+
     fn visit(&self, path: &str, mut piece: impl FnMut(&[u8])) -> Result<Option<u64>> {
         let Some(entry) = self.raw()?.find(path).map_err(failed("look for", path))? else {
             return Ok(None);

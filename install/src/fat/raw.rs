@@ -84,7 +84,10 @@ impl Geometry {
     }
 
     /// First byte of a cluster.
-    fn place(&self, cluster: u32) -> io::Result<u64> {
+    ///
+    /// # Errors
+    /// The volume has no such cluster.
+    pub fn place(&self, cluster: u32) -> io::Result<u64> {
         let index = cluster.checked_sub(2).filter(|n| *n < self.clusters);
         let index = index.ok_or_else(|| damaged("a chain leads out of the volume"))?;
         Ok(self.data + u64::from(index) * self.cluster)

@@ -3,6 +3,8 @@ use crate::fat::join;
 use crate::plan::Sizes;
 use crate::recording::Disk;
 use crate::slot::Slot;
+use crate::torture::Grub;
+use crate::uki;
 
 const SIZES: Sizes = Sizes {
     config: 36 << 20,
@@ -19,9 +21,18 @@ fn update(content: &[u8]) -> Update {
     }
 }
 
+/// What looks like a UKI, and no two numbers give the same one.
+fn image(number: u8) -> Vec<u8> {
+    let mut content = uki::example(1);
+    content.resize(9000, number);
+    content
+}
+
 fn put_on(disk: &Disk, plan: &Plan, image: &Update, mut content: &[u8]) -> Result<Inspection, InstallError> {
+    let grub = Grub::new();
     let what = Installation {
         loader: b"loader",
+        bios: grub.loader(),
         image,
         config: "hostname = \"x\"\n",
         chunk: 4096,
@@ -33,17 +44,18 @@ fn put_on(disk: &Disk, plan: &Plan, image: &Update, mut content: &[u8]) -> Resul
 fn an_installation_starts_slot_a_with_its_arguments_and_its_config() {
     let disk = Disk::new(96 << 20);
     let plan = Plan::fresh(96 << 20, SIZES, 1);
-    let found = put_on(&disk, &plan, &update(&[9; 9000]), &[9; 9000]).unwrap();
+    let found = put_on(&disk, &plan, &update(&image(9)), &image(9)).unwrap();
     let named = found.starts().unwrap();
     assert_eq!(named.name, Name::confirmed(Slot::A));
     assert_eq!(named.entry.options, "console=tty0 axion.slot=a");
+    assert_eq!(found.bios.as_ref().unwrap().starts(), Some(named));
     let config = &plan.partitions[0];
     let volume = Volume::open(Part::new(&disk, config.start, config.length)).unwrap();
     assert_eq!(volume.read(CONFIG, 100).unwrap().unwrap(), b"hostname = \"x\"\n");
     let esp = inspect::open(&disk).unwrap();
     assert_eq!(
         esp.volume().read(&join(IMAGES, "a.efi"), 9000).unwrap().unwrap(),
-        [9; 9000]
+        image(9)
     );
 }
 
@@ -51,7 +63,7 @@ fn an_installation_starts_slot_a_with_its_arguments_and_its_config() {
 fn an_image_that_is_not_what_was_announced_leaves_a_disk_that_starts_nothing() {
     let disk = Disk::new(96 << 20);
     let plan = Plan::fresh(96 << 20, SIZES, 1);
-    let wrong = put_on(&disk, &plan, &update(&[9; 9000]), &[8; 9000]);
+    let wrong = put_on(&disk, &plan, &update(&image(9)), &image(8));
     assert!(matches!(wrong, Err(InstallError::Esp(EspError::Digest { .. }))));
     assert!(inspect::inspect(&disk).is_err());
     // An image that does not fit.
@@ -64,18 +76,20 @@ fn an_image_that_is_not_what_was_announced_leaves_a_disk_that_starts_nothing() {
 fn installing_again_keeps_the_pool() {
     let disk = Disk::new(96 << 20);
     let plan = Plan::fresh(96 << 20, SIZES, 1);
-    put_on(&disk, &plan, &update(b"one"), b"one").unwrap();
+    put_on(&disk, &plan, &update(&image(1)), &image(1)).unwrap();
     let pool = plan.partitions[2].start;
     disk.write_at(pool, b"pool").unwrap();
     let again = Plan {
         keep: true,
         ..plan.clone()
     };
-    put_on(&disk, &again, &update(b"two"), b"two").unwrap();
+    // Boot code of another system's.
+    disk.write_at(0, &[0x33; bios::BOOT_CODE]).unwrap();
+    put_on(&disk, &again, &update(&image(2)), &image(2)).unwrap();
     let mut there = [0; 4];
     disk.read_at(pool, &mut there).unwrap();
     assert_eq!(&there, b"pool");
-    put_on(&disk, &plan, &update(b"two"), b"two").unwrap();
+    put_on(&disk, &plan, &update(&image(2)), &image(2)).unwrap();
     disk.read_at(pool, &mut there).unwrap();
     assert_eq!(there, [0; 4]);
 }

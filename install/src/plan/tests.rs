@@ -31,7 +31,11 @@ fn partitions_are_aligned_in_order_and_end_before_the_backup_table() {
         for size in [needed(sector), 100 << 30, (1 << 40) + 12_345 * 512] {
             let plan = Plan::fresh(size, Sizes::for_sector(sector), 1);
             let mut end = ALIGNMENT;
-            for partition in &plan.partitions {
+            let [ordered @ .., bios] = &plan.partitions;
+            // Behind the table: a header, and 128 entries of 128 bytes.
+            assert!(bios.start >= 2 * sector + (16 << 10) && bios.start % sector == 0);
+            assert_eq!(bios.start + bios.length, ALIGNMENT);
+            for partition in ordered {
                 assert_eq!(partition.start, end);
                 assert_eq!(
                     (partition.start % ALIGNMENT, partition.length % ALIGNMENT),

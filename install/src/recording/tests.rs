@@ -37,3 +37,36 @@ fn nothing_is_beyond_the_end() {
     assert!(disk.read_at(1024, &mut [0]).is_err());
     assert!(disk.log().is_empty());
 }
+
+#[test]
+fn a_cut_keeps_what_was_flushed_and_chooses_of_the_rest() {
+    let before = Disk::new(4096);
+    let disk = before.fresh();
+    for (at, byte) in [(0, 1), (512, 2)] {
+        disk.write_at(at, &[byte; 512]).unwrap();
+        disk.flush().unwrap();
+    }
+    disk.write_at(1024, &[3; 512]).unwrap();
+    let log = disk.log();
+    let look = |count, none: bool| {
+        let left = before.cut_behind(&log, count, |n| if none { 0 } else { n - 1 });
+        let left = left.unwrap();
+        [0, 512, 1024].map(|at| read(&left, at))
+    };
+    assert_eq!(look(0, true), [0, 0, 0]);
+    assert_eq!((look(1, true), look(1, false)), ([0, 0, 0], [1, 0, 0]));
+    assert_eq!(look(2, true), [1, 0, 0]);
+    assert_eq!((look(5, true), look(5, false)), ([1, 2, 0], [1, 2, 3]));
+    assert_eq!(look(99, false), [1, 2, 3]);
+}
+
+#[test]
+fn a_copy_holds_what_was_there_and_what_was_changed() {
+    let disk = Disk::new(4096);
+    disk.write_at(0, &[1; 1024]).unwrap();
+    let changed = disk.settled();
+    changed.write_at(512, &[2; 512]).unwrap();
+    let copy = Disk::new(4096);
+    changed.copy_to(&copy).unwrap();
+    assert_eq!([0, 512, 1024].map(|at| read(&copy, at)), [1, 2, 0]);
+}

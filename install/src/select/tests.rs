@@ -164,7 +164,7 @@ fn contents_are_seen() {
     disk.write_at(16 * 2048 + 40, b"AXION").unwrap();
     assert!(Contents::read(&disk).unwrap().medium);
     let disk = recording::Disk::new(64 << 20);
-    table::write(&disk, MEDIUM_GUID, &[]).unwrap();
+    table::write(&disk, MEDIUM_GUID, &[], None).unwrap();
     assert!(Contents::read(&disk).unwrap().medium);
 }
 
@@ -179,7 +179,7 @@ fn mounts_are_a_disks_own() {
 
 #[test]
 fn names_of_the_layout_are_distinct() {
-    assert_eq!(NAMES.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
+    assert_eq!(NAMES.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
     assert_eq!(human(931 << 30 | 512 << 20), "931.5 GiB");
     assert_eq!(human(0), "0.0 KiB");
 }

@@ -64,3 +64,22 @@ fn a_kernel_says_its_release() {
     kernel[0x202] = b'h';
     assert!(kernel_release(&kernel).is_err());
 }
+
+#[test]
+fn the_headers_say_where_the_parts_are() {
+    let kernel = kernel();
+    let image = assemble(&program(5), &parts(&kernel)).unwrap();
+    let found = places(&image[..HEADERS]).unwrap();
+    let part = |extent: Extent| {
+        let (start, length) = (
+            usize::try_from(extent.start).unwrap(),
+            usize::try_from(extent.length).unwrap(),
+        );
+        &image[start..start + length]
+    };
+    assert!(part(found.kernel).starts_with(&kernel));
+    assert!(part(found.initramfs).starts_with(b"070701"));
+    assert_eq!(found.initramfs.length, 512);
+    assert_eq!(places(&program(5)), None);
+    assert_eq!(places(b"MZ"), None);
+}

@@ -74,6 +74,8 @@ pub struct Wiring {
 
 /// UEFI firmware (Debian package ovmf), without Secure Boot.
 const UEFI_CODE: &str = "OVMF_CODE_4M.fd";
+/// The same with it: it keeps its variables to itself, by way of the system management mode.
+const SECURE_UEFI_CODE: &str = "OVMF_CODE_4M.secboot.fd";
 /// Its boot variables as they leave the factory.
 pub const UEFI_VARIABLES: &str = "OVMF_VARS_4M.fd";
 
@@ -84,14 +86,13 @@ const API_PORT: u16 = axion_api::DEFAULT_PORT;
 pub fn arguments(spec: &Spec, accelerator: Accelerator, wiring: &Wiring) -> Vec<OsString> {
     let mut argv = Argv::default();
     argv.flags(["-nodefaults", "-no-user-config", "-name", &spec.name]);
-    argv.flags([
-        "-M",
-        if spec.iommu.is_some() {
-            "q35,kernel-irqchip=split"
-        } else {
-            "q35"
-        },
-    ]);
+    let irqchip = if spec.iommu.is_some() {
+        ",kernel-irqchip=split"
+    } else {
+        ""
+    };
+    let smm = if spec.secure_boot.is_some() { ",smm=on" } else { "" };
+    argv.flags(["-M", &format!("q35{irqchip}{smm}")]);
     argv.flags(accelerator.arguments());
     argv.processors(spec);
     argv.boot(spec, wiring);
@@ -194,7 +195,7 @@ impl Argv {
     }
 
     fn boot(&mut self, spec: &Spec, wiring: &Wiring) {
-        self.firmware(spec.firmware(), wiring);
+        self.firmware(spec, wiring);
         match &spec.boot {
             Boot::Kernel => {
                 self.file("-kernel", "", &wiring.kernel);
@@ -207,11 +208,18 @@ impl Argv {
         }
     }
 
-    fn firmware(&mut self, firmware: Firmware, wiring: &Wiring) {
-        if firmware == Firmware::Uefi {
+    fn firmware(&mut self, spec: &Spec, wiring: &Wiring) {
+        if spec.firmware() == Firmware::Uefi {
             let flash = |unit: u8| format!("if=pflash,unit={unit},format=raw,");
             let code = format!("{}readonly=on,file=", flash(0));
-            self.file("-drive", &code, &wiring.firmware.join(UEFI_CODE));
+            let program = if spec.secure_boot.is_some() {
+                // Nobody but firmware writes its variables, or keys would be worth nothing.
+                self.flags(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+                SECURE_UEFI_CODE
+            } else {
+                UEFI_CODE
+            };
+            self.file("-drive", &code, &wiring.firmware.join(program));
             self.file("-drive", &format!("{}file=", flash(1)), &wiring.nvram);
         }
     }

@@ -64,6 +64,14 @@ impl Image {
         self.file("systemd-bootx64.efi")
     }
 
+    /// The loader that the installer writes for machines with a BIOS: code of the first sector, and the rest.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn grub(&self) -> Result<[PathBuf; 2]> {
+        Ok([self.file("grub-boot.img")?, self.file("grub-core.img")?])
+    }
+
     /// An initramfs whose init prints one line and powers off: the least that any system needs to boot.
     ///
     /// # Errors
@@ -96,25 +104,48 @@ impl Image {
         self.file("guest/initrd")
     }
 
+    /// The root disk of a Debian guest.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn debian_guest(&self) -> Result<PathBuf> {
+        self.file("debian-guest.raw")
+            .map_err(|error| built_by(error, "debian-guest"))
+    }
+
     /// One of the boot media: `axion.iso`, `axion.img`, `axion.efi`, `axion.ipxe`.
     ///
     /// # Errors
     /// [`Error::NoImage`] when it was not built.
     pub fn medium(&self, name: &str) -> Result<PathBuf> {
-        self.file(&format!("media/{name}")).map_err(|error| match error {
-            Error::NoImage {
-                problem, variable, ..
-            } => Error::NoImage {
-                problem,
-                task: "media",
-                variable,
-            },
-            other => other,
-        })
+        self.file(&format!("media/{name}"))
+            .map_err(|error| built_by(error, "media"))
+    }
+
+    /// One of the boot media that are signed for Secure Boot.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] when it was not built.
+    pub fn signed_medium(&self, name: &str) -> Result<PathBuf> {
+        self.file(&format!("media-signed/{name}"))
     }
 
     fn file(&self, name: &str) -> Result<PathBuf> {
         existing(self.dir.join(name), IMAGE_DIR)
+    }
+}
+
+/// The error of a file that is missing, which another task builds.
+fn built_by(error: Error, task: &'static str) -> Error {
+    match error {
+        Error::NoImage {
+            problem, variable, ..
+        } => Error::NoImage {
+            problem,
+            task,
+            variable,
+        },
+        other => other,
     }
 }
 

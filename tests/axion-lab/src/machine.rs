@@ -79,7 +79,7 @@ impl Spec {
         let wiring = Wiring {
             kernel: self.kernel.clone().unwrap_or_else(|| image.kernel()),
             initramfs: self.initramfs.clone().unwrap_or_else(|| image.initramfs()),
-            nvram: boot_variables(self.firmware(), &emulator, &dir)?,
+            nvram: boot_variables(&self, &emulator, &dir)?,
             firmware: emulator.firmware.clone(),
             console: sockets.path().join("console"),
             log: sockets.path().join("log"),
@@ -431,10 +431,10 @@ fn port_in(qmp: &mut Qmp, port: u16) -> Result<u8> {
         })
 }
 
-/// Where the machine's own boot variables are; made when it has any.
-fn boot_variables(firmware: Firmware, emulator: &Emulator, dir: &Path) -> Result<PathBuf> {
-    let path = dir.join("nvram.fd");
-    if firmware == Firmware::Uefi {
+/// Where the machine's boot variables are; made when it has any, and they are not there.
+fn boot_variables(spec: &Spec, emulator: &Emulator, dir: &Path) -> Result<PathBuf> {
+    let path = spec.secure_boot.clone().unwrap_or_else(|| dir.join("nvram.fd"));
+    if spec.firmware() == Firmware::Uefi && !path.exists() {
         let factory = emulator.firmware.join(argv::UEFI_VARIABLES);
         std::fs::copy(&factory, &path).map_err(Error::io("copy (Debian package ovmf)", factory))?;
     }

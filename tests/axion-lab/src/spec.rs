@@ -20,6 +20,9 @@ pub struct Spec {
     pub boot: Boot,
     /// Firmware, where `boot` does not say.
     pub firmware: Firmware,
+    /// File of the boot variables of a UEFI that knows Secure Boot; it outlives the machine, and one that is not there is made as it
+    /// leaves the factory, in setup mode. None: a UEFI without, with variables of the machine's own.
+    pub secure_boot: Option<PathBuf>,
     /// CPUs in all, a multiple of `sockets`.
     pub cpus: u32,
     /// CPU sockets.
@@ -224,6 +227,7 @@ impl Spec {
             name: name.into(),
             boot: Boot::Kernel,
             firmware: Firmware::Bios,
+            secure_boot: None,
             cpus: 2,
             sockets: 1,
             threads: 1,
@@ -264,6 +268,16 @@ impl Spec {
     pub fn uefi(self) -> Self {
         Self {
             firmware: Firmware::Uefi,
+            ..self
+        }
+    }
+
+    /// With a UEFI that knows Secure Boot and has its boot variables in the file `variables`.
+    #[must_use]
+    pub fn secure_boot(self, variables: impl Into<PathBuf>) -> Self {
+        Self {
+            firmware: Firmware::Uefi,
+            secure_boot: Some(variables.into()),
             ..self
         }
     }
@@ -520,6 +534,9 @@ impl Spec {
         }
         if matches!(self.boot, Boot::Network { .. }) && !matches!(self.network, Network::User { .. }) {
             return Some("it starts from a directory, which QEMU's user network alone serves".to_owned());
+        }
+        if self.secure_boot.is_some() && self.firmware() != Firmware::Uefi {
+            return Some("it starts by BIOS, which knows no Secure Boot".to_owned());
         }
         let http_by_bios = Boot::Card {
             firmware: Firmware::Bios,

@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use axion_install::bios;
 use axion_install::esp::{Esp, Note, Update};
 use axion_install::fat::Volume;
 use axion_install::inspect::{self, Inspection};
@@ -95,8 +96,11 @@ pub fn disk(dir: &Path, config: &str) -> Result<PathBuf> {
         digest: inspect::digest(&uki),
         options: ARGUMENTS.to_owned(),
     };
+    let [boot_code, core] = Image::find()?.grub()?;
+    let (boot_code, core) = (fs::read(boot_code)?, fs::read(core)?);
     let what = Installation {
         loader: &fs::read(Image::find()?.loader()?)?,
+        bios: bios::Loader::new(&boot_code, &core)?,
         image: &image,
         config,
         chunk: CHUNK,

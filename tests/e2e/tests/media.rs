@@ -1,5 +1,14 @@
 //! Every boot medium starts the node, by every firmware and from every drive that it is made for, and tells it nothing but what
 //! its `AXION-CFG` volume says.
+//!
+//! |                          | BIOS | UEFI |
+//! |--------------------------|------|------|
+//! | `axion.iso`, CD          | yes  | yes  |
+//! | `axion.iso`, USB stick   | yes  | yes  |
+//! | `axion.img`, USB stick   | yes  | yes  |
+//! | `axion.img`, disk        | yes  | yes  |
+//! | `axion.efi` alone        |      | yes  |
+//! | `axion.ipxe`             | yes  | `tests/netboot.rs` |
 
 use std::path::PathBuf;
 
@@ -44,6 +53,16 @@ fn the_iso_is_a_usb_stick_for_uefi() -> Result<()> {
 #[test]
 fn the_edited_disk_image_is_a_usb_stick_for_bios() -> Result<()> {
     edited_image("img-usb-bios", Firmware::Bios, Drive::UsbStick)
+}
+
+#[test]
+fn the_edited_disk_image_is_a_usb_stick_for_uefi() -> Result<()> {
+    edited_image("img-usb-uefi", Firmware::Uefi, Drive::UsbStick)
+}
+
+#[test]
+fn the_edited_disk_image_is_a_disk_for_bios() -> Result<()> {
+    edited_image("img-virtio-bios", Firmware::Bios, Drive::Virtio)
 }
 
 #[test]

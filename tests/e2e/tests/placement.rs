@@ -50,6 +50,8 @@ fn dedicated_guests_have_what_is_theirs() -> Result<()> {
         "2M",
         "--numa",
         "spread",
+        "--scheduling",
+        "fifo",
     ])?;
     let mut wide = console(&node, "wide")?;
     wide.log().wait_for(GUEST_READY, GUEST_BOOT)?;
@@ -148,6 +150,10 @@ fn the_kernel_did_as_planned(node: &Node) -> Result<()> {
     }
     let shown = node.axctl(&["vm", "describe", "wide"])?;
     ensure!(shown.contains("4 of 4 vCPUs on their CPU alone"), "{shown}");
+    ensure!(
+        shown.contains("4 of 4 vCPUs by SCHED_FIFO, priority 1"),
+        "{shown}"
+    );
     let metrics = node.call(node.client().metrics())?;
     ensure!(
         metrics.contains("axion_dedicated_cores_free{node=\"1\"} 0"),

@@ -55,7 +55,7 @@ impl Tables {
         xsdt.add_entry(block.add(&tables::fadt(dsdt)));
         xsdt.add_entry(block.add(&tables::madt(topology)));
         xsdt.add_entry(block.add(&mcfg()));
-        xsdt.add_entry(block.add(&tables::srat(topology, numa)));
+        xsdt.add_entry(block.add(&tables::srat(topology, numa, layout.hot.as_ref())));
         xsdt.add_entry(block.add(&tables::slit(numa)));
         let xsdt = block.add(&xsdt);
 

@@ -1,5 +1,7 @@
 //! The fixed-format tables: FADT, MADT, SRAT, SLIT.
 
+use std::ops::Range;
+
 use acpi_tables::fadt::{FADT, FADTBuilder, Flags, PmProfile};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
 use acpi_tables::sdt::Sdt;
@@ -17,6 +19,8 @@ const NO_LEGACY: u16 = 1 << 2 | 1 << 5;
 const FIRST_X2APIC_ID: u32 = 255;
 /// `Enabled` in the flags of MADT and SRAT structures.
 const ENABLED: u32 = 1;
+/// `Hot Pluggable` in the flags of SRAT's memory affinity structures.
+const HOT_PLUGGABLE: u32 = 2;
 /// The local APIC input that is wired to NMI.
 const NMI_LINT: u8 = 1;
 
@@ -77,8 +81,8 @@ fn short_id(id: u32) -> Option<u8> {
     u8::try_from(id).ok().filter(|_| id < FIRST_X2APIC_ID)
 }
 
-/// SRAT (ACPI §5.2.16): the nodes of vCPUs and RAM.
-pub fn srat(topology: &Topology, numa: &Numa) -> Sdt {
+/// SRAT (ACPI §5.2.16): the nodes of vCPUs and RAM, and of memory to come, which is of the only one.
+pub fn srat(topology: &Topology, numa: &Numa, hot: Option<&Range<u64>>) -> Sdt {
     let mut body = Vec::new();
     body.extend(1u32.to_le_bytes());
     body.extend(0u64.to_le_bytes());
@@ -100,17 +104,21 @@ pub fn srat(topology: &Topology, numa: &Numa) -> Sdt {
             body.extend(0u64.to_le_bytes()); // clock domain, reserved
         }
     }
+    let mut memory = |domain: u32, range: &Range<u64>, flags: u32| {
+        body.extend([1, 40]); // memory affinity
+        body.extend(domain.to_le_bytes());
+        body.extend([0; 2]);
+        body.extend(range.start.to_le_bytes());
+        body.extend((range.end - range.start).to_le_bytes());
+        body.extend([0; 4]);
+        body.extend(flags.to_le_bytes());
+        body.extend([0; 8]);
+    };
     for (domain, node) in (0u32..).zip(numa.nodes()) {
-        for ram in &node.ranges {
-            body.extend([1, 40]); // memory affinity
-            body.extend(domain.to_le_bytes());
-            body.extend([0; 2]);
-            body.extend(ram.start.to_le_bytes());
-            body.extend((ram.end - ram.start).to_le_bytes());
-            body.extend([0; 4]);
-            body.extend(ENABLED.to_le_bytes());
-            body.extend([0; 8]);
-        }
+        node.ranges.iter().for_each(|ram| memory(domain, ram, ENABLED));
+    }
+    if let Some(hot) = hot {
+        memory(0, hot, ENABLED | HOT_PLUGGABLE);
     }
     table(*b"SRAT", 3, &body)
 }

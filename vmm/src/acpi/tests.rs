@@ -15,7 +15,8 @@ fn topology(sockets: u32, cores: u32) -> Topology {
 }
 
 fn made(topology: &Topology, memory: &MemoryConfig) -> Result<Tables, TooLarge> {
-    let layout = Layout::new(memory.size, 40).unwrap();
+    let more = memory.max.map_or(0, |max| max - memory.size);
+    let layout = Layout::new(memory.size, more, 40).unwrap();
     let numa = Numa::new(memory, topology.cpus(), &layout);
     Tables::new(topology, &numa, &layout)
 }
@@ -142,6 +143,26 @@ fn one_node_has_all_cpus_and_memory() {
         ],
     );
     body(find(&block, b"SLIT"), 36, &["0100000000000000", "0a"]);
+}
+
+#[test]
+fn memory_to_come_is_hot_pluggable() {
+    let memory = MemoryConfig {
+        size: 64 << 20,
+        max: Some((64 << 20) + (1 << 30)),
+        ..Default::default()
+    };
+    let block = made(&topology(1, 1), &memory).unwrap().bytes().to_vec();
+    body(
+        find(&block, b"SRAT"),
+        36,
+        &[
+            "01000000 0000000000000000",
+            "00 10 00 00 01000000 00 000000 00000000",
+            "01 28 00000000 0000 0000000000000000 0000000400000000 00000000 01000000 0000000000000000",
+            "01 28 00000000 0000 0000004000000000 0000004000000000 00000000 03000000 0000000000000000",
+        ],
+    );
 }
 
 #[test]

@@ -15,7 +15,8 @@
 //! 0xfee0_0000  local APICs
 //! 0xfffb_c000  KVM's identity map and TSS (Intel without unrestricted guest)
 //! 4 GiB        the rest of the RAM
-//! above RAM    window for 64-bit PCI BARs, up to what the CPU can address
+//! above RAM    memory that virtio-mem may give the guest; below the gap where all of it fits there
+//! above it     window for 64-bit PCI BARs, up to what the CPU can address
 //! ```
 //!
 //! I/O ports: COM1 at 0x3f8, ACPI power registers at 0x600, the keyboard controller's reset line at 0x64.
@@ -82,6 +83,9 @@ pub const GED_GSI: u32 = 5;
 /// Command port of the keyboard controller, whose command 0xfe resets the machine.
 pub const KEYBOARD_COMMAND: u16 = 0x64;
 
+/// Where memory that comes and goes begins: at a multiple of this, below the gap and above 4 GiB. Guests take in memory by
+/// pieces of up to 2 GiB (Linux: `memory_block_size_bytes`), the less the less RAM they have, each wholly or not at all.
+const HOT_ALIGN: (u64, u64) = (1 << 30, 2 << 30);
 /// Most vCPUs for which the ACPI tables fit in [`ACPI`].
 pub const MAX_CPUS: u32 = 1024;
 /// Least guest memory, bytes.
@@ -94,41 +98,61 @@ pub struct Layout {
     pub low: Range<u64>,
     /// RAM from 4 GiB, where not all fits below the gap.
     pub high: Option<Range<u64>>,
+    /// Memory that the guest may get while it runs; no RAM before.
+    pub hot: Option<Range<u64>>,
     /// Window for 64-bit PCI BARs.
     pub pci_window_64: Range<u64>,
 }
 
 /// Memory that the guest's CPU cannot address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("memory.size: {size} bytes need guest addresses up to {end:#x}; this CPU has {bits} address bits")]
+#[error("memory: {size} bytes need guest addresses up to {end:#x}; this CPU has {bits} address bits")]
 pub struct TooMuchMemory {
     size: u64,
     end: u64,
     bits: u8,
 }
 
+/// Where `more` bytes that may come lie, with RAM up to `low` and, from 4 GiB, up to `high`. Below the gap where they fit:
+/// a guest that may get memory above 4 GiB sets 64 MiB apart for devices that cannot reach it (Linux: swiotlb).
+fn hot(low: u64, high: u64, more: u64) -> Option<Range<u64>> {
+    if more == 0 {
+        return None;
+    }
+    let start = low.next_multiple_of(HOT_ALIGN.0);
+    if start.saturating_add(more) <= MMIO_GAP.start {
+        return Some(start..start + more);
+    }
+    let start = high.checked_next_multiple_of(HOT_ALIGN.1).unwrap_or(u64::MAX);
+    Some(start..start.saturating_add(more))
+}
+
 impl Layout {
-    /// The layout of `size` bytes of RAM on a CPU with `address_bits` physical address bits (32 to 52).
+    /// The layout of `size` bytes of RAM, and `more` that the guest may get, on a CPU with `address_bits` physical address bits
+    /// (32 to 52).
     ///
     /// # Errors
-    /// [`TooMuchMemory`] where RAM would end beyond what the CPU can address.
-    pub fn new(size: u64, address_bits: u8) -> Result<Self, TooMuchMemory> {
+    /// [`TooMuchMemory`] where memory would end beyond what the CPU can address.
+    pub fn new(size: u64, more: u64, address_bits: u8) -> Result<Self, TooMuchMemory> {
         let limit = 1u64.checked_shl(address_bits.into()).unwrap_or(u64::MAX);
         let low = 0..size.min(MMIO_GAP.start);
         let above = size - low.end;
-        let end = FOUR_GIB.saturating_add(above);
+        let ram = FOUR_GIB.saturating_add(above);
+        let hot = hot(low.end, ram, more);
+        let end = ram.max(hot.as_ref().map_or(0, |hot| hot.end));
         if end > limit {
             return Err(TooMuchMemory {
-                size,
+                size: size.saturating_add(more),
                 end,
                 bits: address_bits,
             });
         }
-        let high = (above > 0).then_some(FOUR_GIB..end);
+        let high = (above > 0).then_some(FOUR_GIB..ram);
         let window = end.next_multiple_of(1 << 30).min(limit)..limit;
         Ok(Self {
             low,
             high,
+            hot,
             pci_window_64: window,
         })
     }

@@ -19,7 +19,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let size = 64 << 20;
-        let layout = Layout::new(size, 40).unwrap();
+        let layout = Layout::new(size, 0, 40).unwrap();
         // What is loaded may lie across nodes.
         let node = GuestNode {
             size: size / 2,
@@ -31,7 +31,7 @@ impl Bench {
             ..Default::default()
         };
         let numa = Numa::new(&config, 1, &layout);
-        let ram = Ram::map(&numa, &config, &CpuSet::default()).unwrap();
+        let ram = Ram::map(&numa, &layout, &config, &CpuSet::default()).unwrap();
         Self {
             dir: tempfile::tempdir().unwrap(),
             layout,

@@ -59,6 +59,7 @@ pub fn check(config: &VmmConfig) -> Result<(), ConfigError> {
         config.console == ConsoleDevice::Virtio,
         config.vsock.is_some(),
         config.balloon.is_some(),
+        config.memory.max.is_some(),
     ];
     let functions = config.disks.len() + config.nets.len() + others.iter().filter(|there| **there).count();
     if functions > MAX_FUNCTIONS {

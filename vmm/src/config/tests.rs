@@ -44,6 +44,27 @@ fn good_config_passes() {
 }
 
 #[test]
+fn memory_to_come_is_whole_blocks_of_one_node() {
+    let mut good = config();
+    good.memory.max = Some(192 << 20);
+    check(&good).unwrap();
+    for max in [0, 128 << 20, (128 << 20) + 4096] {
+        let error = refused(|c| c.memory.max = Some(max));
+        assert!(
+            error.starts_with(&format!(
+                "memory.max: {max} is not allowed; memory.size and a multiple of"
+            )),
+            "{error}"
+        );
+    }
+    let error = refused(|c| {
+        c.memory.max = Some(192 << 20);
+        c.memory.nodes = vec![Default::default(); 2];
+    });
+    assert!(error.contains("one NUMA node"), "{error}");
+}
+
+#[test]
 fn config_of_an_earlier_version_is_still_one() {
     let text = r#"{"name":"hello","cpus":1,"memory":{"size":134217728},"boot":{"kernel":"/k","cmdline":""}}"#;
     assert_eq!(serde_json::from_str::<VmmConfig>(text).unwrap(), config());

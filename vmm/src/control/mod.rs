@@ -33,7 +33,7 @@ use crate::Error;
 use crate::devices::serial::Console;
 use crate::devices::virtio::vsock::backing::Host as VsockHost;
 use crate::machine::lifecycle::{Refusal, Request};
-use crate::machine::{BalloonError, Exit, Handle};
+use crate::machine::{BalloonError, Exit, Handle, ResizeError};
 use peer::Peer;
 use routes::Subject;
 
@@ -132,6 +132,10 @@ impl Subject for Handle {
 
     fn set_balloon(&self, size: u64) -> Result<(), BalloonError> {
         self.set_balloon(size)
+    }
+
+    fn set_memory(&self, size: u64) -> Result<(), ResizeError> {
+        self.set_memory(size)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The routes of the control socket; see `axion_api::vmm` for the contract.
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::vmm::{BalloonSize, VmmMetrics, VmmStatus};
+use axion_api::vmm::{BalloonSize, MemorySize, VmmMetrics, VmmStatus};
 
 use super::http::{Answer, Request};
-use crate::machine::BalloonError;
 use crate::machine::lifecycle::{self, Refusal};
+use crate::machine::{BalloonError, ResizeError};
 
 /// What the routes need of the machine.
 pub trait Subject {
@@ -23,6 +23,11 @@ pub trait Subject {
     /// # Errors
     /// [`BalloonError`].
     fn set_balloon(&self, size: u64) -> Result<(), BalloonError>;
+    /// Asks the guest to have so many bytes of memory.
+    ///
+    /// # Errors
+    /// [`ResizeError`].
+    fn set_memory(&self, size: u64) -> Result<(), ResizeError>;
 }
 
 const VM: &str = "/v1/vm";
@@ -37,12 +42,13 @@ pub fn answer(subject: &impl Subject, request: &Request) -> Answer {
         "/metrics" if request.method == "GET" => return Answer::json(&subject.metrics()),
         "" | "/metrics" => return Answer::not_allowed(&request.path, "GET"),
         "/balloon" if request.method == "PUT" => return balloon(subject, &request.body),
+        "/memory" if request.method == "PUT" => return memory(subject, &request.body),
         "/power-button" => lifecycle::Request::PowerButton,
         "/reset" => lifecycle::Request::Reset,
         "/pause" => lifecycle::Request::Pause,
         "/resume" => lifecycle::Request::Resume,
         "/stop" => lifecycle::Request::Stop,
-        "/balloon" => return Answer::not_allowed(&request.path, "PUT"),
+        "/balloon" | "/memory" => return Answer::not_allowed(&request.path, "PUT"),
         _ => return unknown(&request.path),
     };
     if request.method != "PUT" {
@@ -66,9 +72,21 @@ fn balloon(subject: &impl Subject, body: &[u8]) -> Answer {
     }
 }
 
+fn memory(subject: &impl Subject, body: &[u8]) -> Answer {
+    let size = match serde_json::from_slice::<MemorySize>(body) {
+        Ok(MemorySize { size }) => size,
+        Err(error) => return Answer::problem(&Problem::new(Kind::Malformed, error.to_string())),
+    };
+    match subject.set_memory(size) {
+        Ok(()) => Answer::done(),
+        Err(error @ ResizeError::Fixed) => Answer::problem(&Problem::new(Kind::Conflict, error.to_string())),
+        Err(error) => Answer::problem(&Problem::new(Kind::Invalid, error.to_string()).at("/size")),
+    }
+}
+
 fn unknown(path: &str) -> Answer {
     let detail = format!(
-        "no {path}; there are {VM} and {VM}/metrics, power-button, reset, pause, resume, stop, balloon"
+        "no {path}; there are {VM} and {VM}/metrics, power-button, reset, pause, resume, stop, balloon, memory"
     );
     Answer::problem(&Problem::new(Kind::NotFound, detail))
 }

@@ -12,6 +12,7 @@
 //! `AXION_FUZZ_SECONDS` says how long (1), `AXION_FUZZ_SEED` where to begin (a fixed number, so that a test is the same every
 //! time), `AXION_FUZZ_REPLAY` names one file to run instead. `cargo xtask fuzz` sets them.
 
+mod memory;
 mod targets;
 
 use std::collections::BTreeSet;

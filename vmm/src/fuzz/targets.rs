@@ -20,8 +20,8 @@ use crate::devices::virtio::queue::testing::{Driver, memory};
 use crate::devices::virtio::queue::{Chain, MAX_CHAIN, Queue, Segment, Setup};
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::transport::testing::Rig;
-use crate::machine::BalloonError;
 use crate::machine::lifecycle::{self, Refusal};
+use crate::machine::{BalloonError, ResizeError};
 use crate::memory::GuestMemory;
 use crate::numa::Numa;
 
@@ -335,6 +335,15 @@ fn device() {
     fuzz("device", &seeds, device_target);
 }
 
+#[test]
+fn memory_device() {
+    let seeds: [&[u8]; 2] = [
+        &[0, 4, 6, 3, 1, 0, 3, 1, 2, 0, 3, 2, 1, 0],
+        &[0, 8, 6, 8, 0, 0, 2, 200, 0, 7, 8, 0, 0, 6, 8, 0, 0],
+    ];
+    fuzz("memory_device", &seeds, super::memory::target);
+}
+
 /// Machines of any shape that a config may have: their tables fit, and each one's checksum is right.
 fn acpi_target(input: &[u8]) -> Behaviour {
     let mut seen = Behaviour::default();
@@ -391,7 +400,7 @@ fn acpi_target(input: &[u8]) -> Behaviour {
             return seen;
         }
     };
-    let Ok(layout) = Layout::new(size, 32 + values.u8() % 21) else {
+    let Ok(layout) = Layout::new(size, u64::from(values.u16()) << 30, 32 + values.u8() % 21) else {
         seen.saw("layout");
         return seen;
     };
@@ -456,6 +465,7 @@ impl Subject for Obedient {
             console: ConsoleStatus::default(),
             balloon: None,
             vsock: None,
+            memory: None,
             in_force: None,
         }
     }
@@ -469,6 +479,10 @@ impl Subject for Obedient {
     }
 
     fn set_balloon(&self, _size: u64) -> Result<(), BalloonError> {
+        Ok(())
+    }
+
+    fn set_memory(&self, _size: u64) -> Result<(), ResizeError> {
         Ok(())
     }
 }

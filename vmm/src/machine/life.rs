@@ -6,6 +6,7 @@
 //! vCPUs stop before devices, and go on after them: a device at work always has its driver's next step to come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axion_api::vmm::ConsoleDevice;
 use axion_api::vmm::in_force::{DisabledExit, VcpuThread};
@@ -24,6 +25,8 @@ use crate::devices::virtio::balloon::BalloonDevice;
 use crate::devices::virtio::balloon::backing::Balloon;
 use crate::devices::virtio::blk::Block;
 use crate::devices::virtio::console::VirtioConsole;
+use crate::devices::virtio::mem::MemoryDevice;
+use crate::devices::virtio::mem::backing::Resize;
 use crate::devices::virtio::net::Net;
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::transport::{BAR_SIZE, VirtioPci};
@@ -34,7 +37,7 @@ use crate::memory::Ram;
 use crate::pci::windows::Windows;
 use crate::pci::{ConfigSpace, Function};
 use crate::sandbox::{Role, Sandbox};
-use crate::vcpu::{Exits, Gate, Setup, Shared, Stop, Vcpu};
+use crate::vcpu::{self, Exits, Gate, Setup, Shared, Stop, Vcpu};
 
 /// What a life wants of its machine.
 #[derive(Debug)]
@@ -56,6 +59,8 @@ pub struct Outside {
     pub console: Arc<Console>,
     /// The balloon.
     pub balloon: Option<Arc<Balloon>>,
+    /// What is asked of the guest's memory.
+    pub memory: Option<Arc<Resize>>,
     /// Sockets, with the thread that serves them.
     pub vsock: Option<Vsock>,
 }
@@ -187,6 +192,22 @@ impl Life {
         self.functions.iter().for_each(|function| function.pause());
     }
 
+    /// Has the vCPUs look at themselves.
+    pub fn look(&self) {
+        self.vcpus.iter().for_each(Vcpu::look);
+    }
+
+    /// Whether all vCPUs were asleep for good when they last looked at themselves.
+    pub fn all_asleep(&self) -> bool {
+        self.vcpus.iter().all(Vcpu::is_asleep)
+    }
+
+    /// CPU time of the vCPUs' threads.
+    pub fn cpu_time(&self) -> Duration {
+        let threads = self.threads.iter();
+        threads.map(|thread| vcpu::cpu_time(thread.thread)).sum()
+    }
+
     /// Presses the power button.
     pub fn press_power_button(&self) {
         self.power.press_button();
@@ -240,6 +261,10 @@ fn functions(
     if let Some(balloon) = &outside.balloon {
         let device = BalloonDevice::new(balloon.clone(), &restrict)?;
         devices.push(("balloon".to_owned(), Box::new(device)));
+    }
+    if let (Some(hot), Some(resize)) = (ram.hot(), &outside.memory) {
+        let device = MemoryDevice::new(hot.clone(), resize.clone(), &restrict)?;
+        devices.push(("memory".to_owned(), Box::new(device)));
     }
     let mut windows = Windows::new(&plan.layout);
     devices

@@ -7,19 +7,23 @@
 //!
 //! The machine thread alone changes the machine; [`lifecycle`] says what is allowed when. Others see a [`Handle`].
 
+mod halt;
 mod life;
 pub mod lifecycle;
 
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use axion_api::vmm::in_force::DisabledExit;
 use axion_api::vmm::in_force::{NodeMemory, VmmMetrics};
-use axion_api::vmm::{ConsoleDevice, ConsoleStatus, InForce, MachineState, PauseReason, VmmStatus};
+use axion_api::vmm::{
+    ConsoleDevice, ConsoleStatus, GUEST_HALTED, InForce, MachineState, PauseReason, VmmStatus,
+};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::acpi;
@@ -30,16 +34,19 @@ use crate::devices::power::PowerRequest;
 use crate::devices::serial::Console;
 use crate::devices::virtio::balloon::backing::{Balloon, PAGE};
 use crate::devices::virtio::blk::backing::Disk;
+use crate::devices::virtio::mem::backing::Resize;
+pub use crate::devices::virtio::mem::backing::ResizeError;
 use crate::devices::virtio::transport::FunctionError;
 use crate::devices::virtio::vsock::Vsock;
 use crate::devices::virtio::vsock::backing::Host as VsockHost;
 use crate::devices::virtio::worker::{Restrict, WorkerError};
 use crate::kvm::{self, KvmError};
 use crate::log;
-use crate::memory::{MemoryError, Ram};
+use crate::memory::{MemoryError, Ram, page_size};
 use crate::pci::TooManyFunctions;
 use crate::sandbox::{Role, Sandbox, SandboxError};
 use crate::vcpu::{Exits, SetupError, Stop, VcpuError};
+use halt::{Verdict, Watch};
 use life::{Life, Outside, Wish, WishSink};
 use lifecycle::{Action, Refusal, Request};
 
@@ -118,6 +125,8 @@ pub enum BalloonError {
 pub enum Exit {
     /// The guest switched it off.
     PoweredOff,
+    /// It halted for good; see [`halt`].
+    Halted,
     /// [`Request::Stop`].
     Stopped,
 }
@@ -126,6 +135,7 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PoweredOff => "guest powered off",
+            Self::Halted => GUEST_HALTED,
             Self::Stopped => "stopped on request",
         })
     }
@@ -174,6 +184,7 @@ struct Board {
     balloon: Option<Arc<Balloon>>,
     /// Bytes of guest memory.
     memory: u64,
+    resize: Option<Arc<Resize>>,
     vsock: Option<Arc<VsockHost>>,
     /// Of each vCPU.
     exits: Vec<Arc<Exits>>,
@@ -228,6 +239,7 @@ impl Handle {
             console: ConsoleStatus::default(),
             balloon: None,
             vsock: None,
+            memory: None,
             in_force: None,
         };
         let exits = (0..plan.topology.cpus()).map(|_| Arc::default()).collect();
@@ -238,6 +250,10 @@ impl Handle {
             console: (sockets.console.clone(), plan.console),
             balloon: plan.balloon.map(Balloon::new).transpose()?.map(Arc::new),
             memory: plan.memory.size,
+            resize: plan.layout.hot.clone().map(|hot| {
+                let page = page_size(plan.memory.hugepages);
+                Arc::new(Resize::new(plan.memory.size, hot, page))
+            }),
             vsock: sockets.vsock.clone(),
             exits,
             ended,
@@ -271,6 +287,7 @@ impl Handle {
         status.console = console.status(*device);
         status.balloon = self.board.balloon.as_ref().map(|balloon| balloon.status());
         status.vsock = self.board.vsock.as_ref().map(|vsock| vsock.status());
+        status.memory = self.board.resize.as_ref().map(|resize| resize.status());
         status
     }
 
@@ -293,6 +310,14 @@ impl Handle {
         }
         balloon.set_target(size);
         Ok(())
+    }
+
+    /// Asks the guest to have `size` bytes of memory in all.
+    ///
+    /// # Errors
+    /// [`ResizeError`].
+    pub fn set_memory(&self, size: u64) -> Result<(), ResizeError> {
+        self.board.resize.as_ref().ok_or(ResizeError::Fixed)?.ask(size)
     }
 
     /// Becomes readable when the machine has ended.
@@ -374,6 +399,7 @@ impl Machine {
     fn lives(&mut self) -> Result<Exit, MachineError> {
         let ram = Ram::map(
             &self.plan.numa,
+            &self.plan.layout,
             &self.plan.memory,
             &self.plan.placement.for_setup(),
         )?;
@@ -390,6 +416,9 @@ impl Machine {
                 }
             }
             ram.clear()?;
+            if let (Some(resize), Some(hot)) = (&self.board.resize, ram.hot()) {
+                resize.is_now(hot.size());
+            }
         }
         Ok(Exit::Stopped)
     }
@@ -403,6 +432,7 @@ impl Machine {
         Ok(Outside {
             console: self.sockets.console.clone(),
             balloon: self.board.balloon.clone(),
+            memory: self.board.resize.clone(),
             vsock: vsock.map(|host| Vsock::new(host, &restrict)).transpose()?,
         })
     }
@@ -438,8 +468,14 @@ impl Machine {
             status.start_us.get_or_insert(elapsed);
         }
         life.run();
+        // A halt that does not leave the guest uses CPU time, as work does.
+        let mut watch = (!life.exits_disabled().contains(&DisabledExit::Hlt)).then(Watch::default);
         loop {
-            match self.receiver.recv() {
+            let event = match watch {
+                Some(_) => self.receiver.recv_timeout(halt::INTERVAL),
+                None => self.receiver.recv().map_err(RecvTimeoutError::from),
+            };
+            match event {
                 Ok(Event::Wish(from, wish)) if from == number => {
                     if let Some(end) = self.fulfil(&life, wish)? {
                         return Ok(end);
@@ -465,8 +501,31 @@ impl Machine {
                         return Ok(end);
                     }
                 }
-                Err(_) => return Ok(End::Exit(Exit::Stopped)),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(watch) = &mut watch
+                        && self.has_halted(&life, watch)
+                    {
+                        return Ok(End::Exit(Exit::Halted));
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(End::Exit(Exit::Stopped)),
             }
+        }
+    }
+
+    /// Whether the guest has halted for good, as far as is known by now.
+    fn has_halted(&self, life: &Life, watch: &mut Watch) -> bool {
+        if self.board.status().state != MachineState::Running {
+            *watch = Watch::default();
+            return false;
+        }
+        match watch.step(life.cpu_time(), life.all_asleep()) {
+            Verdict::Rest => false,
+            Verdict::Look => {
+                life.look();
+                false
+            }
+            Verdict::Halted => true,
         }
     }
 
@@ -478,6 +537,7 @@ impl Machine {
                 Vec::new()
             },
             exits_disabled: life.exits_disabled().to_vec(),
+            fifo_wanted: self.plan.placement.fifo_priority(),
             vcpus: life.threads().to_vec(),
             memory: backing.to_vec(),
             sandbox: self.sandbox.state(),

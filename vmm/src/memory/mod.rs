@@ -3,6 +3,7 @@
 //! ```text
 //! admission   does the host have the pages?          before anything is mapped
 //! mapping     one mapping for each range of a node,  bound (mbind, strict) to the node's host node
+//! hot         memory that comes and goes             while the guest runs
 //! workers     filling in and clearing                by threads on the host node's CPUs, all nodes at once
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! neighbouring nodes are therefore contiguous for the guest only; `GuestMemory` reads and writes across.
 
 mod admission;
+pub mod hot;
 mod mapping;
 mod policy;
 pub mod window;
@@ -22,6 +24,7 @@ mod workers;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use axion_api::vm::HugepageSize;
 use axion_api::vmm::MemoryConfig;
@@ -33,9 +36,11 @@ use vm_memory::{
     MemoryRegionAddress,
 };
 
+use crate::arch::layout::Layout;
 use crate::log;
 use crate::numa::{Node, Numa};
 pub use admission::{HostNodes, NotAdmitted};
+use hot::Hot;
 use mapping::Piece;
 use workers::{Done, Team};
 
@@ -65,6 +70,9 @@ pub enum MemoryError {
         /// Cause.
         source: io::Error,
     },
+    /// Memory that comes and goes cannot be prepared, or not be taken back for a reset.
+    #[error("memory.max: cannot map what is to come, or take it back")]
+    Hot(#[source] io::Error),
     /// Pages could not be filled in.
     #[error(
         "memory: cannot fill in {size} bytes of {} pages at {address:#x} of guest node {node}{}",
@@ -141,15 +149,21 @@ pub struct Ram {
     prefault: bool,
     /// Of each guest node.
     teams: Vec<Team>,
+    hot: Option<Arc<Hot>>,
 }
 
 impl Ram {
     /// Maps the RAM of `numa`, each node bound to its host node; hugepages are reserved, nothing is filled in. Work on it is
-    /// done on CPUs of `allowed`.
+    /// done on CPUs of `allowed`. What `layout` has of memory to come is prepared, and nothing of it there.
     ///
     /// # Errors
     /// [`MemoryError::Map`], or [`MemoryError::NotAdmitted`] where a pool has shrunk since it was admitted.
-    pub fn map(numa: &Numa, config: &MemoryConfig, allowed: &CpuSet) -> Result<Self, MemoryError> {
+    pub fn map(
+        numa: &Numa,
+        layout: &Layout,
+        config: &MemoryConfig,
+        allowed: &CpuSet,
+    ) -> Result<Self, MemoryError> {
         let hosts = HostNodes::new(Path::new("/sys"));
         let hugepages = config.hugepages;
         let (mut regions, mut teams) = (Vec::new(), Vec::new());
@@ -178,6 +192,13 @@ impl Ram {
             }
             teams.push(team(node, pieces, &hosts, allowed));
         }
+        let hot = layout.hot.clone().map(|range| {
+            let node = numa.nodes().first().and_then(|node| node.host);
+            let hot = Hot::map(range, hugepages, node, config.prefault)?;
+            regions.push(hot.region()?);
+            Ok(Arc::new(hot))
+        });
+        let hot = hot.transpose().map_err(MemoryError::Hot)?;
         let memory = GuestMemory::from_regions(regions).map_err(|error| MemoryError::Map {
             node: 0,
             host: None,
@@ -190,6 +211,7 @@ impl Ram {
             hugepages,
             prefault: config.prefault || hugepages != HugepageSize::None,
             teams,
+            hot,
         })
     }
 
@@ -222,11 +244,14 @@ impl Ram {
         Ok(self.teams.iter().enumerate().map(node).collect())
     }
 
-    /// Sets all of it to zero. No vCPU and no device may be running.
+    /// Sets all of it to zero, and takes back what has come. No vCPU and no device may be running.
     ///
     /// # Errors
     /// [`MemoryError::Clear`], and [`MemoryError::Populate`] where pages were given back and others do not come.
     pub fn clear(&self) -> Result<(), MemoryError> {
+        if let Some(hot) = &self.hot {
+            hot.unplug_all().map_err(MemoryError::Hot)?;
+        }
         let clear = if self.hugepages == HugepageSize::None {
             mapping::release
         } else {
@@ -245,6 +270,11 @@ impl Ram {
     /// The memory.
     pub fn guest(&self) -> &GuestMemory {
         &self.memory
+    }
+
+    /// What comes and goes of it.
+    pub fn hot(&self) -> Option<&Arc<Hot>> {
+        self.hot.as_ref()
     }
 
     fn fill(&self) -> Result<Vec<Done>, MemoryError> {

@@ -143,8 +143,13 @@ fn small_pages_of_a_node_are_what_is_free_or_clean() {
 }
 
 fn ram(config: &MemoryConfig) -> Result<Ram, MemoryError> {
-    let layout = Layout::new(config.size, 40).unwrap();
-    Ram::map(&Numa::new(config, 1, &layout), config, &affinity::get().unwrap())
+    let layout = Layout::new(config.size, 0, 40).unwrap();
+    Ram::map(
+        &Numa::new(config, 1, &layout),
+        &layout,
+        config,
+        &affinity::get().unwrap(),
+    )
 }
 
 /// Whether this machine has a memory node 0.

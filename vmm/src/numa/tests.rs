@@ -18,7 +18,7 @@ fn numa(nodes: Vec<GuestNode>) -> Numa {
         nodes,
         ..Default::default()
     };
-    Numa::new(&config, 4, &Layout::new(config.size, 46).unwrap())
+    Numa::new(&config, 4, &Layout::new(config.size, 0, 46).unwrap())
 }
 
 /// The node's RAM, GiB.
@@ -33,7 +33,7 @@ fn without_nodes_there_is_one_with_everything() {
         size: 5 * GIB,
         ..Default::default()
     };
-    let numa = Numa::new(&config, 3, &Layout::new(config.size, 46).unwrap());
+    let numa = Numa::new(&config, 3, &Layout::new(config.size, 0, 46).unwrap());
     let [only] = numa.nodes() else { panic!() };
     assert_eq!(ram(only), [(0, 3), (4, 6)]);
     assert_eq!(
@@ -73,7 +73,7 @@ proptest! {
                 }
             }
         }
-        let ram: Vec<_> = Layout::new(total, 46).unwrap().ram().collect();
+        let ram: Vec<_> = Layout::new(total, 0, 46).unwrap().ram().collect();
         prop_assert_eq!(joined, ram);
     }
 }

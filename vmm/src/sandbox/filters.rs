@@ -154,6 +154,7 @@ const VCPU: &[Rule] = &[
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0x76), // KVM_IRQFD
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0x79), // KVM_IOEVENTFD
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0x81), // KVM_GET_REGS
+    If(libc::SYS_ioctl, 1, REQUEST, KVM | 0x98), // KVM_GET_MP_STATE
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0xa5), // KVM_SIGNAL_MSI
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0xad), // KVM_KVMCLOCK_CTRL
     If(libc::SYS_ioctl, 1, EXACT, SET_OFFLOAD),
@@ -190,6 +191,7 @@ const DEVICE: &[Rule] = &[
     Any(libc::SYS_io_uring_register),
     Any(libc::SYS_io_uring_setup),
     If(libc::SYS_ioctl, 1, EXACT, SET_QUEUE),
+    Any(libc::SYS_mbind), // memory that comes and goes
     Any(libc::SYS_ppoll),
     Any(libc::SYS_preadv),
     Any(libc::SYS_preadv2),

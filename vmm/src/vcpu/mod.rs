@@ -14,6 +14,7 @@
 //!
 //! A new thread first takes its place ([`Placement`]) and its sandbox; only those that have both come to the gate.
 
+mod asleep;
 mod exits;
 mod gate;
 mod kick;
@@ -23,6 +24,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use kvm_ioctls::VcpuFd;
 
@@ -30,10 +32,12 @@ use crate::devices::bus::Bus;
 use crate::devices::ioapic::IoApic;
 use crate::placement::{Placed, Placement, PlacementError};
 use crate::sandbox::{Role, Sandbox, SandboxError};
+use asleep::Asleep;
 pub use exits::Exits;
 pub use gate::Gate;
 use kick::Kick;
 pub use kick::install_handler;
+use nix::time::{ClockId, clock_gettime};
 pub use run::{Stop, VcpuError};
 
 /// What the vCPUs of a machine share.
@@ -80,6 +84,7 @@ pub enum SetupError {
 pub struct Vcpu {
     id: u32,
     kick: Arc<Kick>,
+    asleep: Arc<Asleep>,
     ready: Receiver<Result<Placed, SetupError>>,
     thread: JoinHandle<()>,
 }
@@ -92,6 +97,8 @@ impl Vcpu {
     pub fn spawn(setup: Setup, mut fd: VcpuFd, shared: Arc<Shared>) -> io::Result<Self> {
         let kick = Arc::new(Kick::new(&mut fd));
         let theirs = kick.clone();
+        let asleep: Arc<Asleep> = Arc::default();
+        let looks = asleep.clone();
         let (report, ready) = mpsc::sync_channel(1);
         let id = setup.id;
         let thread = thread::Builder::new()
@@ -103,7 +110,7 @@ impl Vcpu {
                 // Whoever waits for it may have given up on another vCPU.
                 let _ = report.send(placed);
                 let stop = good
-                    .then(|| run::run(&mut fd, &theirs, &shared, &setup.exits))
+                    .then(|| run::run(&mut fd, &theirs, &looks, &shared, &setup.exits))
                     .flatten();
                 // Kicks write to memory of the descriptor: they have to end before it is closed.
                 theirs.retire();
@@ -116,6 +123,7 @@ impl Vcpu {
         Ok(Self {
             id,
             kick,
+            asleep,
             ready,
             thread,
         })
@@ -127,6 +135,17 @@ impl Vcpu {
     /// [`SetupError`]; the thread has ended then.
     pub fn placed(&self) -> Result<Placed, SetupError> {
         self.ready.recv().unwrap_or(Err(SetupError::Lost(self.id)))
+    }
+
+    /// Makes it look at itself; [`Vcpu::is_asleep`] says what it found, a moment later.
+    pub fn look(&self) {
+        self.asleep.forget();
+        self.kick();
+    }
+
+    /// Whether it was asleep for good when it last looked at itself.
+    pub fn is_asleep(&self) -> bool {
+        self.asleep.get()
     }
 
     /// Makes it look at the gate.
@@ -147,6 +166,14 @@ impl Setup {
         self.sandbox.restrict(Role::Vcpu)?;
         Ok(placed)
     }
+}
+
+/// CPU time that a thread of this process has used.
+pub fn cpu_time(thread: u32) -> Duration {
+    // The clock of a thread by its id (`CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED`, include/linux/posix-timers_types.h).
+    let id = i32::try_from(thread).unwrap_or_default();
+    let clock = ClockId::from_raw((!id << 3) | 6);
+    clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Stack of a vCPU thread, bytes.

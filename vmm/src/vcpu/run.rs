@@ -3,6 +3,7 @@
 use kvm_bindings::{KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
+use super::asleep::Asleep;
 use super::kick::{Kick, internal_suberror};
 use super::{Exits, Shared};
 
@@ -92,13 +93,14 @@ enum Failure {
 }
 
 /// Runs the vCPU until the gate is shut (`None`) or it stops by itself.
-pub fn run(fd: &mut VcpuFd, kick: &Kick, shared: &Shared, exits: &Exits) -> Option<Stop> {
+pub fn run(fd: &mut VcpuFd, kick: &Kick, asleep: &Asleep, shared: &Shared, exits: &Exits) -> Option<Stop> {
     let mut next = Next::Gate;
     loop {
         match next {
             Next::Enter => {}
             Next::Gate => {
                 kick.take();
+                asleep.look(fd);
                 // Tells a guest with kvm-clock that it was stopped, lest its watchdog barks; others refuse.
                 let resumed = || {
                     let _ = fd.kvmclock_ctrl();

@@ -6,15 +6,12 @@ use crate::media::Key;
 #[test]
 fn only_the_owner_reads_the_secret_and_nothing_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options {
-        secret: dir.path().join("release.key"),
-        no_password: true,
-    };
-    keys(&options).unwrap();
-    let mode = std::fs::metadata(&options.secret).unwrap().permissions().mode();
+    let secret = dir.path().join("release.key");
+    release_key(&secret, true).unwrap();
+    let mode = std::fs::metadata(&secret).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(dir.path().join("release.key.pub").exists());
-    Key::read(&options.secret).unwrap();
-    let error = keys(&options).unwrap_err().to_string();
+    Key::read(&secret).unwrap();
+    let error = release_key(&secret, true).unwrap_err().to_string();
     assert!(error.contains("release.key exists"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! GRUB, the loader for machines that boot by BIOS.
+//! GRUB, the loader for machines that boot by BIOS: of the media, and of installed disks, whose installer has it in the root.
 //!
 //! `grub-mkimage` and its modules come from the same Debian release as everything else in the image, and so do the libraries
 //! that it runs with: the loader does not depend on what the build machine has installed. All modules that the media need are
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use axion_install::bios;
+use axion_install::plan::BIOS_START;
 
 use crate::debian::Package;
 use crate::step::Step;
@@ -17,7 +19,7 @@ use crate::step::Step;
 pub const MENU: &str = "boot/grub/grub.cfg";
 
 /// What is on the media.
-const LOADER: &str = "grub-pc-bin";
+pub const LOADER: &str = "grub-pc-bin";
 /// GRUB's modules, `grub-mkimage` and what that runs with.
 pub const PACKAGES: [&str; 9] = [
     LOADER,
@@ -32,6 +34,11 @@ pub const PACKAGES: [&str; 9] = [
 ];
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 const MODULES: &str = "usr/lib/grub/i386-pc";
+
+/// What the commands of an installed disk need ([`axion_install::bios::Menu`]).
+const INSTALLED_MODULES: [&str; 9] = [
+    "biosdisk", "part_gpt", "fat", "loadenv", "loopback", "test", "echo", "sleep", "reboot",
+];
 
 /// Bytes of a sector.
 const SECTOR: usize = 512;
@@ -91,6 +98,20 @@ impl Grub {
     pub fn for_disk(&self, step: &Step, first: u64, menu: u32) -> Result<DiskLoader> {
         let prefix = format!("(,gpt{menu})/boot/grub");
         let core = self.make(step, "i386-pc", &prefix, &["biosdisk", "part_gpt", "fat"])?;
+        self.link(core, first)
+    }
+
+    /// The loader for installed disks, at the place that their layout has for it; it runs what the installer has written for it
+    /// ([`axion_install::bios`]).
+    pub fn for_installed_disk(&self, step: &Step) -> Result<DiskLoader> {
+        let prefix = format!("(,gpt{})/{}", bios::MENU_PARTITION, bios::DIRECTORY);
+        let core = self.make(step, "i386-pc", &prefix, &INSTALLED_MODULES)?;
+        let loader = self.link(core, BIOS_START / SECTOR as u64)?;
+        bios::Loader::new(&loader.boot_code, &loader.partition)?;
+        Ok(loader)
+    }
+
+    fn link(&self, core: Vec<u8>, first: u64) -> Result<DiskLoader> {
         let boot = self.root.join(MODULES).join("boot.img");
         let boot = fs::read(&boot).with_context(|| format!("reading {}", boot.display()))?;
         place(&boot, core, first)

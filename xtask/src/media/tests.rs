@@ -78,8 +78,8 @@ fn the_same_image_gives_the_same_media_wherever_they_are_built() {
     fs::write(image.join("initramfs.cpio"), vec![7; 4 << 20]).unwrap();
     fs::write(image.join("kexec.cpio"), vec![7; 1 << 20]).unwrap();
     let (a, b) = (dir.path().join("a"), dir.path().join("elsewhere/b"));
-    build(&image, &a, None).unwrap();
-    build(&image, &b, None).unwrap();
+    build(&image, &a, "", &Signers::default()).unwrap();
+    build(&image, &b, "", &Signers::default()).unwrap();
     let sums = |dir: &Path| fs::read_to_string(dir.join("SHA256SUMS")).unwrap();
     assert_eq!(sums(&a), sums(&b));
     assert_eq!(sums(&a).lines().count(), PRODUCTS.len());

@@ -18,14 +18,14 @@ fn dedicated(cpus: u32, gib: u64) -> String {
     format!(r#"{{"class":"dedicated","cpus":{cpus},"memory":"{gib}GiB","hugepages":"1GiB"}}"#)
 }
 
-async fn start(agent: &Agent, name: &str) -> StatusCode {
+pub(super) async fn start(agent: &Agent, name: &str) -> StatusCode {
     agent
         .call("POST", &format!("/v1/vms/{name}/start"), "")
         .await
         .status
 }
 
-async fn capacity(agent: &Agent) -> Capacity {
+pub(super) async fn capacity(agent: &Agent) -> Capacity {
     agent.call("GET", "/v1/capacity", "").await.json()
 }
 
@@ -61,7 +61,8 @@ async fn off(agent: &Agent, name: &str) {
 async fn a_dedicated_vm_has_cores_and_pages_of_one_node() {
     let agent = Agent::on(ISOLATED).await;
     let vmm = FakeVmm::new(&agent.vm_directory("a"));
-    let vm = started(&agent, "a", &dedicated(2, 3)).await;
+    let spec = dedicated(2, 3).replacen('{', r#"{"scheduling":"fifo","#, 1);
+    let vm = started(&agent, "a", &spec).await;
     let placement = vm.status.placement.unwrap();
     assert_eq!(
         (
@@ -80,6 +81,7 @@ async fn a_dedicated_vm_has_cores_and_pages_of_one_node() {
     assert!(config.dedicated);
     assert_eq!(config.placement.vcpus, [1, 2]);
     assert_eq!(config.placement.housekeeping.to_string(), "0");
+    assert_eq!(config.placement.fifo_priority, Some(1));
     let [node] = config.memory.nodes.as_slice() else {
         panic!("{config:?}");
     };

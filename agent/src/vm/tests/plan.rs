@@ -11,6 +11,7 @@ fn record(goal: Goal) -> Record {
         goal,
         slot: 0,
         macs: Vec::new(),
+        memory: None,
         placement: None,
         end: None,
         written_unix_us: 1,

@@ -1,4 +1,4 @@
-use axion_api::vm::{HugepageSize, VmBalloon, VmSpec, VmVsock};
+use axion_api::vm::{HugepageSize, Scheduling, VmBalloon, VmSpec, VmVsock};
 use axion_core::placement::{VmClass, VmThreads};
 use axion_core::quantity::ByteSize;
 
@@ -88,6 +88,14 @@ fn each_class_has_what_is_for_it() {
             pointer,
             "{weight:?} {limit:?}"
         );
+    }
+    for (of, pointer) in [(&shared, Some("/scheduling")), (&dedicated, None)] {
+        let fifo = VmSpec {
+            scheduling: Scheduling::Fifo,
+            ..of.clone()
+        };
+        let refused = spec(&fifo).err().and_then(|problem| problem.pointer);
+        assert_eq!(refused.as_deref(), pointer);
     }
     let threads = VmSpec {
         threads: VmThreads::One,

@@ -1,4 +1,5 @@
 use axion_api::capacity::{Capacity, NodeCapacity, PoolCapacity, Reservation};
+use axion_api::vm::Scheduling;
 use axion_api::vmm::InForce;
 use axion_api::vmm::in_force::{DisabledExit, NodeMemory, NodeSample, VcpuThread};
 use axion_core::placement::{GuestTopology, NodePart, NumaPolicy, Placement, VmClass, VmThreads};
@@ -38,6 +39,7 @@ fn a_dedicated_vm_with_its_place() {
     let mut solver = super::vm("solver", VmState::Running, None);
     solver.spec.class = VmClass::Dedicated;
     solver.spec.threads = VmThreads::One;
+    solver.spec.scheduling = Scheduling::Fifo;
     solver.spec.numa = NumaPolicy::Spread;
     solver.spec.nodes = vec![0, 1];
     solver.spec.hugepages = HugepageSize::OneGiB;
@@ -45,6 +47,7 @@ fn a_dedicated_vm_with_its_place() {
     let thread = |cpu: u32, on: &str| VcpuThread {
         wanted: Some(cpu),
         cpus: cpus(on),
+        fifo_priority: (cpu != 3).then_some(1),
         ..VcpuThread::default()
     };
     let memory = |node: u32| NodeMemory {
@@ -66,6 +69,7 @@ fn a_dedicated_vm_with_its_place() {
             thread(10, "10"),
             thread(11, "0-11"),
         ],
+        fifo_wanted: Some(1),
         memory: vec![memory(0), memory(1)],
         ..InForce::default()
     });
@@ -78,7 +82,7 @@ Wanted      running
 Process     412
 Last exit   -
 Class       dedicated
-CPUs        4, one thread of a core, may be spread, of node 0 or 1
+CPUs        4, one thread of a core, fifo, may be spread, of node 0 or 1
 Memory      8GiB, hugepages 1GiB
 Placed      node 0: vCPUs 0-1, 4GiB in pages of 1GiB
 Placed      node 1: vCPUs 2-3, 4GiB in pages of 1GiB
@@ -87,6 +91,7 @@ Kept idle   CPUs 18-19,26-27, of the same cores
 Devices     threads on CPUs 0,8
 Guest sees  2 sockets x 2 cores x 1 threads, 2 cores share a cache
 In force    3 of 4 vCPUs on their CPU alone
+In force    3 of 4 vCPUs by SCHED_FIFO, priority 1
 In force    memory 0 bound to node 0, filled in 120 ms
 In force    memory 1 bound to node 1, filled in 120 ms, 3 pages elsewhere
 In force    no exits for HLT, PAUSE; this host keeps those for MWAIT

@@ -2,6 +2,7 @@
 
 mod property;
 mod refusals;
+mod resize;
 mod supply;
 mod table;
 

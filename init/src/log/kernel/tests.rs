@@ -36,3 +36,12 @@ fn anything_else_is_no_record() {
         assert_eq!(parse(bad), None, "{bad:?}");
     }
 }
+
+#[test]
+fn a_record_is_shown_as_people_know_it() {
+    let record = parse(b"4,339,5140900,-;pci 0000:00:1f.0: quirk\x1b[2J\n").unwrap();
+    assert_eq!(
+        super::shown(&record),
+        "<4>[    5.140900] pci 0000:00:1f.0: quirk[2J\n"
+    );
+}

@@ -20,7 +20,9 @@ use axion_core::config::{
     AfterInstall, Document, Effective, FailureAction, Install, Source, in_one, resolve,
 };
 use axion_core::profile::{Declaration, Resolved, compose};
+use axion_core::secure_boot::SecureBoot;
 use axion_core::topology::{Disk, Topology};
+use axion_install::bios;
 use axion_install::esp::Update;
 use axion_install::inspect;
 use axion_install::perform::{self, Installation, Progress};
@@ -61,10 +63,8 @@ enum Error {
     #[error("the machine config has an error: {0}")]
     Config(String),
     /// BIOS.
-    #[error(
-        "this machine has started by BIOS, and an installed disk starts by UEFI; switch the firmware to UEFI"
-    )]
-    Bios,
+    #[error(transparent)]
+    Bios(#[from] bios::NoBiosDisk),
     /// The disk.
     #[error(transparent)]
     Select(#[from] SelectError),
@@ -74,6 +74,11 @@ enum Error {
     /// A disk that is in use.
     #[error("cannot open {0} for itself")]
     Busy(String, #[source] io::Error),
+    /// Secure Boot.
+    #[error(
+        "Secure Boot is on, and this image is not signed: the disk would not start (docs/secure-boot.md)"
+    )]
+    NotSigned,
     /// The image.
     #[error(transparent)]
     Image(#[from] image::ImageError),
@@ -154,13 +159,16 @@ fn install(
             rejected.source, rejected.message
         )));
     }
-    if !Path::new("/sys/firmware/efi").exists() {
-        return Err(Error::Bios);
-    }
     let documents = handover.documents();
     let candidate = wait_for_disk(config, &documents)?;
     let name = candidate.to_string();
+    if !Path::new("/sys/firmware/efi").exists() {
+        bios::check(&name, candidate.disk.logical_sector.into())?;
+    }
     let image = image::Image::gather()?;
+    if SecureBoot::read(Path::new("/")).is_on() && !image.is_signed() {
+        return Err(Error::NotSigned);
+    }
     let uki = image.assemble()?;
     let text = in_one(&documents, "install");
     let update = Update {
@@ -186,6 +194,7 @@ fn install(
     let disk = storage::Disk::new(file, sector).map_err(|e| Error::Disk(name.clone(), e))?;
     let what = Installation {
         loader: image.loader(),
+        bios: image.grub()?,
         image: &update,
         config: &text,
         chunk: CHUNK,

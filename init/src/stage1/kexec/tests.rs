@@ -2,11 +2,19 @@ use std::io::{Read, Seek, SeekFrom};
 
 use super::*;
 
+fn file(name: &str, path: &str) -> Extra {
+    Extra {
+        name: name.to_owned(),
+        mode: FILE | 0o755,
+        file: Some(path.into()),
+    }
+}
+
 #[test]
 fn the_next_initramfs_has_this_ones_files_and_the_documents() {
     let mut archive = tempfile::tempfile().unwrap();
     let own = std::fs::read("/proc/self/exe").unwrap();
-    write_initramfs(&archive, &[("init", 0o755, "/proc/self/exe")], b"{}").unwrap();
+    write_initramfs(&archive, &[file("init", "/proc/self/exe")], b"{}").unwrap();
     archive.seek(SeekFrom::Start(0)).unwrap();
     let mut found = Vec::new();
     let mut rest = archive;
@@ -49,7 +57,7 @@ fn the_kernels_own_arguments_are_not_given_twice() {
 #[test]
 fn a_missing_file_is_named() {
     let archive = tempfile::tempfile().unwrap();
-    let error = write_initramfs(&archive, &[("init", 0o755, "/nowhere")], b"").unwrap_err();
+    let error = write_initramfs(&archive, &[file("init", "/nowhere")], b"").unwrap_err();
     assert!(
         error
             .to_string()

@@ -55,6 +55,18 @@ fn the_plain_machine() {
 }
 
 #[test]
+fn secure_boot_takes_firmware_that_keeps_its_variables_to_itself() {
+    let line = line(&Spec::new("m").secure_boot("/tmp/keys.fd").boot_from_disks());
+    for part in [
+        "-M q35,smm=on ",
+        "-global driver=cfi.pflash01,property=secure,value=on",
+        "readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}
+
+#[test]
 fn a_tpm_is_behind_its_socket() {
     let wiring = Wiring {
         tpm: Some("/tmp/tpm".into()),

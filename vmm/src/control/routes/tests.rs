@@ -23,6 +23,7 @@ impl Subject for Fake {
             disks: Vec::new(),
             vsock: None,
             balloon: None,
+            memory: None,
             console: Default::default(),
             in_force: None,
         }
@@ -49,6 +50,19 @@ impl Subject for Fake {
         match size {
             0 => Err(BalloonError::None),
             1 => Err(BalloonError::Size { size, memory: 2 }),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_memory(&self, size: u64) -> Result<(), ResizeError> {
+        match size {
+            0 => Err(ResizeError::Fixed),
+            1 => Err(ResizeError::Size {
+                size,
+                least: 2,
+                most: 4,
+                block: 2,
+            }),
             _ => Ok(()),
         }
     }
@@ -122,6 +136,19 @@ fn the_balloon_is_given_a_size() {
             .0
             .starts_with("HTTP/1.1 405")
     );
+}
+
+#[test]
+fn the_memory_is_given_a_size() {
+    let put = |body: &str| send(MachineState::Running, "PUT", "/v1/vm/memory", body).0;
+    assert!(put(r#"{"size":4096}"#).starts_with("HTTP/1.1 204"));
+    assert!(put(r#"{"size":0}"#).starts_with("HTTP/1.1 409"));
+    let invalid = put(r#"{"size":1}"#);
+    assert!(
+        invalid.starts_with("HTTP/1.1 422") && invalid.contains("2 to 4 bytes, by steps of 2"),
+        "{invalid}"
+    );
+    assert!(put("{}").starts_with("HTTP/1.1 400"));
 }
 
 #[test]

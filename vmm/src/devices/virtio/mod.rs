@@ -25,6 +25,7 @@ pub mod blk;
 pub mod console;
 pub mod counter;
 pub mod histogram;
+pub mod mem;
 pub mod net;
 pub mod notifier;
 pub mod queue;
@@ -68,6 +69,8 @@ pub enum Kind {
     Balloon,
     /// Socket device (§5.10).
     Socket,
+    /// Memory device (§5.15).
+    Memory,
 }
 
 impl Kind {
@@ -80,6 +83,7 @@ impl Kind {
             Self::Entropy => 4,
             Self::Balloon => 5,
             Self::Socket => 19,
+            Self::Memory => 24,
         }
     }
 
@@ -88,7 +92,7 @@ impl Kind {
         match self {
             Self::Network => 0x02_0000,
             Self::Block => 0x01_8000,
-            Self::Entropy | Self::Balloon => 0xff_0000,
+            Self::Entropy | Self::Balloon | Self::Memory => 0xff_0000,
             Self::Console | Self::Socket => 0x07_8000,
         }
     }

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn small_below_and_large_above_4_gib() {
-    let mut windows = Windows::new(&Layout::new(64 << 20, 40).unwrap());
+    let mut windows = Windows::new(&Layout::new(64 << 20, 0, 40).unwrap());
     assert_eq!(windows.allocate(0x8000).unwrap(), 0xc000_0000);
     assert_eq!(
         windows.allocate(0x1_0000).unwrap(),
@@ -16,13 +16,13 @@ fn small_below_and_large_above_4_gib() {
 
 #[test]
 fn each_window_helps_out_the_other() {
-    let mut windows = Windows::new(&Layout::new(64 << 20, 32).unwrap());
+    let mut windows = Windows::new(&Layout::new(64 << 20, 0, 32).unwrap());
     assert_eq!(
         windows.allocate(1 << 28).unwrap(),
         0xc000_0000,
         "there is no upper one"
     );
-    let mut windows = Windows::new(&Layout::new(64 << 20, 40).unwrap());
+    let mut windows = Windows::new(&Layout::new(64 << 20, 0, 40).unwrap());
     for _ in 0..512 {
         assert!(windows.allocate(1 << 20).unwrap() < 0xe000_0000);
     }

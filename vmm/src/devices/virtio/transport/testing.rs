@@ -30,7 +30,7 @@ impl Rig {
     /// Puts `device` in a machine, and enumerates it.
     pub fn new(device: Box<dyn VirtioDevice>, memory: &GuestMemory) -> Self {
         let recorder = Recorder::default();
-        let mut windows = Windows::new(&Layout::new(64 << 20, 40).unwrap());
+        let mut windows = Windows::new(&Layout::new(64 << 20, 0, 40).unwrap());
         let function = VirtioPci::new("test".into(), device, memory, &mut windows, &recorder).unwrap();
         let mut bus = Bus::default();
         bus.insert(function.address(), BAR_SIZE, function.clone())

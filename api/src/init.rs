@@ -327,6 +327,9 @@ mod proxy {
         /// Does something with the TPM or the keys that it keeps: the JSON of a [`crate::keys::Call`]; the JSON of a
         /// [`crate::keys::Answer`].
         fn keys(&self, call: &str) -> zbus::Result<String>;
+        /// Does something about an installation on a disk: the JSON of a [`crate::install::Call`]; the JSON of a
+        /// [`crate::install::Answer`].
+        fn install(&self, call: &str) -> zbus::Result<String>;
         /// Tells or changes what an installed node starts: the JSON of a [`crate::update::Call`]; the JSON of a
         /// [`crate::update::Answer`].
         fn update(&self, call: &str) -> zbus::Result<String>;

@@ -24,6 +24,7 @@ pub mod client;
 pub mod event;
 pub mod host;
 pub mod init;
+pub mod install;
 pub mod keys;
 pub mod network;
 pub mod problem;

@@ -1,10 +1,12 @@
 //! Pages, scrolling, dialogs: what a key does. Pure; what has to be done outside is returned as a [`Command`].
 
+pub mod install;
 mod log;
 pub mod trouble;
 
 use axion_api::host::PowerAction;
 use axion_api::init::LogEntry;
+use axion_api::install::{Answer, Call, Progress};
 use axion_api::keys::StateLock;
 use axion_core::config::Secret;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -12,6 +14,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use crate::node::Snapshot;
 use crate::source::Request;
 use crate::view;
+use install::{Outcome, Wizard};
 pub use log::Log;
 use trouble::{Step, Trouble};
 
@@ -56,6 +59,10 @@ impl Page {
 /// A question over the page. It has the keys until it is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dialog {
+    /// What is to be installed on which disk?
+    Install(Box<Wizard>),
+    /// How far an installation is, and what follows it.
+    Installing,
     /// Stop the node? The answer is typed out, so that neither a slip nor noise on a serial line stops it.
     Power {
         /// What was asked for.
@@ -119,6 +126,10 @@ pub struct App {
     pub notice: Option<String>,
     /// Columns and rows.
     pub size: (u16, u16),
+    /// The installer has been shown to whoever asked for it.
+    greeted: bool,
+    /// What is to be asked of the node without a key.
+    wish: Option<Request>,
 }
 
 impl App {
@@ -133,7 +144,14 @@ impl App {
             dialog: None,
             notice: None,
             size: (80, 24),
+            greeted: false,
+            wish: None,
         }
+    }
+
+    /// What is to be asked of the node without a key.
+    pub fn take_wish(&mut self) -> Option<Request> {
+        self.wish.take()
     }
 
     /// Takes in a look at the node; whether anything changed.
@@ -150,7 +168,60 @@ impl App {
         if is_unlocked || is_noted {
             self.dialog = None;
         }
+        self.look_at_installation();
         changed
+    }
+
+    /// An installation is shown on every console; the questions come by themselves where the node was started for them.
+    fn look_at_installation(&mut self) {
+        let install = &self.snapshot.install;
+        let free = matches!(self.dialog, None | Some(Dialog::Install(_)));
+        if install.progress.is_none() && self.dialog == Some(Dialog::Installing) {
+            self.dialog = None;
+        } else if install.progress.is_some() && free {
+            self.dialog = Some(Dialog::Installing);
+            self.greeted = true;
+        } else if install.asked && !self.greeted && self.dialog.is_none() && self.snapshot.is_ready() {
+            self.greeted = true;
+            self.wish = Some(self.ask_installer());
+        }
+    }
+
+    /// Begins with the questions.
+    fn ask_installer(&mut self) -> Request {
+        self.dialog = Some(Dialog::Install(Box::new(Wizard::new())));
+        Request::Install(Call::Offer)
+    }
+
+    /// Takes in what init says to the installer.
+    pub fn installer(&mut self, answer: Result<Answer, String>) -> bool {
+        if let Some(Dialog::Install(wizard)) = &mut self.dialog {
+            wizard.answered(answer);
+        }
+        true
+    }
+
+    fn wizard_key(&mut self, mut wizard: Box<Wizard>, code: KeyCode) -> Option<Command> {
+        let outcome = wizard.key(code);
+        if outcome != Outcome::Leave {
+            self.dialog = Some(Dialog::Install(wizard));
+        }
+        match outcome {
+            Outcome::Ask(call) => Some(Command::Ask(Request::Install(call))),
+            Outcome::Stay | Outcome::Leave => None,
+        }
+    }
+
+    /// Nothing stops an installation; its end waits for somebody.
+    fn installing_key(&mut self, code: KeyCode) -> Option<Command> {
+        self.dialog = Some(Dialog::Installing);
+        let ask = match (&self.snapshot.install.progress, code) {
+            (Some(Progress::Done(_)), KeyCode::Enter) => Request::Power(PowerAction::Reboot),
+            (Some(Progress::Done(_) | Progress::Failed(_)), KeyCode::Esc)
+            | (Some(Progress::Failed(_)), KeyCode::Enter) => Request::Install(Call::Dismiss),
+            _ => return None,
+        };
+        Some(Command::Ask(ask))
     }
 
     /// Takes in new log lines; whether any can be seen.
@@ -183,6 +254,9 @@ impl App {
         }
         match self.dialog.take() {
             Some(dialog) => self.answer_key(dialog, key.code),
+            None if key.code == KeyCode::Char('i') && self.snapshot.install.offered => {
+                Some(Command::Ask(self.ask_installer()))
+            }
             None => {
                 self.notice = None;
                 self.page_key(key.code);
@@ -297,6 +371,8 @@ impl App {
 
     fn answer_key(&mut self, dialog: Dialog, code: KeyCode) -> Option<Command> {
         match (dialog, code) {
+            (Dialog::Install(wizard), code) => self.wizard_key(wizard, code),
+            (Dialog::Installing, code) => self.installing_key(code),
             (_, KeyCode::Esc) => None,
             (Dialog::Trouble(question), code) => match question.key(code) {
                 Step::Close => None,

@@ -122,6 +122,9 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
                 Some(Ok(_)) => false,
             },
         };
+        if let Some(ask) = app.take_wish() {
+            let _ = request.send(ask).await;
+        }
         if changed {
             screen.draw(&mut app)?;
         }
@@ -137,5 +140,6 @@ fn apply(app: &mut App, update: Update) -> bool {
         Update::Log(entries) => app.log(entries),
         Update::Answer(text) => app.answer(text),
         Update::Trouble(question) => app.ask(*question),
+        Update::Installer(answer) => app.installer(answer),
     }
 }

@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub pools: Option<Vec<PoolFacts>>,
     /// What became of the boot profile, once the agent has said so.
     pub profile: Option<Profile>,
+    /// Installation on a disk.
+    pub install: axion_api::install::Status,
     /// What lies in `/run/axion`.
     pub local: Local,
 }
@@ -176,6 +178,7 @@ impl Default for Snapshot {
             recovery: None,
             pools: None,
             profile: None,
+            install: axion_api::install::Status::default(),
             local: Local::default(),
         }
     }
@@ -190,6 +193,13 @@ impl Snapshot {
             Ok(_) if self.problems().is_empty() => Condition::Ready,
             Ok(_) => Condition::Degraded,
         }
+    }
+
+    /// Whether the last boot phase has ended.
+    pub fn is_ready(&self) -> bool {
+        self.init
+            .as_ref()
+            .is_ok_and(|facts| facts.boot.ready_us.is_some())
     }
 
     /// What an operator should look at, worst first, each one line of plain language.

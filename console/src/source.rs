@@ -13,6 +13,7 @@ use std::time::Duration;
 use axion_api::client::{self, Client};
 use axion_api::host::PowerAction;
 use axion_api::init::{self, InitProxy, LogEntry};
+use axion_api::install;
 use axion_api::keys::{Answer, Call, UnlockRequest};
 use axion_api::storage::Key;
 use axion_api::vm::Vm;
@@ -28,6 +29,8 @@ use crate::node::{InitFacts, Local, PoolFacts, Profile, Proved, Snapshot};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Deriving a key from a passphrase and sealing it takes so long at most.
 const UNLOCKED: Duration = Duration::from_secs(60);
+/// Looking at every disk takes so long at most.
+const CHECKED: Duration = Duration::from_secs(60);
 /// Between two looks while someone is at the keyboard, or the node boots.
 const ATTENDED: Duration = Duration::from_secs(1);
 /// Between two looks otherwise.
@@ -58,6 +61,8 @@ pub enum Request {
     Unlock(Secret),
     /// Something for a node in trouble, from the console on this line.
     Trouble(Ask, String),
+    /// Something about an installation on a disk.
+    Install(install::Call),
 }
 
 /// What is new.
@@ -71,6 +76,8 @@ pub enum Update {
     Answer(String),
     /// What is to be asked next.
     Trouble(Box<Trouble>),
+    /// What init says to the installer, or why it says nothing.
+    Installer(Result<install::Answer, String>),
 }
 
 /// The connections to the node's parts.
@@ -116,6 +123,7 @@ impl Source {
                 .init
                 .as_ref()
                 .is_ok_and(|facts| facts.boot.ready_us.is_none());
+            let installing = matches!(snapshot.install.progress, Some(install::Progress::Running { .. }));
             if updates.send(Update::Look(Box::new(snapshot))).await.is_err() {
                 return;
             }
@@ -124,7 +132,7 @@ impl Source {
                     return;
                 }
             }
-            let attended = booting || Instant::now() < self.attended_until;
+            let attended = booting || installing || Instant::now() < self.attended_until;
             let next = Instant::now() + if attended { ATTENDED } else { UNATTENDED };
             loop {
                 let request = tokio::select! {
@@ -148,6 +156,10 @@ impl Source {
                     Some(Request::ForgetRecovery) => Update::Answer(self.forget_recovery().await),
                     Some(Request::Unlock(key)) => Update::Answer(self.unlock(&key).await),
                     Some(Request::Trouble(ask, line)) => self.trouble(ask, &line).await,
+                    Some(Request::Install(call)) => {
+                        self.attended_until = Instant::now() + STAY;
+                        Update::Installer(self.install(&call).await)
+                    }
                 };
                 if updates.send(update).await.is_err() {
                     return;
@@ -168,6 +180,11 @@ impl Source {
             self.look_at_pools().await;
         }
         let init = self.ask_init().await;
+        let install = if init.is_ok() {
+            self.installation().await
+        } else {
+            install::Status::default()
+        };
         self.look_for_recovery(init.as_ref().is_ok_and(|facts| facts.node.recovery_waits))
             .await;
         Snapshot {
@@ -179,6 +196,7 @@ impl Source {
             recovery: self.recovery.clone(),
             profile: self.profile.clone(),
             pools: self.pools.clone(),
+            install,
             local: self.local.clone(),
         }
     }
@@ -314,6 +332,24 @@ impl Source {
             Ok(Answer::Problem(problem)) => Err(problem.detail),
             Ok(answer) => Ok(answer),
             Err(_) => Err("init answered something else than was asked".to_owned()),
+        }
+    }
+
+    /// Has init answer a call about an installation.
+    async fn install(&mut self, call: &install::Call) -> Result<install::Answer, String> {
+        let text = serde_json::to_string(call).map_err(|error| error.to_string())?;
+        let asked = async { self.init().await?.install(&text).await };
+        let late = |_| format!("init does not answer within {} s", CHECKED.as_secs());
+        let answer = timeout(CHECKED, asked).await.map_err(late)?;
+        let answer = answer.map_err(|error| plain(&error))?;
+        serde_json::from_str(&answer).map_err(|_| "init answered something else than was asked".to_owned())
+    }
+
+    /// Whether the node can be installed, and how far that is; an init that does not say has nothing to offer.
+    async fn installation(&mut self) -> install::Status {
+        match timeout(PATIENCE, self.install(&install::Call::Status)).await {
+            Ok(Ok(install::Answer::Status(status))) => status,
+            _ => install::Status::default(),
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod boot;
 mod dialog;
+mod install;
 mod log;
 mod services;
 mod storage;
@@ -22,7 +23,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use crate::app::{App, Page};
+use crate::app::{App, Dialog, Page};
 use crate::node::Condition;
 pub use theme::Theme;
 
@@ -65,8 +66,13 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) {
         Page::Log => log::draw(frame, body, app, theme),
     }
     frame.render_widget(footer(app, theme), bottom);
-    if let Some(dialog) = &app.dialog {
-        dialog::draw(frame, dialog, app, theme);
+    match &app.dialog {
+        None => {}
+        Some(Dialog::Install(wizard)) => install::draw(frame, wizard, app, theme),
+        Some(Dialog::Installing) => {
+            install::draw_progress(frame, app.snapshot.install.progress.as_ref(), theme);
+        }
+        Some(dialog) => dialog::draw(frame, dialog, app, theme),
     }
     theme.constrain(frame.buffer_mut());
 }
@@ -130,6 +136,10 @@ fn footer<'a>(app: &'a App, theme: &Theme) -> Line<'a> {
     if let Some(notice) = &app.notice {
         return Line::styled(format!(" {notice}"), theme.warn());
     }
+    if matches!(app.dialog, Some(Dialog::Install(_) | Dialog::Installing)) {
+        // They say their keys themselves.
+        return Line::default();
+    }
     let mut keys = vec![("1-5", "page")];
     match app.page {
         Page::Log => keys.extend([("Up/Down", "scroll"), ("s", "severity"), ("End", "newest")]),
@@ -138,6 +148,9 @@ fn footer<'a>(app: &'a App, theme: &Theme) -> Line<'a> {
     }
     if app.snapshot.state_lock().is_some() {
         keys.push(("u", "unlock"));
+    }
+    if app.snapshot.install.offered {
+        keys.push(("i", "install"));
     }
     keys.extend([
         ("r", "reboot"),

@@ -20,6 +20,7 @@ use zbus::object_server::SignalEmitter;
 
 use crate::failure::chain;
 use crate::files::{self, Access, FileError};
+use crate::install;
 use crate::keys;
 use crate::network::SwitchError;
 use crate::node::{Node, Signal};
@@ -239,6 +240,10 @@ impl Init1 {
 
     async fn keys(&self, call: &str) -> String {
         keys::serve(&self.node, call).await
+    }
+
+    async fn install(&self, call: &str) -> String {
+        install::serve(&self.node, self.uid, call).await
     }
 
     async fn update(&self, call: &str) -> String {

@@ -15,6 +15,7 @@
 //! | [`profile`]  | putting the boot profile in force                                                  |
 //! | [`proof`]    | proving that isolated CPUs are left alone; `--probe` is its work                   |
 //! | [`network`]  | links, addresses, DHCP, resolvers                                                  |
+//! | [`install`]  | installation on a disk                                                             |
 //! | [`storage`]  | ZFS for whoever may ask                                                            |
 //! | [`keys`]     | the TPM: measuring the boot, keys of encrypted datasets                             |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
@@ -36,6 +37,7 @@ mod failure;
 mod files;
 mod firmware;
 mod handover;
+mod install;
 mod keys;
 mod log;
 mod mounts;

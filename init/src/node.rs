@@ -78,6 +78,8 @@ pub struct Node {
     pub switch: Arc<Switch>,
     /// Names to addresses.
     pub names: Arc<Names>,
+    /// Installation on a disk by a person.
+    pub installer: crate::install::Installer,
     /// The isolation proof that is being taken.
     pub proof: crate::proof::Status,
 }
@@ -133,6 +135,7 @@ impl Node {
             network,
             switch,
             names: Arc::new(Names::new(state)),
+            installer: crate::install::Installer::default(),
             proof: crate::proof::Status::default(),
         })
     }

@@ -29,6 +29,7 @@
 //! | [`bios`]      | the same for GRUB, which has a count of its own                           |
 //! | [`reset`]     | factory reset: the order, and the machine config that it takes away       |
 //! | [`inspect`]   | a disk as the loaders see it                                              |
+//! | [`medium`]    | the kernel on a boot medium                                               |
 //! | [`table`]     | GPT                                                                       |
 //! | [`fat`]       | FAT32 with an order of writes                                             |
 //! | [`overlay`]   | changes kept in memory until they are written in the order that is wanted |
@@ -45,6 +46,7 @@ pub mod check;
 pub mod esp;
 pub mod fat;
 pub mod inspect;
+pub mod medium;
 pub mod overlay;
 pub mod perform;
 pub mod plan;

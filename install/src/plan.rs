@@ -192,9 +192,23 @@ pub fn summary(candidate: &Candidate, plan: &Plan, version: &str, hostname: &str
     if !hostname.is_empty() {
         text.push_str(&format!("  host name   {hostname}\n"));
     }
-    let digest = Sha256::digest(format!("{text}{plan:?}"));
-    let token = hex::encode(digest.first_chunk::<3>().copied().unwrap_or_default());
+    let token = token(&format!("{text}{plan:?}"));
     Summary { text, token }
+}
+
+/// A word that is another one for another text, and is typed without a mistake: letters that look like no other and, without
+/// vowels, say nothing.
+pub fn token(text: &str) -> String {
+    const LETTERS: &[u8] = b"bcdfghjkmnpqrstvwxz";
+    const LENGTH: usize = 4;
+    let digest = Sha256::digest(text);
+    let letter = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).copied();
+    digest
+        .iter()
+        .filter_map(letter)
+        .take(LENGTH)
+        .map(char::from)
+        .collect()
 }
 
 #[cfg(test)]

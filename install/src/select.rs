@@ -59,7 +59,8 @@ impl Contents {
     }
 }
 
-fn is_medium(disk: &impl Storage) -> bool {
+/// Whether a disk, or a CD, is an Axion boot medium.
+pub fn is_medium(disk: &impl Storage) -> bool {
     let mut label = [0; 5];
     let iso = disk.read_at(ISO_LABEL_AT, &mut label).is_ok() && label == ISO_LABEL;
     iso || table::guid(disk).is_ok_and(|guid| guid == MEDIUM_GUID)

@@ -27,6 +27,9 @@ pub enum UkiError {
     /// Its headers are full.
     #[error("the EFI stub has no room for the header of section {0}")]
     NoRoom(&'static str),
+    /// It is none.
+    #[error("it is no UKI with an initramfs")]
+    NoUki,
     /// It is too long.
     #[error("the image would be longer than 4 GiB")]
     TooLong,
@@ -233,12 +236,31 @@ impl Image {
     }
 }
 
+/// The initramfs in a UKI.
+///
+/// # Errors
+/// It is no UKI.
+pub fn initramfs(uki: &[u8]) -> Result<&[u8]> {
+    let file = PeFile64::parse(uki).map_err(|_| UkiError::NoUki)?;
+    let mut sections = file.section_table().iter();
+    let section = sections.find(|section| section.raw_name() == b".initrd");
+    let section = section.ok_or(UkiError::NoUki)?;
+    let start = position(section.pointer_to_raw_data.get(LE))?;
+    // Its size in the file is rounded up.
+    let length = position(section.virtual_size.get(LE))?;
+    let bytes = uki.get(start..).and_then(|rest| rest.get(..length));
+    bytes.ok_or(UkiError::NoUki)
+}
+
 fn position(offset: u32) -> Result<usize> {
     usize::try_from(offset).map_err(|_| UkiError::TooLong)
 }
 
 /// Release of a kernel, from its bzImage (Documentation/arch/x86/boot.rst, `kernel_version`).
-fn kernel_release(kernel: &[u8]) -> Result<&str> {
+///
+/// # Errors
+/// It is no bzImage.
+pub fn kernel_release(kernel: &[u8]) -> Result<&str> {
     let field = kernel.get(0x20e..0x210).and_then(|field| field.try_into().ok());
     let magic = kernel.get(0x202..0x206) == Some(b"HdrS".as_slice());
     let text = field

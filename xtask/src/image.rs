@@ -42,6 +42,7 @@ struct Sizes {
 
 /// What is in the image besides what always is.
 #[derive(Args, Debug, Clone, Copy, Default)]
+#[group(id = "contents")]
 pub struct Options {
     /// Firmware that built-in drivers declare, and CPU microcode: Debian's non-free-firmware, not free software
     #[arg(long)]

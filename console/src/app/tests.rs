@@ -199,3 +199,63 @@ fn a_recovery_passphrase_goes_after_two_keys_only() {
     assert_eq!(press(&mut app, "nn"), None);
     assert_eq!(press(&mut app, "ny"), Some(Command::Ask(Request::ForgetRecovery)));
 }
+
+fn installable(asked: bool, progress: Option<Progress>) -> Snapshot {
+    let install = axion_api::install::Status {
+        offered: true,
+        asked,
+        progress,
+    };
+    Snapshot {
+        install,
+        ..snapshot(sample::idle())
+    }
+}
+
+fn offer() -> Option<Request> {
+    Some(Request::Install(Call::Offer))
+}
+
+#[test]
+fn the_installer_comes_by_its_key_and_where_it_is_asked_for_by_itself_once() {
+    let mut app = ready();
+    assert_eq!(press(&mut app, "i"), None);
+    app.look(installable(false, None));
+    assert_eq!(app.take_wish(), None);
+    assert_eq!(press(&mut app, "i"), offer().map(Command::Ask));
+    press(&mut app, "\x1b");
+    assert_eq!(app.dialog, None);
+
+    let mut app = App::new("tty1".to_owned());
+    let mut booting = installable(true, None);
+    booting.init = Ok(crate::node::InitFacts::default());
+    app.look(booting);
+    assert_eq!(app.take_wish(), None);
+    app.look(installable(true, None));
+    assert_eq!(app.take_wish(), offer());
+    assert!(matches!(app.dialog, Some(Dialog::Install(_))));
+    press(&mut app, "\x1b");
+    app.look(installable(true, None));
+    assert_eq!((app.take_wish(), &app.dialog), (None, &None));
+}
+
+#[test]
+fn an_installation_has_every_console_until_its_end_was_seen() {
+    let running = Progress::Running {
+        step: "writing".to_owned(),
+        percent: 5,
+    };
+    let mut app = ready();
+    app.look(installable(false, Some(running)));
+    assert_eq!(press(&mut app, "\n\x1bir"), None);
+    assert_eq!(app.dialog, Some(Dialog::Installing));
+    app.look(installable(false, Some(Progress::Failed("why".to_owned()))));
+    let dismiss = Some(Command::Ask(Request::Install(Call::Dismiss)));
+    assert_eq!(press(&mut app, "\n"), dismiss);
+    app.look(installable(false, Some(Progress::Done("nvme0n1".to_owned()))));
+    assert_eq!(press(&mut app, "\x1b"), dismiss);
+    let reboot = Some(Command::Ask(Request::Power(PowerAction::Reboot)));
+    assert_eq!(press(&mut app, "\n"), reboot);
+    app.look(installable(false, None));
+    assert_eq!(app.dialog, None);
+}

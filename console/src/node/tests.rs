@@ -40,6 +40,7 @@ pub fn snapshot(sample: Sample) -> Snapshot {
         recovery: None,
         pools: None,
         profile: Some(hpc()),
+        install: axion_api::install::Status::default(),
         local: Local {
             fingerprint: Some(sample::FINGERPRINT.to_owned()),
             first_token: sample.first_token,

@@ -19,6 +19,8 @@ pub(super) type Row = (String, Style);
 
 pub fn draw(frame: &mut Frame<'_>, dialog: &Dialog, app: &App, theme: &Theme) {
     let (title, rows) = match dialog {
+        // They have a view of their own.
+        Dialog::Install(_) | Dialog::Installing => return,
         Dialog::Power { action, typed } => power(*action, typed, app, theme),
         Dialog::Trouble(question) => trouble::rows(question, theme),
         Dialog::Token => token(theme),

@@ -340,3 +340,107 @@ fn a_node_whose_state_is_locked() {
     made.snapshot.recovery = Some("0123-4567-89ab-cdef-ghjk-mnpq-rstv-wxyz".to_owned().into());
     assert_screen("recovery-80x24", &made, &Theme::PLAIN);
 }
+
+/// A node that can be installed, on a page of the installer.
+fn installing(step: crate::app::install::Step) -> App {
+    use axion_api::install::{Offer, OfferedDisk, OfferedInterface, Summary};
+    use axion_core::config::{Field, NodeAnswers, PoolChoice, Unanswered};
+
+    let disk = OfferedDisk {
+        id: "serial:S6ABCD0R123456".to_owned(),
+        size: "931.5 GiB".to_owned(),
+        model: "Samsung SSD 980 PRO 1TB".to_owned(),
+        contents: "Axion 0.1.0, pool tank on nvme0n1p3, partition table (GPT) on nvme0n1".to_owned(),
+        keeps_pool: true,
+        has_pool: true,
+        unfit: None,
+    };
+    let small = OfferedDisk {
+        id: "serial:4C530001230512105022".to_owned(),
+        size: "1.0 GiB".to_owned(),
+        model: "DataTraveler".to_owned(),
+        unfit: Some("it has 1.0 GiB, and 2.1 GiB are needed".to_owned()),
+        ..OfferedDisk::default()
+    };
+    let mac = "52:54:00:12:34:56".to_owned();
+    let interface = OfferedInterface {
+        name: "eth0".to_owned(),
+        mac: mac.clone(),
+        link: true,
+    };
+    let offer = Offer {
+        disks: vec![disk, small],
+        interfaces: vec![interface],
+        node: NodeAnswers::default(),
+        config_has_interfaces: false,
+    };
+    let mut wizard = crate::app::install::Wizard {
+        offer: Some(offer),
+        step,
+        ..Default::default()
+    };
+    wizard.answers.pool = PoolChoice::Keep;
+    let node = &mut wizard.answers.node;
+    if step == crate::app::install::Step::Network {
+        node.network.addressing = axion_core::config::Addressing::Static;
+        node.network.interface = mac;
+        node.network.address = "10.0.0.5".to_owned();
+        wizard.cursor = 2;
+        wizard.refused = vec![Unanswered::new(
+            Field::Address,
+            "`10.0.0.5` is not an address with a prefix length, as in `10.0.0.2/24` or `2001:db8::2/64`",
+        )];
+    }
+    wizard.summary = Some(Summary {
+        text: "Axion 0.1.0 is installed on\n  nvme0n1 931.5 GiB, model \"Samsung SSD 980 PRO 1TB\", serial \"S6ABCD0R123456\", wwid \
+               \"eui.0025385a11b2c3d4\"\nwhich now holds Axion 0.1.0. The pool partition stays as it is; everything else on the disk \
+               is replaced.\n\n  1 AXION-CFG      35.0 MiB  machine config\n  2 AXION-EFI       1.0 GiB  loader, slots a and b\n  \
+               3 AXION-POOL    930.4 GiB  ZFS, kept\n  host name   node-1\n  addresses   DHCP on every interface with a link\n  \
+               profile     balanced\n"
+            .to_owned(),
+        token: "kzvf".to_owned(),
+    });
+    let mut app = app(sample::idle(), Page::Summary, (80, 24));
+    app.snapshot.install.offered = true;
+    app.dialog = Some(Dialog::Install(Box::new(wizard)));
+    app
+}
+
+#[test]
+fn the_installer_asks() {
+    use crate::app::install::Step;
+    let names = ["disk", "network", "node", "confirm"];
+    for (step, name) in Step::ALL.into_iter().zip(names) {
+        assert_screen(&format!("install-{name}-80x24"), &installing(step), &Theme::PLAIN);
+    }
+}
+
+#[test]
+fn the_installer_tells_how_far_it_is() {
+    use axion_api::install::Progress;
+    let mut node = app(sample::idle(), Page::Summary, (80, 24));
+    node.dialog = Some(Dialog::Installing);
+    node.snapshot.install.progress = Some(Progress::Running {
+        step: "writing the image".to_owned(),
+        percent: 42,
+    });
+    assert_screen("installing-80x24", &node, &Theme::PLAIN);
+    let disk = "nvme0n1 931.5 GiB, model \"Samsung SSD 980 PRO 1TB\", serial \"S6ABCD0R123456\"";
+    node.snapshot.install.progress = Some(Progress::Done(disk.to_owned()));
+    assert_screen("installed-80x24", &node, &Theme::PLAIN);
+}
+
+#[test]
+fn the_installer_fits_any_screen() {
+    use crate::app::install::Step;
+    for step in Step::ALL {
+        for size in [(1, 1), (2, 3), (20, 5), (40, 12), (250, 3), (300, 100)] {
+            let mut node = installing(step);
+            node.size = size;
+            let screen = text(&rendered(&node, &Theme::PLAIN));
+            if step == Step::Confirm && size == (40, 12) {
+                assert!(screen.contains("> _"), "{screen}");
+            }
+        }
+    }
+}

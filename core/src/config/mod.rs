@@ -8,6 +8,7 @@
 //! error is rejected whole, with its line, and the node goes on with the others ([`Effective::rejected`]), so that a
 //! typing error never makes a node unreachable.
 
+mod answers;
 mod check;
 mod encryption;
 mod install;
@@ -21,6 +22,7 @@ mod tests;
 mod update;
 mod validate;
 
+pub use answers::{Addressing, Field, NetworkAnswers, NodeAnswers, Unanswered};
 pub use check::check;
 pub use encryption::{
     Encryption, KeySource, LAST_PCR, RESETTABLE_PCRS, SECRET_KEY, Secret, is_hex_key, is_passphrase,

@@ -29,14 +29,14 @@ pub struct Extra {
     pub file: Option<PathBuf>,
 }
 
-/// Device firmware.
-pub fn firmware() -> Vec<Extra> {
-    below(Path::new("/"), FIRMWARE)
+/// Device firmware in the initramfs at `root`.
+pub fn firmware(root: &Path) -> Vec<Extra> {
+    below(root, FIRMWARE)
 }
 
-/// CPU microcode.
-pub fn microcode() -> Vec<Extra> {
-    below(Path::new("/"), MICROCODE)
+/// CPU microcode in the initramfs at `root`.
+pub fn microcode(root: &Path) -> Vec<Extra> {
+    below(root, MICROCODE)
 }
 
 /// `place` and what is in it, with the directories above it; each directory before what is in it. Nothing where there is no such

@@ -78,7 +78,7 @@ pub fn start_again(command_line: &str, handover: &Handover) -> Result<Infallible
         file: Some(path.into()),
     };
     // The CPU keeps its microcode.
-    let mut files = extras::firmware();
+    let mut files = extras::firmware(Path::new("/"));
     files.extend([
         file("init", 0o755, "/proc/self/exe"),
         file(below(root::IMAGE), 0o644, root::IMAGE),

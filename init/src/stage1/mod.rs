@@ -6,18 +6,19 @@
 //! profile             planned for this machine; the same kernel again, once, where it needs other arguments
 //! root                EROFS, a file in the initramfs, on /newroot; switch; exec stage 2
 //! ```
-//! With `axion.mode=install` on the command line, nothing is planned, and the installer comes in place of the switch: here,
-//! where the files that it installs still have their names.
+//! With `axion.mode=install` on the command line and a disk in the config, nothing is planned, and the installer comes in place of
+//! the switch: here, where the files that it installs still have their names. Without a disk, stage 2 asks a person, and what the
+//! installer needs of this initramfs is kept for it.
 //!
 //! Synchronous and short; only a config URL starts an event loop and the network.
 
-mod extras;
+pub mod extras;
 mod fetch;
-mod install;
-mod kexec;
+pub mod kexec;
 mod profile;
-mod root;
+pub mod root;
 mod sources;
+mod unattended;
 mod volume;
 
 use std::convert::Infallible;
@@ -31,11 +32,13 @@ use axion_core::config::{Boot, resolve};
 use crate::clock;
 use crate::failure::{Failure, chain};
 use crate::handover::Handover;
+use crate::install;
 use crate::log::Log;
 use crate::mounts;
 use crate::rcu;
 use crate::reset;
 use crate::secure_boot;
+use crate::slot;
 
 /// Runs stage 1. It comes back only when it failed.
 pub fn run(log: &Log) -> Failure {
@@ -74,14 +77,22 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
     }
     handover.phases.push(phase("gather-config", log, started));
 
-    if install::is_asked_for(&cmdline) {
+    let asked = install::is_asked_for(&cmdline);
+    if asked && unattended::is_told(&handover) {
         root::mount(Path::new(root::IMAGE)).map_err(|e| damaged(&handover, &e))?;
-        return install::run(&cmdline, &handover, log);
+        return unattended::run(&cmdline, &handover, log);
     }
 
     let started = clock::since_start();
-    let planned = profile::plan(&cmdline, &mut handover, log);
-    kexec::drop_kernel();
+    let planned = if asked {
+        // The kernel would not come along, and a machine that is to be installed has no work for a profile.
+        let off = CommandLine::parse(&format!("{cmdline} axion.profile=off"));
+        profile::plan(&off, &mut handover, log)
+    } else {
+        let planned = profile::plan(&cmdline, &mut handover, log);
+        kexec::drop_kernel();
+        planned
+    };
     let mut phase_of_plan = phase("plan-profile", log, started);
     if let Err(error) = planned {
         log.error(&format!("boot profile: {error}"));
@@ -92,6 +103,14 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
     let started = clock::since_start();
     root::mount(Path::new(root::IMAGE)).map_err(|e| damaged(&handover, &e))?;
     extras::show(log);
+    if slot::running(&cmdline).is_none()
+        && let Err(error) = root::keep_initramfs()
+    {
+        log.warning(&format!(
+            "this start cannot be installed on a disk: {}",
+            chain(&error)
+        ));
+    }
     handover.phases.push(phase("mount-root", log, started));
 
     handover.left_us = clock::micros(clock::since_start());

@@ -9,6 +9,8 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount as mount_call};
 use nix::unistd::{chdir, chroot, fexecve};
 
+use crate::files::{self, Access, FileError};
+use crate::install::KEPT;
 use crate::mounts::{Mount, MountError, STAGE1};
 
 /// The root file system in the initramfs.
@@ -45,6 +47,12 @@ pub enum RootError {
     /// The switch.
     #[error("cannot switch to the root file system: {0} failed")]
     Switch(&'static str, #[source] std::io::Error),
+    /// The initramfs.
+    #[error("cannot keep the initramfs in sight")]
+    Keep(#[source] std::io::Error),
+    /// A directory.
+    #[error(transparent)]
+    Directory(#[from] FileError),
     /// Stage 2.
     #[error("cannot start stage 2")]
     Run(#[source] std::io::Error),
@@ -88,6 +96,35 @@ fn check(image: &Path) -> Result<(), RootError> {
     } else {
         Err(RootError::CutOff(last.display().to_string()))
     }
+}
+
+/// Keeps the initramfs in sight of root alone, as it may hold the documents of a config: what is in it is in memory all the same.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn keep_initramfs() -> Result<(), RootError> {
+    let failed = |e: nix::Error| RootError::Keep(e.into());
+    let root_only = Access {
+        uid: 0,
+        gid: 0,
+        mode: 0o700,
+    };
+    let above = Path::new(KEPT).parent().unwrap_or(Path::new(KEPT));
+    files::directory(above, root_only).map_err(RootError::Directory)?;
+    std::fs::create_dir_all(KEPT).map_err(RootError::Keep)?;
+    let bind = |flags: MsFlags| {
+        let flags = MsFlags::MS_BIND.union(flags);
+        mount_call(Some("/"), KEPT, None::<&str>, flags, None::<&str>).map_err(failed)
+    };
+    bind(MsFlags::empty())?;
+    // A bind mount gets flags of its own only in a second step (mount(2)).
+    let read_only = MsFlags::MS_REMOUNT.union(MsFlags::MS_RDONLY);
+    bind(
+        read_only
+            .union(MsFlags::MS_NODEV)
+            .union(MsFlags::MS_NOSUID)
+            .union(MsFlags::MS_NOEXEC),
+    )
 }
 
 /// Takes the mounts along, makes the new root `/`, and becomes stage 2.

@@ -22,6 +22,7 @@ use axion_storage::{Storage, contents, hostid};
 use super::run::TaskError;
 use super::tasks::{Done, config, given, read_modules, several};
 use crate::failure::chain;
+use crate::install;
 use crate::keys::{self, Ring};
 use crate::node::Node;
 use crate::profile;
@@ -74,6 +75,11 @@ fn host_id(node: &Node) -> u32 {
 
 /// Imports pools, makes those that are declared and nowhere, and mounts the node's state.
 pub async fn start_pools(node: Arc<Node>) -> Done {
+    if install::is_asked_for(&node.cmdline) {
+        node.log
+            .info("no pool is imported: the node was started to be installed on a disk");
+        return Ok(());
+    }
     let patience = config(&node)?.storage.settle.0 + PATIENCE;
     let ordered = {
         let node = node.clone();

@@ -83,7 +83,7 @@ fn the_summary_names_what_is_lost_and_its_token_changes_with_it() {
     ] {
         assert!(shown.text.contains(part), "{part}: {}", shown.text);
     }
-    assert_eq!(shown.token.len(), 6);
+    assert_eq!(shown.token.len(), 4);
     assert_eq!(summary(&empty, &plan, "0.1.0", "node-1"), shown);
     let pool = candidate(Contents {
         pools: vec![0],

@@ -83,3 +83,13 @@ fn the_headers_say_where_the_parts_are() {
     assert_eq!(places(&program(5)), None);
     assert_eq!(places(b"MZ"), None);
 }
+
+#[test]
+fn the_initramfs_is_what_it_was_to_the_byte() {
+    let kernel = kernel();
+    let image = assemble(&program(5), &parts(&kernel)).unwrap();
+    assert_eq!(initramfs(&image).unwrap(), b"070701");
+    assert_eq!(initramfs(&program(5)), Err(UkiError::NoUki));
+    assert_eq!(initramfs(&image[..image.len() - 0x1400]), Err(UkiError::NoUki));
+    assert_eq!(initramfs(b"MZ"), Err(UkiError::NoUki));
+}

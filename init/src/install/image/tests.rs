@@ -99,8 +99,18 @@ fn a_signed_image_brings_its_signatures_as_they_were_signed_and_nothing_else_get
 #[test]
 fn a_missing_kernel_says_how_it_comes() {
     let error = ImageError::Read {
-        path: kexec::KERNEL.to_owned(),
+        path: "/axion/vmlinuz".to_owned(),
         source: io::ErrorKind::NotFound.into(),
     };
     assert!(error.to_string().contains("kexec.cpio"));
+}
+
+#[test]
+fn a_file_is_found_in_whatever_archive_it_is() {
+    let bytes = image().initramfs().unwrap();
+    assert_eq!(in_archives(&bytes, "axion/vmlinuz"), Some(vec![1; 10]));
+    assert_eq!(in_archives(&bytes, "init"), Some(vec![2; 10]));
+    assert_eq!(in_archives(&bytes, "axion/other"), None);
+    assert_eq!(in_archives(&bytes[..100], "axion/vmlinuz"), None);
+    assert_eq!(in_archives(b"", "init"), None);
 }

@@ -1,21 +1,24 @@
-//! The image that is installed, from the files of this initramfs and of the root.
+//! The image that is installed, from the files of this boot's initramfs and of the root.
 //!
 //! The UKI is put together as `xtask` does it for the media, of the same parts in the same order.
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 
 use axion_install::authenticode::{SIGNATURES, SIGNED_IMAGE, SignatureError, Signatures, SignedImage};
 use axion_install::bios::{self, OtherLayout};
 use axion_install::inspect;
+use axion_install::medium::{self, MediumError};
+use axion_install::storage::Disk;
 use axion_install::uki::{self, Parts, UkiError};
-use cpio::newc::{Builder, trailer};
+use cpio::newc::{Builder, Reader, trailer};
 
 use crate::stage1::extras::{self, Extra};
 use crate::stage1::{kexec, root};
 
-/// Where the root is while the installer runs.
-const ROOT: &str = "/newroot";
+/// The initramfs on the running node.
+pub const KEPT: &str = "/run/axion/installer/initramfs";
 /// systemd-boot in the root.
 const LOADER: &str = "usr/lib/axion/boot/systemd-bootx64.efi";
 /// GRUB in the root: code of the first sector, and the rest.
@@ -55,6 +58,38 @@ pub enum ImageError {
     /// The loader for a BIOS.
     #[error("cannot use the loader for machines with a BIOS")]
     Grub(#[from] OtherLayout),
+    /// The medium cannot be opened.
+    #[error("cannot open the boot medium {0}")]
+    Open(String, #[source] io::Error),
+    /// The medium.
+    #[error("cannot read the kernel from the boot medium {0}")]
+    Medium(String, #[source] MediumError),
+    /// The initramfs on it.
+    #[error("the initramfs on the boot medium {0} has no kernel")]
+    NoKernel(String),
+    /// Another medium.
+    #[error(
+        "the boot medium {medium} has Linux {found}, and {running} runs: it is not the one that this node was started from"
+    )]
+    OtherMedium {
+        /// The medium.
+        medium: String,
+        /// Release on it.
+        found: String,
+        /// Release that runs.
+        running: String,
+    },
+    /// Parts of it stayed behind.
+    #[error(
+        "the kernel was started again for the boot profile, and not all of the image came along; set profile.mode = \"balanced\" \
+         on the medium (the installed node may have another mode), or start with axion.mode=install"
+    )]
+    StartedAgain,
+    /// There is no medium.
+    #[error(
+        "this start kept no kernel, and no boot medium has it; start with axion.mode=install on the kernel command line"
+    )]
+    NoOrigin,
     /// The text of signatures.
     #[error("{0} in the initramfs is not what this version of axion-init reads")]
     Malformed(&'static str, #[source] serde_json::Error),
@@ -74,10 +109,116 @@ pub enum ImageError {
 }
 
 fn hint(path: &str) -> &'static str {
-    if path == kexec::KERNEL {
+    if path.ends_with(kexec::KERNEL) {
         " in the initramfs: it was loaded without kexec.cpio, which brings the kernel (docs/media.md)"
     } else {
         ""
+    }
+}
+
+/// Where the files of this boot are.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The initramfs.
+    initramfs: &'static str,
+    /// The root file system.
+    root: &'static str,
+    /// Boot media, where a kernel that the initramfs has no more is looked for.
+    media: Vec<PathBuf>,
+}
+
+impl Origin {
+    /// Before the switch to the root file system.
+    pub const fn stage1() -> Self {
+        Self {
+            initramfs: "/",
+            root: "/newroot",
+            media: Vec::new(),
+        }
+    }
+
+    /// On the running node, with these boot media.
+    ///
+    /// # Errors
+    /// The kernel is nowhere.
+    pub fn running(media: Vec<PathBuf>) -> Result<Self, ImageError> {
+        let origin = Self {
+            initramfs: KEPT,
+            root: "/",
+            media,
+        };
+        if origin.media.is_empty() && !origin.file(kexec::KERNEL).exists() {
+            return Err(ImageError::NoOrigin);
+        }
+        Ok(origin)
+    }
+
+    /// Whether it brings the signature of the image.
+    pub fn is_signed(&self) -> bool {
+        [SIGNATURES, SIGNED_IMAGE]
+            .iter()
+            .all(|path| self.file(path).exists())
+    }
+
+    /// Where a file of the initramfs is.
+    fn file(&self, path: &str) -> PathBuf {
+        Path::new(self.initramfs).join(path.trim_start_matches('/'))
+    }
+
+    /// The kernel of this boot.
+    fn kernel(&self) -> Result<Vec<u8>, ImageError> {
+        let kept = self.file(kexec::KERNEL);
+        let mut last = match std::fs::read(&kept) {
+            Ok(kernel) => return Ok(kernel),
+            Err(source) => ImageError::Read {
+                path: kept.display().to_string(),
+                source,
+            },
+        };
+        for medium in &self.media {
+            match kernel_on(medium) {
+                Ok(kernel) => return Ok(kernel),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// The kernel on a boot medium, if it is the one that runs.
+fn kernel_on(path: &Path) -> Result<Vec<u8>, ImageError> {
+    let name = path.display().to_string();
+    let open = |e| ImageError::Open(name.clone(), e);
+    // Media count in sectors of 512 bytes, whatever drive they are in.
+    let disk = Disk::new(File::open(path).map_err(open)?, 512).map_err(open)?;
+    let initramfs = medium::initramfs(&disk).map_err(|e| ImageError::Medium(name.clone(), e))?;
+    let kernel = in_archives(&initramfs, kexec::KERNEL.trim_start_matches('/'));
+    let kernel = kernel.ok_or_else(|| ImageError::NoKernel(name.clone()))?;
+    let running = nix::sys::utsname::uname().map_err(|e| open(e.into()))?;
+    let running = running.release().to_string_lossy().into_owned();
+    let found = uki::kernel_release(&kernel)?.to_owned();
+    if found == running {
+        return Ok(kernel);
+    }
+    Err(ImageError::OtherMedium {
+        medium: name,
+        found,
+        running,
+    })
+}
+
+/// A file in archives, one behind the other, with zeros between them.
+fn in_archives(mut rest: &[u8], name: &str) -> Option<Vec<u8>> {
+    loop {
+        let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+        rest = rest.get(zeros..).filter(|rest| !rest.is_empty())?;
+        let mut reader = Reader::new(rest).ok()?;
+        if reader.entry().name().trim_start_matches('/') == name {
+            let mut content = Vec::new();
+            reader.read_to_end(&mut content).ok()?;
+            return Some(content);
+        }
+        rest = reader.finish().ok()?;
     }
 }
 
@@ -116,8 +257,9 @@ struct Signed {
 
 impl Signed {
     /// `None`: nobody has signed this image.
-    fn read() -> Result<Option<Self>, ImageError> {
-        let (Ok(text), Ok(image)) = (std::fs::read(SIGNATURES), std::fs::read(SIGNED_IMAGE)) else {
+    fn read(origin: &Origin) -> Result<Option<Self>, ImageError> {
+        let read = |path| std::fs::read(origin.file(path));
+        let (Ok(text), Ok(image)) = (read(SIGNATURES), read(SIGNED_IMAGE)) else {
             return Ok(None);
         };
         let image = serde_json::from_slice(&image).map_err(|e| ImageError::Malformed(SIGNED_IMAGE, e))?;
@@ -148,25 +290,25 @@ impl Image {
     ///
     /// # Errors
     /// One is not there.
-    pub fn gather() -> Result<Self, ImageError> {
-        let below = |path: &str| read(&Path::new(ROOT).join(path));
+    pub fn gather(origin: &Origin) -> Result<Self, ImageError> {
+        let below = |path: &str| read(&Path::new(origin.root).join(path));
         let [grub_boot, grub_core] = GRUB;
-        let signatures = Signed::read()?;
+        let signatures = Signed::read(origin)?;
         let loader = below(LOADER)?;
         let loader = match &signatures {
             Some(signed) => signed.sign_loader(&loader)?,
             None => loader,
         };
         Ok(Self {
-            kernel: read(Path::new(kexec::KERNEL))?,
+            kernel: origin.kernel()?,
             init: read(Path::new("/proc/self/exe"))?,
-            erofs: read(Path::new(root::IMAGE))?,
+            erofs: read(&origin.file(root::IMAGE))?,
             loader,
             grub: [below(grub_boot)?, below(grub_core)?],
             stub: below(STUB)?,
             os_release: below(OS_RELEASE)?,
-            microcode: read_all(extras::microcode())?,
-            firmware: read_all(extras::firmware())?,
+            microcode: read_all(extras::microcode(Path::new(origin.initramfs)))?,
+            firmware: read_all(extras::firmware(Path::new(origin.initramfs)))?,
             signatures,
         })
     }

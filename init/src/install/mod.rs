@@ -1,0 +1,287 @@
+//! Installation on a disk: what stage 1 does unattended, and stage 2 when a person asks for it on the console.
+//!
+//! ```text
+//! disks ─ the one that is meant ─ image from this initramfs ─ Job: all that is going to be written ─ write
+//! ```
+//! Everything that can be known is checked before the first write. What is installed is what runs: kernel and initramfs are the
+//! ones of this boot, whatever medium or network they came from.
+//!
+//! | module          | what it is about                                      |
+//! |-----------------|-------------------------------------------------------|
+//! | [`image`]       | kernel, initramfs and loader of this boot             |
+//! | [`interactive`] | what a person on the console is asked, and told       |
+
+mod image;
+mod interactive;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use axion_core::cmdline::CommandLine;
+use axion_core::config::{Document, Effective, PoolChoice, Source, resolve};
+use axion_core::profile::{Declaration, Resolved, compose};
+use axion_core::secure_boot::SecureBoot;
+use axion_core::topology::{Disk, Topology};
+use axion_install::bios;
+use axion_install::esp::Update;
+use axion_install::inspect;
+use axion_install::perform::{self, Installation, Progress};
+use axion_install::plan::{Plan, Summary, summary};
+use axion_install::select::{self, Candidate, Contents, SelectError};
+use axion_install::storage;
+
+pub use self::image::{Image, ImageError, KEPT, Origin};
+pub use self::interactive::{Installer, serve};
+
+/// What asks for the installer.
+const MODE: &str = "axion.mode";
+/// Parameters of this boot that an installed node does not start with.
+const LEFT_OUT: [&str; 8] = [
+    MODE,
+    "axion.config",
+    "axion.kexec",
+    "axion.slot",
+    "BOOT_IMAGE",
+    "initrd",
+    "rdinit",
+    "rootfstype",
+];
+const CHUNK: usize = 1 << 20;
+
+/// Nothing, or not everything, was installed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A document of the config.
+    #[error("the machine config has an error: {0}")]
+    Config(String),
+    /// BIOS.
+    #[error(transparent)]
+    Bios(#[from] bios::NoBiosDisk),
+    /// The disk.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// A disk that cannot be read.
+    #[error("cannot read the disk {0}")]
+    Disk(String, #[source] io::Error),
+    /// A disk that is in use.
+    #[error("cannot open {0} for itself")]
+    Busy(String, #[source] io::Error),
+    /// Secure Boot.
+    #[error(
+        "Secure Boot is on, and this image is not signed: the disk would not start (docs/secure-boot.md)"
+    )]
+    NotSigned,
+    /// The image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Random numbers.
+    #[error("the kernel gives no identifier")]
+    Guid,
+    /// Writing.
+    #[error("the disk is not bootable: the installation of {disk} has failed")]
+    Write {
+        /// The disk.
+        disk: String,
+        /// Why.
+        source: perform::InstallError,
+    },
+}
+
+/// Whether the kernel command line asks for the installer.
+pub fn is_asked_for(cmdline: &CommandLine) -> bool {
+    cmdline.get(MODE) == Some("install")
+}
+
+/// Whether the config in force is one to be installed.
+///
+/// # Errors
+/// A document of it has an error.
+pub fn check_config(effective: &Effective) -> Result<(), Error> {
+    if let Some(rejected) = effective.rejected.first() {
+        let line = rejected.line.map(|n| format!(" line {n}")).unwrap_or_default();
+        return Err(Error::Config(format!(
+            "{}{line}: {}",
+            rejected.source, rejected.message
+        )));
+    }
+    Ok(())
+}
+
+/// Whether the firmware of this machine starts a disk.
+///
+/// # Errors
+/// It does not.
+pub fn check_firmware(candidate: &Candidate) -> Result<(), Error> {
+    if !Path::new("/sys/firmware/efi").exists() {
+        bios::check(&candidate.to_string(), candidate.disk.logical_sector.into())?;
+    }
+    Ok(())
+}
+
+/// Whether Secure Boot lets an image start.
+///
+/// # Errors
+/// It is on, and the image is not signed.
+pub fn check_signed(signed: bool) -> Result<(), Error> {
+    if SecureBoot::read(Path::new("/")).is_on() && !signed {
+        return Err(Error::NotSigned);
+    }
+    Ok(())
+}
+
+/// All that is going to be written.
+pub struct Job {
+    name: String,
+    candidate: Candidate,
+    image: Image,
+    uki: Vec<u8>,
+    update: Update,
+    config: String,
+    plan: Plan,
+}
+
+impl Job {
+    /// `image` with the machine config `config` on the disk `candidate`, which is fit for it.
+    ///
+    /// # Errors
+    /// The image cannot be put together.
+    pub fn prepare(
+        candidate: Candidate,
+        pool: PoolChoice,
+        config: String,
+        cmdline: &CommandLine,
+        image: Image,
+    ) -> Result<Self, Error> {
+        check_firmware(&candidate)?;
+        check_signed(image.is_signed())?;
+        let uki = image.assemble()?;
+        let update = Update {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            size: u64::try_from(uki.len()).unwrap_or(0),
+            digest: inspect::digest(&uki),
+            options: options(cmdline, &config),
+        };
+        let plan = Plan::of(&candidate, pool, guid()?);
+        Ok(Self {
+            name: candidate.to_string(),
+            candidate,
+            image,
+            uki,
+            update,
+            config,
+            plan,
+        })
+    }
+
+    /// The disk, for people.
+    pub fn disk(&self) -> &str {
+        &self.name
+    }
+
+    /// What is installed.
+    pub const fn update(&self) -> &Update {
+        &self.update
+    }
+
+    /// What is going to happen, with `hostname` as the node's name.
+    pub fn summary(&self, hostname: &str) -> Summary {
+        summary(&self.candidate, &self.plan, &self.update.version, hostname)
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The disk is in use or fails.
+    pub fn write(&self, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
+        let file = open_alone(&self.candidate.disk).map_err(|e| Error::Busy(self.name.clone(), e))?;
+        let sector = u64::from(self.candidate.disk.logical_sector);
+        let disk = storage::Disk::new(file, sector).map_err(|e| Error::Disk(self.name.clone(), e))?;
+        let what = Installation {
+            loader: self.image.loader(),
+            bios: self.image.grub()?,
+            image: &self.update,
+            config: &self.config,
+            chunk: CHUNK,
+        };
+        let written = perform::install(&disk, &self.plan, &what, &mut self.uki.as_slice(), progress);
+        written.map(drop).map_err(|source| Error::Write {
+            disk: self.name.clone(),
+            source,
+        })
+    }
+}
+
+/// Opens a disk for writing, for nobody else meanwhile.
+fn open_alone(disk: &Disk) -> io::Result<File> {
+    // Of a block device, O_EXCL means that nobody else has it, a mount or a pool included (open(2)).
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_EXCL)
+        .open(Path::new("/dev").join(&disk.name))
+}
+
+/// The disks of the machine, with what is on them.
+///
+/// # Errors
+/// One cannot be read.
+pub fn candidates(documents: &[Document]) -> Result<Vec<Candidate>, Error> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let disks = Topology::read(Path::new("/")).disks.into_iter();
+    // A drive without a medium is no disk.
+    let disks = disks.filter(|disk| disk.size > 0);
+    disks
+        .map(|disk| {
+            let contents = look(&disk).map_err(|e| Error::Disk(disk.name.clone(), e))?;
+            Ok(Candidate {
+                mounted: select::mounts(&mounts, &disk.name),
+                boot: is_config_on(&disk.name, documents),
+                contents,
+                disk,
+            })
+        })
+        .collect()
+}
+
+fn look(disk: &Disk) -> io::Result<Contents> {
+    let file = File::open(Path::new("/dev").join(&disk.name))?;
+    Contents::read(&storage::Disk::new(file, disk.logical_sector.into())?)
+}
+
+/// Whether a document in force came from the disk or a partition of it.
+fn is_config_on(disk: &str, documents: &[Document]) -> bool {
+    documents.iter().any(|document| match &document.source {
+        Source::Volume(device) => !select::mounts(&format!("{device} /"), disk).is_empty(),
+        Source::Default | Source::Installed(_) | Source::CommandLine(_) => false,
+    })
+}
+
+/// The kernel arguments of the installed node: those of this boot that are not about this boot, and those that the boot profile of
+/// its config wants, so that its first start needs no second one.
+fn options(cmdline: &CommandLine, config: &str) -> String {
+    let kept = cmdline
+        .iter()
+        .filter(|param| !LEFT_OUT.iter().any(|key| param.is(key)));
+    let line = cmdline.with_params(kept.cloned().collect());
+    let effective = resolve(&[Document {
+        source: Source::Installed(perform::CONFIG.to_owned()),
+        text: config.to_owned(),
+    }]);
+    let declaration = Declaration::of_effective(&effective);
+    if Resolved::is_off(&declaration, &line) {
+        return line.to_string();
+    }
+    let resolved = Resolved::of(&Topology::read(Path::new("/")), &declaration, &line);
+    compose(&line, &resolved.plan).line.to_string()
+}
+
+/// An identifier for the disk.
+fn guid() -> Result<u128, Error> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(|_| Error::Guid)?;
+    u128::from_str_radix(&text.trim().replace('-', ""), 16).map_err(|_| Error::Guid)
+}
+
+#[cfg(test)]
+mod tests;

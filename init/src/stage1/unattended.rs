@@ -1,0 +1,170 @@
+//! The unattended installer: `axion.mode=install` and a disk in the machine config.
+//!
+//! ```text
+//! config ─ disks ─ the one that is meant ─ plan on every console ─ write ─ reboot or power off
+//! ```
+//! Here, where the files that it installs still have their names. The installed config is the one in force.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::time::Duration;
+
+use axion_core::cmdline::CommandLine;
+use axion_core::config::{AfterInstall, Document, Effective, FailureAction, Install, in_one, resolve};
+use axion_install::perform::Progress;
+use axion_install::select::{self, Candidate, SelectError};
+
+use crate::clock;
+use crate::failure::{self, Failure, chain};
+use crate::handover::Handover;
+use crate::install::{self, Error, Image, Job, Origin};
+use crate::log::Log;
+use crate::{power, sys};
+
+/// How long a disk is waited for.
+const SETTLE: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_millis(200);
+/// How long the end is shown.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Whether the config says which disk, or has an error that only an operator corrects.
+pub fn is_told(handover: &Handover) -> bool {
+    let effective = resolve(&handover.documents());
+    let refused = !effective.rejected.is_empty() || !handover.rejected.is_empty();
+    refused || effective.config.install.disk.is_some()
+}
+
+/// Installs, and leaves the machine as the config says. It comes back only when nothing could be installed.
+///
+/// # Errors
+/// The cause, and what an operator can do.
+pub fn run(cmdline: &CommandLine, handover: &Handover, log: &Log) -> Result<Infallible, Failure> {
+    let mut effective = resolve(&handover.documents());
+    effective.rejected.extend(handover.rejected.iter().cloned());
+    let mut screen = Screen {
+        terminals: failure::open_terminals(),
+        log,
+    };
+    match carry_out(cmdline, handover, &effective, &mut screen) {
+        Ok(()) => leave(effective.config.install.after, &mut screen),
+        Err(error) => Err(Failure {
+            task: "install Axion".to_owned(),
+            cause: chain(&error),
+            next_step: "correct [install] in the machine config or choose another disk, and start the installer again"
+                .to_owned(),
+            boot: effective.config.boot,
+        }),
+    }
+}
+
+fn leave(after: AfterInstall, screen: &mut Screen<'_>) -> ! {
+    let (words, action) = match after {
+        AfterInstall::Reboot => ("Rebooting", FailureAction::Reboot),
+        AfterInstall::PowerOff => ("Powering off", FailureAction::PowerOff),
+    };
+    screen.say(&format!("{words}; take the medium out.\n"));
+    sys::pause(FAREWELL);
+    power::last_resort(action)
+}
+
+/// Every console, and the log.
+struct Screen<'a> {
+    terminals: Vec<File>,
+    log: &'a Log,
+}
+
+impl Screen<'_> {
+    fn say(&mut self, text: &str) {
+        failure::say(&mut self.terminals, &text.replace('\n', "\r\n"));
+    }
+}
+
+fn carry_out(
+    cmdline: &CommandLine,
+    handover: &Handover,
+    effective: &Effective,
+    screen: &mut Screen<'_>,
+) -> Result<(), Error> {
+    let config = &effective.config.install;
+    install::check_config(effective)?;
+    let documents = handover.documents();
+    let candidate = wait_for_disk(config, &documents)?;
+    let image = Image::gather(&Origin::stage1())?;
+    let text = in_one(&documents, "install");
+    let job = Job::prepare(candidate, config.pool, text, cmdline, image)?;
+    let (name, update) = (job.disk(), job.update());
+    let shown = job.summary(&effective.config.hostname);
+    screen.log.info(&format!("installing on {name}"));
+    screen.say(&format!("\n{}\n  arguments   {}\n\n", shown.text, update.options));
+
+    let began = clock::since_start();
+    let mut bar = Bar::new(update.size);
+    job.write(&mut |progress| {
+        if let Some(text) = bar.show(progress) {
+            screen.say(&text);
+        }
+    })?;
+    let took = clock::since_start().saturating_sub(began);
+    screen
+        .log
+        .info(&format!("installed on {name} in {} ms", took.as_millis()));
+    screen.say(&format!("\nAxion {} is installed on {name}.\n", update.version));
+    Ok(())
+}
+
+/// The disk that is meant; one that has not come up yet is waited for.
+fn wait_for_disk(config: &Install, documents: &[Document]) -> Result<Candidate, Error> {
+    let end = clock::since_start() + SETTLE;
+    loop {
+        let candidates = install::candidates(documents)?;
+        match select::select(&candidates, config) {
+            Ok(candidate) => return Ok(candidate.clone()),
+            Err(SelectError::None(_)) if clock::since_start() < end => sys::pause(STEP),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A line that grows.
+struct Bar {
+    total: u64,
+    written: u64,
+    /// Percent that were shown last.
+    shown: u64,
+}
+
+impl Bar {
+    const WIDTH: u64 = 40;
+
+    const fn new(total: u64) -> Self {
+        Self {
+            total,
+            written: 0,
+            shown: 0,
+        }
+    }
+
+    /// What is to be shown next, if anything.
+    fn show(&mut self, progress: Progress) -> Option<String> {
+        match progress {
+            Progress::Step(what) => Some(format!("{what}\n")),
+            Progress::Bytes(bytes) => {
+                self.written += bytes;
+                let percent = (self.written * 100).checked_div(self.total).unwrap_or(100);
+                if percent == self.shown {
+                    return None;
+                }
+                self.shown = percent;
+                let full = percent * Self::WIDTH / 100;
+                let bar: String = (0..Self::WIDTH)
+                    .map(|n| if n < full { '#' } else { '.' })
+                    .collect();
+                let end = if percent >= 100 { "\n" } else { "" };
+                Some(format!("\r  [{bar}] {percent:3} %{end}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

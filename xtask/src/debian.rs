@@ -41,18 +41,29 @@ impl Package {
 
 /// What apt knows: a directory of its own for each choice of components, so that firmware that nobody asked for is not even listed.
 #[derive(Debug, Clone, Copy)]
-struct Archive {
+pub struct Archive {
     name: &'static str,
     components: &'static str,
+    /// Newer releases of some packages, which are taken before those of the suite.
+    backports: bool,
 }
 
-const FREE: Archive = Archive {
+/// What the image is made of.
+pub const FREE: Archive = Archive {
     name: SUITE,
     components: "main contrib",
+    backports: false,
+};
+/// Programs of the build.
+pub const BACKPORTS: Archive = Archive {
+    name: "trixie-backports",
+    components: "main",
+    backports: true,
 };
 const FIRMWARE: Archive = Archive {
     name: "trixie-firmware",
     components: "non-free-firmware",
+    backports: false,
 };
 
 impl Archive {
@@ -114,8 +125,12 @@ fn prepare(step: &Step, archive: Archive) -> Result<()> {
         fs::write(&status, "")?;
     }
     let (uri, keyring) = host_archive()?;
+    let mut suites = format!("{SUITE} {SUITE}-updates");
+    if archive.backports {
+        suites = format!("{suites} {SUITE}-backports");
+    }
     let sources = format!(
-        "Types: deb\nURIs: {uri}\nSuites: {SUITE} {SUITE}-updates\nComponents: {}\nSigned-By: {keyring}\n",
+        "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: {}\nSigned-By: {keyring}\n",
         archive.components
     );
     let sources_file = root.join("etc/apt/sources.list.d/axion.sources");
@@ -182,11 +197,14 @@ fn fetch_from(step: &Step, archive: Archive, names: &[&str]) -> Result<Vec<Packa
 
 /// Unpacks packages and all that they depend on below `into`: for a program of the build that is to run beside the host's
 /// libraries.
-pub fn unpack_closure(step: &Step, names: &[&str], into: &Path) -> Result<()> {
-    prepare(step, FREE)?;
+pub fn unpack_closure(step: &Step, archive: Archive, names: &[&str], into: &Path) -> Result<()> {
+    prepare(step, archive)?;
     let archives = tempfile::tempdir()?;
     fs::create_dir(archives.path().join("partial"))?;
-    let mut download = apt(FREE, "apt-get");
+    let mut download = apt(archive, "apt-get");
+    if archive.backports {
+        download.arg(format!("--target-release={SUITE}-backports"));
+    }
     download
         .arg("-o")
         .arg(format!("Dir::Cache::archives={}", archives.path().display()))

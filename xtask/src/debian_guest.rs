@@ -167,7 +167,7 @@ pub fn build() -> Result<PathBuf> {
 
 fn make(step: &Step, sources: &Path, directory: &Path) -> Result<()> {
     let root = directory.join("root");
-    debian::unpack_closure(step, &PACKAGES, &root)?;
+    debian::unpack_closure(step, debian::FREE, &PACKAGES, &root)?;
     for path in PRUNED {
         let path = root.join(path);
         if path.is_dir() {

@@ -51,7 +51,7 @@ pub fn install() -> Result<()> {
     fs::create_dir_all(parent)?;
     let new = tempfile::tempdir_in(parent)?;
     let root = new.path().join(ROOT);
-    debian::unpack_closure(&step, &PACKAGES, &root)?;
+    debian::unpack_closure(&step, debian::BACKPORTS, &PACKAGES, &root)?;
     let program = new.path().join(PROGRAM);
     fs::write(&program, SCRIPT)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;

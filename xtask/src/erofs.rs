@@ -78,7 +78,7 @@ fn programs(step: &Step) -> Result<PathBuf> {
     let parent = directory.parent().context("the cache has no parent directory")?;
     fs::create_dir_all(parent)?;
     let new = tempfile::tempdir_in(parent)?;
-    debian::unpack_closure(step, &["erofs-utils"], new.path())?;
+    debian::unpack_closure(step, debian::FREE, &["erofs-utils"], new.path())?;
     if directory.exists() {
         fs::remove_dir_all(&directory)?;
     }

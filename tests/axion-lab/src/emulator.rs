@@ -8,7 +8,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 /// The first release whose emulated SVM was seen to be sound.
-pub const MINIMUM: (u32, u32, u32) = (10, 0, 13);
+pub const MINIMUM: (u32, u32, u32) = (11, 1, 0);
 
 /// QEMU's program, and the directory of UEFI's firmware.
 #[derive(Debug, Clone, PartialEq, Eq)]

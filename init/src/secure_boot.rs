@@ -13,6 +13,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use axion_core::secure_boot::{LOCKDOWN, Lockdown, SecureBoot};
 use axion_install::authenticode::{SIGNATURES, SignatureError, Signatures, for_kexec};
@@ -27,7 +28,17 @@ use crate::mounts::{Mount, MountError};
 const KEPT: &str = "/run/axion/signatures.json";
 const ROOT: &str = "/";
 /// What systemd-boot says that it has started (Boot Loader Interface).
-const SELECTED: &str = "/sys/firmware/efi/efivars/LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+const SELECTED: &str = "LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// Firmware's variables, for a moment: who asks for the slot does so before they are mounted for everyone.
+const VARIABLES: Mount = Mount {
+    source: "efivarfs",
+    target: "/run/axion/variables",
+    kind: "efivarfs",
+    flags: MsFlags::MS_NOSUID
+        .union(MsFlags::MS_NODEV)
+        .union(MsFlags::MS_NOEXEC),
+    options: "",
+};
 /// Bytes of a variable's attributes, before its content.
 const ATTRIBUTES: usize = 4;
 const SECURITYFS: Mount = Mount {
@@ -155,9 +166,19 @@ pub fn keep_promise() -> Result<()> {
     Guard::kept().ok_or(SecureBootError::NoSignatures)?.lock_down()
 }
 
-/// The slot that the loader has started: under Secure Boot the stub does not tell the kernel what the loader's entry says.
+/// The slot that the loader has started, where Secure Boot is on: the stub does not tell the kernel what the loader's entry says.
 pub fn selected_slot() -> Option<Slot> {
-    slot_of(&std::fs::read(SELECTED).ok()?)
+    static SLOT: OnceLock<Option<Slot>> = OnceLock::new();
+    *SLOT.get_or_init(|| {
+        if !SecureBoot::read(Path::new(ROOT)).is_on() {
+            return None;
+        }
+        VARIABLES.perform().ok()?;
+        let variable = std::fs::read(Path::new(VARIABLES.target).join(SELECTED));
+        // Else it stays mounted, for whoever may read it.
+        let _ = umount2(VARIABLES.target, MntFlags::MNT_DETACH);
+        slot_of(&variable.ok()?)
+    })
 }
 
 /// A variable with the name of an entry, in UTF-16 with a NUL at its end.

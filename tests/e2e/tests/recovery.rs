@@ -165,9 +165,29 @@ fn the_bundle_has_its_parts_and_no_secret(node: &Node, token: &Token, directory:
         "the token, or its digest"
     );
     for secret in SECRETS {
-        ensure!(!holds(secret), "{secret}");
+        ensure!(
+            !holds(secret),
+            "{secret} is in {:?}",
+            lines_with(&unpacked, secret)?
+        );
     }
     Ok(())
+}
+
+/// Where `words` are in the files of a bundle.
+fn lines_with(directory: &Path, words: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_file() {
+            continue;
+        }
+        let text = std::fs::read(entry.path())?;
+        let text = String::from_utf8_lossy(&text);
+        let lines = text.lines().filter(|line| line.contains(words));
+        found.extend(lines.map(|line| format!("{}: {line}", entry.file_name().display())));
+    }
+    Ok(found)
 }
 
 #[test]

@@ -19,7 +19,7 @@ use object::read::ReadCache;
 use object::read::pe::PeFile64;
 use sha2::{Digest as _, Sha256};
 
-use crate::Digest;
+use crate::{Digest, authenticode};
 pub use version::{Version, VersionError};
 
 /// Bytes of an image at most: three of them fit on an ESP of 1 GiB.
@@ -36,6 +36,8 @@ const SECTIONS: [&str; 5] = [".osrel", ".cmdline", ".uname", ".initrd", ".linux"
 const CHUNK: usize = 1 << 18;
 /// Bytes of `.osrel` at most.
 const LARGEST_OSREL: u64 = 4096;
+/// Bytes of a program's headers at most.
+const LARGEST_HEADERS: u64 = 4096;
 
 /// A key that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +94,12 @@ pub enum Rejection {
         /// What runs.
         running: String,
     },
+    /// Firmware would not start it.
+    #[error(
+        "Secure Boot is on, and the image has no signature for firmware, which would not start it; sign it with \
+         `cargo xtask media --secure-boot` and the keys that this machine has taken"
+    )]
+    NotForFirmware,
     /// It cannot be read.
     #[error("the image cannot be read")]
     Read(#[from] io::Error),
@@ -147,6 +155,8 @@ pub struct Terms<'a> {
     pub running: &'a Version,
     /// Take an older one, too.
     pub allow_downgrade: bool,
+    /// Firmware starts nothing that is not signed for it.
+    pub secure_boot: bool,
 }
 
 /// An update that may be written.
@@ -182,6 +192,14 @@ pub fn check(
     let (digest, key) = signed(image, signature, terms.keys)?;
     let version = uki_version(image, size)?;
     image.rewind()?;
+    if terms.secure_boot {
+        let mut headers = Vec::new();
+        image.by_ref().take(LARGEST_HEADERS).read_to_end(&mut headers)?;
+        image.rewind()?;
+        if !authenticode::is_signed(&headers) {
+            return Err(Rejection::NotForFirmware);
+        }
+    }
     if version < *terms.running && !terms.allow_downgrade {
         return Err(Rejection::Older {
             version: version.to_string(),

@@ -67,6 +67,7 @@ impl From<SlotError> for Problem {
                 | Rejection::Legacy
                 | Rejection::Altered(_)
                 | Rejection::NotWhole(_)
+                | Rejection::NotForFirmware
                 | Rejection::NoVersion
                 | Rejection::Version(_) => Kind::Invalid,
             },

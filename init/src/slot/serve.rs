@@ -10,6 +10,7 @@ use axion_api::problem::{Kind, Problem};
 use axion_api::recovery::{Crash, NoticeKind};
 use axion_api::update::{Answer, Call, SlotFailure, SlotState, SlotStatus, Staging, UpdateStatus};
 use axion_core::paths;
+use axion_core::secure_boot::SecureBoot;
 use axion_install::check::{Keys, Rejection, Terms, Version, check};
 use axion_install::esp::{Esp, Note, Update};
 use axion_install::slot::{Named, Slot, State, Tries};
@@ -98,6 +99,7 @@ async fn staged(node: &Arc<Node>, image: OwnedFd, staging: Staging) -> Result<Up
             keys: &keys,
             running: &version_of(own)?,
             allow_downgrade: staging.allow_downgrade,
+            secure_boot: SecureBoot::read(Path::new("/")).is_on(),
         };
         let checked = check(&mut image, &staging.signature, &terms)?;
         let update = Update {

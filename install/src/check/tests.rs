@@ -40,6 +40,7 @@ fn told(image: &[u8], signature: &str, keys: &[&str], running: &str) -> Result<C
         keys: &keys,
         running: &running,
         allow_downgrade: false,
+        secure_boot: false,
     };
     check(&mut Cursor::new(image), signature, &terms).map_err(|rejection| rejection.to_string())
 }
@@ -65,6 +66,23 @@ fn a_signed_image_of_a_newer_version_is_taken() {
 }
 
 #[test]
+fn under_secure_boot_an_image_is_signed_for_firmware_too() {
+    let signer = Signer::new();
+    let unsigned = image("VERSION_ID=0.2.0\n");
+    let signed = authenticode::attach(&unsigned, &[7; 64]).unwrap();
+    let keys = Keys::read([signer.public().as_str()]).unwrap();
+    let terms = Terms {
+        keys: &keys,
+        running: &"0.1.0".parse().unwrap(),
+        allow_downgrade: false,
+        secure_boot: true,
+    };
+    let told = |image: &[u8]| check(&mut Cursor::new(image), &signer.sign(image), &terms);
+    assert!(matches!(told(&unsigned), Err(Rejection::NotForFirmware)));
+    told(&signed).unwrap();
+}
+
+#[test]
 fn an_older_version_needs_a_word() {
     let signer = Signer::new();
     let image = image("VERSION_ID=0.2.0\n");
@@ -79,6 +97,7 @@ fn an_older_version_needs_a_word() {
         keys: &keys,
         running: &"0.10.0".parse().unwrap(),
         allow_downgrade: true,
+        secure_boot: false,
     };
     assert!(check(&mut Cursor::new(&image), &signature, &terms).is_ok());
 }

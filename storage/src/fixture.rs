@@ -1,5 +1,7 @@
 //! Labels, disks and programs for tests.
 
+use std::path::Path;
+
 use axion_core::topology::{Disk, DiskKind};
 
 use crate::label::LABEL;
@@ -94,7 +96,6 @@ impl Node {
     /// A program that notes its arguments and standard input, and writes the file `NAME-VERB.json`, or `NAME-VERB.err` and
     /// fails.
     fn program(&self, name: &str) {
-        use std::os::unix::fs::PermissionsExt;
         let root = self.root.path().display();
         let script = format!(
             "#!/bin/sh\ncd {root}\necho \"{name} $*\" >> calls\n\
@@ -102,9 +103,7 @@ impl Node {
              if [ -e {name}-$1.err ]; then cat {name}-$1.err >&2; exit 1; fi\n\
              if [ -e {name}-$1.json ]; then cat {name}-$1.json; fi\n"
         );
-        self.write(name, script.as_bytes());
-        let path = self.root.path().join(name);
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program(&self.root.path().join(name), &script);
     }
 
     /// A disk of `size` bytes, all zeros, with a serial number.
@@ -342,3 +341,13 @@ pub(crate) const SNAPSHOTS: &str = r#"{
     }
   }
 }"#;
+
+/// Writes a program, by another process: a file that this one has open for writing is so in whatever its other threads start at
+/// that moment, and the kernel runs no such file (ETXTBSY).
+pub(crate) fn program(path: &Path, script: &str) {
+    let text = path.with_extension("text");
+    std::fs::write(&text, script).unwrap();
+    let mut install = std::process::Command::new("install");
+    let made = install.args(["-m", "755"]).arg(text).arg(path).status().unwrap();
+    assert!(made.success());
+}

@@ -2,7 +2,8 @@
 
 use object::pe::{
     IMAGE_DOS_SIGNATURE, IMAGE_FILE_MACHINE_AMD64, IMAGE_NT_OPTIONAL_HDR64_MAGIC, IMAGE_NT_SIGNATURE,
-    ImageDosHeader, ImageFileHeader, ImageOptionalHeader64,
+    IMAGE_NUMBEROF_DIRECTORY_ENTRIES, ImageDataDirectory, ImageDosHeader, ImageFileHeader,
+    ImageOptionalHeader64,
 };
 
 use super::*;
@@ -16,15 +17,20 @@ pub fn program(sections: usize) -> Vec<u8> {
     let (nt, _) = pod::from_bytes_mut::<ImageNtHeaders64>(&mut bytes[0x80..]).unwrap();
     nt.signature.set(LE, IMAGE_NT_SIGNATURE);
     nt.file_header.machine.set(LE, IMAGE_FILE_MACHINE_AMD64);
+    let directories = IMAGE_NUMBEROF_DIRECTORY_ENTRIES * size_of::<ImageDataDirectory>();
+    let size = size_of::<ImageOptionalHeader64>() + directories;
     nt.file_header
         .size_of_optional_header
-        .set(LE, u16::try_from(size_of::<ImageOptionalHeader64>()).unwrap());
+        .set(LE, u16::try_from(size).unwrap());
     let optional = &mut nt.optional_header;
+    optional
+        .number_of_rva_and_sizes
+        .set(LE, u32::try_from(IMAGE_NUMBEROF_DIRECTORY_ENTRIES).unwrap());
     optional.magic.set(LE, IMAGE_NT_OPTIONAL_HDR64_MAGIC);
     optional.section_alignment.set(LE, 0x1000);
     optional.file_alignment.set(LE, 0x200);
     optional.size_of_image.set(LE, 0x2000);
-    let headers = 0x84 + size_of::<ImageFileHeader>() + size_of::<ImageOptionalHeader64>();
+    let headers = 0x84 + size_of::<ImageFileHeader>() + size;
     let room = headers + sections * IMAGE_SIZEOF_SECTION_HEADER;
     optional.size_of_headers.set(LE, u32::try_from(room).unwrap());
     bytes

@@ -1,11 +1,10 @@
 use super::*;
+use crate::fixture::program;
 
 fn tools(script: &str) -> (tempfile::TempDir, Tools) {
-    use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("zpool");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program(&path, &format!("#!/bin/sh\n{script}\n"));
     let tools = Tools {
         zpool: path,
         ..Tools::default()

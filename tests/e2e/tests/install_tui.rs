@@ -26,6 +26,7 @@ const NETWORK: &str = "How is the installed node reached?";
 const NODE: &str = "What is the installed node called";
 /// What the last row of a page with fields says while it waits for keys.
 const FIELD_KEYS: &str = "Up/Down field   Left/Right change   Enter next   Esc back";
+const DISK_KEYS: &str = "Esc leave; nothing is written before the end";
 const CONFIRM_KEYS: &str = "Enter install   Esc back";
 
 #[test]
@@ -96,11 +97,7 @@ fn answer(machine: &Machine) -> Result<Vec<String>> {
     let screen = machine.screen();
     screen.wait_for("i install", SOON)?;
     screen.press("i")?;
-    let disks = page(
-        machine,
-        "serial:axion-0",
-        "Esc leave; nothing is written before the end",
-    )?;
+    let disks = page(machine, "serial:axion-0", DISK_KEYS)?;
     let offered = ["serial:", "wwid:", "pci:"].map(|kind| disks.matches(kind).count());
     ensure!(
         offered.iter().sum::<usize>() == 1,
@@ -149,19 +146,20 @@ fn a_node_that_is_started_to_be_installed_asks_by_itself() -> Result<()> {
         .disk(DiskBus::Virtio, DiskContent::Blank { mib: 64 });
     let machine = spec.start(&image)?;
     let screen = machine.screen();
-    let disks = screen.wait_for("not possible: it has 64.0 MiB", INSTALLATION)?;
+    screen.wait_for("not possible: it has 64.0 MiB", INSTALLATION)?;
+    let disks = page(&machine, "not possible: it has 64.0 MiB", DISK_KEYS)?;
     ensure!(disks.contains("> serial:axion-0"), "{disks}");
     screen.press(key::ENTER)?;
     a_wrong_address_is_told_at_its_field(&machine)?;
     // Back to the disks, out, and in again by the key.
     screen.press(key::ESCAPE)?;
-    screen.wait_for("On which disk?", SOON)?;
+    page(&machine, "On which disk?", DISK_KEYS)?;
     screen.press(key::ESCAPE)?;
     screen.wait_until("the page below", SOON, |shown| {
         !shown.contains("Install on a disk")
     })?;
     screen.press("i")?;
-    screen.wait_for("> serial:axion-0", SOON)?;
+    page(&machine, "> serial:axion-0", DISK_KEYS)?;
     screen.press(key::ENTER)?;
     page(&machine, NETWORK, FIELD_KEYS)?;
     screen.press(key::RIGHT)?;

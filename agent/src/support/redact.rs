@@ -35,7 +35,7 @@ const PAIRS: [[&str; 2]; 4] = [
     ["private", "key"],
 ];
 /// What holds the value of something that is named beside it: in the config, in an item of the boot profile.
-const VALUES: [&str; 4] = ["value", "desired", "effective", "fix"];
+const VALUES: [&str; 5] = ["value", "desired", "effective", "fix", "text"];
 /// Base64url digits of a token of the API, at least.
 const TOKEN_DIGITS: usize = 40;
 const TOKEN: &str = "axion_";
@@ -49,7 +49,8 @@ pub fn json(value: &mut Value) -> u64 {
     match value {
         Value::Object(fields) => {
             // `{"key": "api.token_hashes", "value": …}` is a name and a value, too.
-            let told = fields.get("key").or_else(|| fields.get("name"));
+            // So is `{"path": "/proc/sys/…", "text": …}`.
+            let told = ["key", "name", "path"].iter().find_map(|name| fields.get(*name));
             let named = told.and_then(Value::as_str).is_some_and(is_secret_name);
             let mut hidden = 0;
             for (name, value) in fields.iter_mut() {

@@ -53,6 +53,7 @@ fn values_of_secret_names_are_hidden_whatever_they_are() {
         "items": [
             {"key": "sysctl.net.ipv4.tcp_fastopen_key", "desired": "hunter2", "effective": "hunter2", "state": "ok"},
             {"name": "net.ipv4.tcp_fastopen_key", "value": "hunter2"},
+            {"path": "/proc/sys/net/ipv4/tcp_fastopen_key", "text": "hunter2"},
         ],
         "dataset": {"key": "available"},
         "encryption": {"key": {"hex": "00ff"}},
@@ -60,7 +61,7 @@ fn values_of_secret_names_are_hidden_whatever_they_are() {
         "item": {"key": "hugepages"},
         "nested": [{"deep": {"password": "hunter2"}}],
     });
-    assert_eq!(json(&mut value), 10);
+    assert_eq!(json(&mut value), 11);
     let hidden = json!("(hidden)");
     assert_eq!(value["cloud_init"], hidden);
     assert_eq!(value["tokens"], hidden);

@@ -1,7 +1,7 @@
 //! The root as EROFS, packed by trixie's `mkfs.erofs`: the host's may know no zstd.
 //!
-//! What every boot reads is packed by lz4, which costs next to nothing to read. What is read late or on few nodes (the guest's
-//! kernel, ZFS, the list of packages) is packed by zstd and smaller.
+//! What every boot reads is packed by lz4, which costs next to nothing to read. What is read late or on few nodes (the VMM, the
+//! guest's kernel, ZFS, the list of packages) is packed by zstd and smaller.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,8 +17,10 @@ use crate::{debian, layout};
 const CLUSTER: u32 = 65_536;
 
 /// Files that zstd packs, as regular expressions of their paths.
-const LATE: [&str; 5] = [
-    "^usr/share/axion/guest/vmlinux$",
+const LATE: [&str; 7] = [
+    "^usr/lib/axion/axion-vmm$",
+    "^usr/lib/axion/boot/",
+    "^usr/share/axion/guest/",
     "^usr/share/axion/sbom.spdx.json$",
     "^usr/lib/x86_64-linux-gnu/",
     "^usr/lib/modules/.*/(spl|zfs).ko$",

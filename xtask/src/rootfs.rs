@@ -17,7 +17,7 @@ use crate::step::Step;
 use crate::{erofs, layout, programs, sbom, zfs};
 
 /// Grows when this file changes what comes out.
-const RECIPE: u32 = 4;
+const RECIPE: u32 = 5;
 
 /// Programs in the root, and where. PID 1 is not among them: it runs on from the initramfs.
 const PROGRAMS: [(&str, &str); 3] = [

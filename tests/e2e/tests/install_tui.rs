@@ -22,6 +22,8 @@ use axion_lab::{Drive, Firmware, Image, Machine, Spec, media};
 const DISK_MIB: u64 = 3072;
 /// Reading the stick, writing the image in emulation.
 const INSTALLATION: Duration = Duration::from_secs(240);
+/// What the console needs for a key and a page.
+const MOMENT: Duration = Duration::from_secs(20);
 const NETWORK: &str = "How is the installed node reached?";
 const NODE: &str = "What is the installed node called";
 /// What the last row of a page with fields says while it waits for keys.
@@ -103,13 +105,10 @@ fn answer(machine: &Machine) -> Result<Vec<String>> {
         offered.iter().sum::<usize>() == 1,
         "the stick is offered: {disks}"
     );
-    screen.press(key::ENTER)?;
-    let network = page(machine, NETWORK, FIELD_KEYS)?;
-    screen.press(key::ENTER)?;
-    page(machine, NODE, FIELD_KEYS)?;
+    let network = enter(machine, NETWORK, FIELD_KEYS)?;
+    enter(machine, NODE, FIELD_KEYS)?;
     screen.press("rack 9")?;
-    screen.press(key::ENTER)?;
-    let refused = page(machine, "is not a host name", FIELD_KEYS)?;
+    let refused = enter(machine, "is not a host name", FIELD_KEYS)?;
     screen.press("\x7f\x7f9")?;
     screen.press(key::DOWN)?;
     screen.press(key::LEFT)?;
@@ -122,6 +121,17 @@ fn answer(machine: &Machine) -> Result<Vec<String>> {
 fn page(machine: &Machine, text: &str, keys: &str) -> Result<String> {
     let whole = |shown: &str| shown.contains(text) && shown.contains(keys);
     Ok(machine.screen().wait_until(text, SOON, whole)?)
+}
+
+/// Presses Enter for a page with `text`, as [`page`]. Of keys that come while a slow machine paints, some were seen to be lost.
+fn enter(machine: &Machine, text: &str, keys: &str) -> Result<String> {
+    let whole = |shown: &str| shown.contains(text) && shown.contains(keys);
+    machine.screen().press(key::ENTER)?;
+    if let Ok(shown) = machine.screen().wait_until(text, MOMENT, whole) {
+        return Ok(shown);
+    }
+    machine.screen().press(key::ENTER)?;
+    page(machine, text, keys)
 }
 
 fn type_word(machine: &Machine, word: &str) -> Result<()> {
@@ -149,7 +159,7 @@ fn a_node_that_is_started_to_be_installed_asks_by_itself() -> Result<()> {
     screen.wait_for("not possible: it has 64.0 MiB", INSTALLATION)?;
     let disks = page(&machine, "not possible: it has 64.0 MiB", DISK_KEYS)?;
     ensure!(disks.contains("> serial:axion-0"), "{disks}");
-    screen.press(key::ENTER)?;
+    enter(&machine, NETWORK, FIELD_KEYS)?;
     a_wrong_address_is_told_at_its_field(&machine)?;
     // Back to the disks, out, and in again by the key.
     screen.press(key::ESCAPE)?;
@@ -160,15 +170,12 @@ fn a_node_that_is_started_to_be_installed_asks_by_itself() -> Result<()> {
     })?;
     screen.press("i")?;
     page(&machine, "> serial:axion-0", DISK_KEYS)?;
-    screen.press(key::ENTER)?;
-    page(&machine, NETWORK, FIELD_KEYS)?;
+    enter(&machine, NETWORK, FIELD_KEYS)?;
     screen.press(key::RIGHT)?;
     screen.press(&[key::DOWN, key::DOWN, "10.0.2.77/24", key::DOWN, "10.0.2.2"].concat())?;
     screen.wait_for("10.0.2.2_", SOON)?;
-    screen.press(key::ENTER)?;
-    page(&machine, NODE, FIELD_KEYS)?;
-    screen.press(key::ENTER)?;
-    let shown = page(&machine, "Type \"", CONFIRM_KEYS)?;
+    enter(&machine, NODE, FIELD_KEYS)?;
+    let shown = enter(&machine, "Type \"", CONFIRM_KEYS)?;
     let word = shown.split('"').nth_back(1).context("no word is shown")?;
     type_word(&machine, word)?;
     machine.log().wait_for("installed on nvme0n1", INSTALLATION)?;

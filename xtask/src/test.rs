@@ -96,15 +96,24 @@ pub fn test(options: &Options) -> Result<()> {
             test.env("AXION_IMAGE_DIR", &image.dir)
                 .env("AXION_AXCTL", programs::path("axctl"));
             let name = format!("end-to-end test {target}");
-            // Others share the computer, and may stall an emulated machine beyond a deadline.
-            if let Err(error) = run(&name, options, &mut test) {
-                eprintln!("  {error:#}; once more, in case the computer stood still");
-                run(&name, &Options::default(), &mut test)?;
+            // Others share the computer, and the emulator loses a guest now and then (docs/adr/0009-emulator.md).
+            let mut attempt = 1;
+            let mut outcome = run(&name, options, &mut test);
+            while let Err(error) = outcome {
+                if attempt == ATTEMPTS {
+                    return Err(error);
+                }
+                attempt += 1;
+                eprintln!("  {error:#}; attempt {attempt} of {ATTEMPTS}");
+                // The command has its filter by now.
+                outcome = run(&name, &Options::default(), &mut test);
+            }
+            if attempt > 1 {
                 shaky.push(target);
             }
         }
         if !shaky.is_empty() {
-            eprintln!("  passed at the second attempt only: {}", shaky.join(", "));
+            eprintln!("  passed at a later attempt only: {}", shaky.join(", "));
         }
     }
     eprintln!("  all tests passed in {:.0} s", started.elapsed().as_secs_f64());
@@ -119,6 +128,9 @@ fn signed(image: &Path) -> Result<media::Options> {
     }
     Ok(media::Options::signed(image, &keys, &image.join("media-signed")))
 }
+
+/// How often a test that boots machines may be tried.
+const ATTEMPTS: usize = 3;
 
 /// The package of the tests that boot machines.
 const E2E: &str = "axion-e2e";

@@ -7,7 +7,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The first release whose emulated SVM was seen to be sound.
+/// The release that the tests were last seen to pass with.
 pub const MINIMUM: (u32, u32, u32) = (11, 1, 0);
 
 /// QEMU's program, and the directory of UEFI's firmware.

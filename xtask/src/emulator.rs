@@ -1,5 +1,5 @@
-//! The emulated machines' QEMU and firmware: trixie's, in the cache, whatever the build machine runs (`axion_lab::emulator`
-//! says why).
+//! The emulated machines' QEMU and firmware: those of trixie's backports, in the cache, whatever the build machine runs
+//! (`axion_lab::emulator` says why).
 //!
 //! Its packages are unpacked beside each other with all that they depend on, and a script runs the program with the dynamic
 //! loader and the libraries of that place.

@@ -1,8 +1,7 @@
 //! Where QEMU and its firmware are.
 //!
-//! `cargo xtask setup` keeps a QEMU of its own in the cache, whatever this computer runs: releases before
-//! [`MINIMUM`] lose control of a processor that runs guests by emulated SVM, which then resets itself or the whole machine.
-//! Without one, what is installed is taken.
+//! `cargo xtask setup` keeps a QEMU of its own in the cache, whatever this computer runs: before 10.0.13, a processor that runs guests
+//! by emulated SVM resets itself or the whole machine (docs/adr/0009-emulator.md). Without one, what is installed is taken.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,9 @@
 //! (`axion_lab::emulator` says why).
 //!
 //! Its packages are unpacked beside each other with all that they depend on, and a script runs the program with the dynamic
-//! loader and the libraries of that place.
+//! loader and the libraries of that place. One fault is taken out of it ([`mend`]).
+
+mod mend;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +20,9 @@ use crate::step::{Step, output};
 /// What the machines are made of; what it depends on comes along.
 const PACKAGES: [&str; 3] = ["qemu-system-x86", "ovmf", "seabios"];
 
+/// The program itself, below [`ROOT`].
+const BINARY: &str = "usr/bin/qemu-system-x86_64";
+
 /// Version of the QEMU in the cache, if there is one.
 pub fn version() -> Option<String> {
     installed(&directory())
@@ -26,6 +31,9 @@ pub fn version() -> Option<String> {
 fn installed(directory: &Path) -> Option<String> {
     let program = directory.join(PROGRAM);
     if !program.exists() {
+        return None;
+    }
+    if !mend::is_mended(&directory.join(ROOT).join(BINARY)).ok()? {
         return None;
     }
     let text = output(Command::new(program).arg("--version")).ok()?;
@@ -52,6 +60,7 @@ pub fn install() -> Result<()> {
     let new = tempfile::tempdir_in(parent)?;
     let root = new.path().join(ROOT);
     debian::unpack_closure(&step, debian::BACKPORTS, &PACKAGES, &root)?;
+    mend::mend(&root.join(BINARY))?;
     let program = new.path().join(PROGRAM);
     fs::write(&program, SCRIPT)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;

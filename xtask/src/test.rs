@@ -96,7 +96,7 @@ pub fn test(options: &Options) -> Result<()> {
             test.env("AXION_IMAGE_DIR", &image.dir)
                 .env("AXION_AXCTL", programs::path("axctl"));
             let name = format!("end-to-end test {target}");
-            // Others share the computer, and the emulator loses a guest now and then (docs/adr/0009-emulator.md).
+            // Others share the computer.
             let mut attempt = 1;
             let mut outcome = run(&name, options, &mut test);
             while let Err(error) = outcome {
@@ -130,7 +130,7 @@ fn signed(image: &Path) -> Result<media::Options> {
 }
 
 /// How often a test that boots machines may be tried.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 2;
 
 /// The package of the tests that boot machines.
 const E2E: &str = "axion-e2e";

@@ -335,6 +335,15 @@ impl Machine {
         })
     }
 
+    /// What the processors do at this moment: their registers, as QEMU's monitor prints them. A processor that runs a guest of the
+    /// machine shows the guest's.
+    ///
+    /// # Errors
+    /// QEMU has ended.
+    pub fn registers(&self) -> Result<String> {
+        self.qmp().human("info registers -a")
+    }
+
     fn qmp(&self) -> MutexGuard<'_, Qmp> {
         self.qmp.lock().unwrap_or_else(PoisonError::into_inner)
     }

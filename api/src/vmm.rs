@@ -28,12 +28,14 @@
 //! host's KVM cannot disable are merely missing from the status.
 
 pub mod in_force;
+pub mod metrics;
 pub mod placement;
 
 use serde::{Deserialize, Serialize};
 
 use crate::vm::HugepageSize;
-pub use in_force::{InForce, VmmMetrics};
+pub use in_force::InForce;
+pub use metrics::VmmMetrics;
 pub use placement::{CpuTopology, GuestNode, Placement, SandboxMode};
 
 /// Name of the config file in a VM's run directory.

@@ -15,7 +15,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 
 use axion_api::vm::HugepageSize;
-use axion_api::vmm::in_force::{Coverage, DisabledExit, VcpuExits};
+use axion_api::vmm::in_force::{Coverage, DisabledExit};
+use axion_api::vmm::metrics::VcpuExits;
 use axion_api::vmm::{GuestNode, MachineState, SandboxMode};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -309,6 +310,14 @@ fn exits_are_counted_by_reason_through_resets() {
     let after = vmm.metrics();
     assert_eq!(after.vcpus[0].port_writes, 8);
     assert!(after.vcpus[0].interrupted > running.interrupted);
+    // A KVM that counts has seen at least what came to the VMM, in this life and in the one before.
+    if let ([before, _], [after, _]) = (before.kvm.as_slice(), after.kvm.as_slice()) {
+        assert!(
+            before.exits >= running.port_writes + running.port_reads,
+            "{before:?}"
+        );
+        assert!(after.exits > before.exits, "{before:?} {after:?}");
+    }
 }
 
 fn nodes(sizes: [u64; 2]) -> Vec<GuestNode> {

@@ -1,6 +1,7 @@
 //! Counters of the node and its VMs in the text format of Prometheus (exposition format 0.0.4). Pure.
 
 mod storage;
+mod vcpus;
 
 use std::fmt::Write;
 use std::ops::RangeInclusive;
@@ -9,7 +10,7 @@ use axion_api::capacity::{Capacity, NodeCapacity};
 use axion_api::host::Memory;
 use axion_api::storage::Pool;
 use axion_api::vm::{Vm, VmDiskStats, VmNetStats, VmState, VmStats};
-use axion_api::vmm::in_force::{Latency, QueueLatencies};
+use axion_api::vmm::metrics::{Latency, QueueLatencies};
 use axion_core::proof::{CpuProof, Proof};
 use axion_core::topology::Topology;
 
@@ -181,6 +182,7 @@ pub fn render(node: &Node<'_>, pools: Option<&[Pool]>, vms: &[(Vm, Option<Measur
         storage::pools(&mut text, pools);
     }
     vm_counters(&mut text, vms);
+    vcpus::counters(&mut text, vms);
     disk_counters(&mut text, vms);
     disk_times(&mut text, vms);
     device_counters(&mut text, vms);
@@ -315,6 +317,12 @@ fn vm_counters(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
         each(|stats| float(stats.memory)),
     );
     text.metric(
+        "vm_page_faults_total",
+        "counter",
+        "Page faults of the VMM.",
+        each(|stats| float(stats.page_faults)),
+    );
+    text.metric(
         "vm_resets_total",
         "counter",
         "Resets since the start.",
@@ -367,7 +375,7 @@ fn disk_times(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
         let samples = vms.iter().flat_map(|(vm, measured)| {
             let disks = measured
                 .iter()
-                .flat_map(|measured| measured.disks.iter().enumerate());
+                .flat_map(|measured| measured.counted.disks.iter().enumerate());
             disks.flat_map(move |(disk, queues)| {
                 queues.iter().enumerate().map(move |(queue, times)| {
                     let labels = [

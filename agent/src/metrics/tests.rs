@@ -1,4 +1,6 @@
-use axion_api::vm::{DesiredState, VmBalloonStats, VmSpec, VmStatus};
+use axion_api::vm::{DesiredState, VmBalloonStats, VmSpec, VmStatus, VmVcpuStats};
+use axion_api::vmm::VmmMetrics;
+use axion_api::vmm::metrics::{MappedPages, VcpuCounts, VcpuExits};
 
 use super::*;
 
@@ -32,6 +34,15 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
     };
     let stats = VmStats {
         cpu_us: 1_500_000,
+        page_faults: 11,
+        mapped: Some(MappedPages {
+            pages_1g: 2,
+            ..MappedPages::default()
+        }),
+        vcpus: vec![VmVcpuStats {
+            steal_us: 250_000,
+            ..VmVcpuStats::default()
+        }],
         disks: vec![VmDiskStats {
             source: "data".to_owned(),
             waits: 3,
@@ -45,7 +56,19 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
     };
     let measured = Measured {
         stats,
-        disks: vec![vec![times]],
+        counted: VmmMetrics {
+            vcpus: vec![VcpuExits {
+                port_writes: 5,
+                ..VcpuExits::default()
+            }],
+            kvm: vec![VcpuCounts {
+                exits: 40,
+                halts: 30,
+                ..VcpuCounts::default()
+            }],
+            disks: vec![vec![times]],
+            ..VmmMetrics::default()
+        },
     };
     let node = Node {
         version: "1",
@@ -100,6 +123,12 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         "axion_vm_state{vm=\"web\",state=\"paused\"} 1",
         "axion_vm_state{vm=\"web\",state=\"running\"} 0",
         "axion_vm_cpu_seconds_total{vm=\"web\"} 1.5",
+        "axion_vm_page_faults_total{vm=\"web\"} 11",
+        "axion_vm_mapped_pages{vm=\"web\",page_bytes=\"1073741824\"} 2",
+        "axion_vm_vcpu_steal_seconds_total{vm=\"web\",vcpu=\"0\"} 0.25",
+        "axion_vm_vcpu_exits_total{vm=\"web\",vcpu=\"0\"} 40",
+        "axion_vm_vcpu_exits_by_reason_total{vm=\"web\",vcpu=\"0\",reason=\"halt\"} 30",
+        "axion_vm_vcpu_vmm_exits_total{vm=\"web\",vcpu=\"0\",reason=\"port-write\"} 5",
         "axion_vm_disk_waits_total{vm=\"web\",disk=\"0\",source=\"data\"} 3",
         "axion_vm_balloon_actual_bytes{vm=\"web\"} 4096",
         "# TYPE axion_vm_disk_read_seconds histogram",

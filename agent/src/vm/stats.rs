@@ -1,10 +1,13 @@
 //! What VMs have used and done: from their cgroup, from their taps, and from what the VMM counts.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::vm::{Vm, VmBalloonStats, VmDiskStats, VmLatency, VmNetStats, VmStats, VmVsockStats};
-use axion_api::vmm::in_force::{Latency, QueueLatencies};
+use axion_api::vm::{
+    Vm, VmBalloonStats, VmDiskStats, VmLatency, VmNetStats, VmStats, VmVcpuStats, VmVsockStats,
+};
+use axion_api::vmm::metrics::{Latency, QueueLatencies};
 use axion_api::vmm::{API_SOCKET, BalloonStatus, DiskStatus, VmmMetrics, VmmStatus, VsockStatus};
 use futures_util::future::join_all;
 
@@ -13,6 +16,8 @@ use super::{Vms, control};
 
 /// Cgroups of VMs (`init/src/units/cgroup.rs`).
 const CGROUPS: &str = "/sys/fs/cgroup/vms.slice";
+/// Processes.
+const PROCESSES: &str = "/proc";
 /// Interfaces of the host.
 const INTERFACES: &str = "/sys/class/net";
 
@@ -21,8 +26,8 @@ const INTERFACES: &str = "/sys/class/net";
 pub struct Measured {
     /// In numbers.
     pub stats: VmStats,
-    /// How long requests of each queue of each disk took.
-    pub disks: Vec<Vec<QueueLatencies>>,
+    /// What its VMM and KVM have counted.
+    pub counted: VmmMetrics,
 }
 
 impl Vms {
@@ -58,7 +63,7 @@ impl Vms {
                     let counted = self.count(&vm.name).await;
                     Some(Measured {
                         stats: stats(&vm, &status, &counted),
-                        disks: counted.disks,
+                        counted,
                     })
                 }
                 None => None,
@@ -77,12 +82,20 @@ fn stats(vm: &Vm, status: &VmmStatus, counted: &VmmMetrics) -> VmStats {
         sources.push("cloud-init");
     }
     let interfaces = vm.status.nets.iter();
+    let threads = vm
+        .status
+        .pid
+        .map(|pid| thread_times(&Path::new(PROCESSES).join(pid.to_string())));
+    let threads = threads.unwrap_or_default();
     let latencies = |index: usize| counted.disks.get(index).map_or(&[][..], Vec::as_slice);
     VmStats {
-        cpu_us: usage_us(&read("cpu.stat")),
+        cpu_us: field(&read("cpu.stat"), "usage_usec"),
         memory: number(&read("memory.current")),
+        page_faults: field(&read("memory.stat"), "pgfault"),
+        mapped: counted.mapped,
         resets: status.resets,
         start_us: status.start_us,
+        vcpus: vcpu_stats(counted, &threads),
         disks: status
             .disks
             .iter()
@@ -102,10 +115,43 @@ fn number(text: &str) -> u64 {
     text.trim().parse().unwrap_or(0)
 }
 
-/// `usage_usec` of cpu.stat (cgroup-v2.rst).
-fn usage_us(text: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
-    line.map_or(0, number)
+/// A line `name value`, as in cpu.stat and memory.stat (cgroup-v2.rst).
+fn field(text: &str, name: &str) -> u64 {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines
+        .find(|(there, _)| *there == name)
+        .map_or(0, |(_, value)| number(value))
+}
+
+/// CPU time and time in wait of the threads of a process that are vCPUs, by their numbers, nanoseconds
+/// (`schedstat` of a thread, Documentation/scheduler/sched-stats.rst).
+fn thread_times(process: &Path) -> BTreeMap<usize, (u64, u64)> {
+    let threads = std::fs::read_dir(process.join("task"));
+    let times = threads.into_iter().flatten().filter_map(|thread| {
+        let thread = thread.ok()?.path();
+        let name = std::fs::read_to_string(thread.join("comm")).ok()?;
+        let vcpu = name.trim().strip_prefix("vcpu")?.parse().ok()?;
+        let times = std::fs::read_to_string(thread.join("schedstat")).ok()?;
+        let mut words = times.split_whitespace().map(number);
+        Some((vcpu, (words.next()?, words.next()?)))
+    });
+    times.collect()
+}
+
+fn vcpu_stats(counted: &VmmMetrics, threads: &BTreeMap<usize, (u64, u64)>) -> Vec<VmVcpuStats> {
+    let vcpus = counted.vcpus.iter().enumerate();
+    let each = vcpus.map(|(number, exits)| {
+        let (run_ns, wait_ns) = threads.get(&number).copied().unwrap_or_default();
+        let kvm = counted.kvm.get(number).copied().unwrap_or_default();
+        VmVcpuStats {
+            cpu_us: run_ns / 1000,
+            steal_us: wait_ns / 1000,
+            exits: kvm.exits,
+            vmm_exits: exits.total(),
+            page_faults: kvm.page_faults,
+        }
+    });
+    each.collect()
 }
 
 fn vsock_stats(vsock: &VsockStatus) -> VmVsockStats {
@@ -183,13 +229,14 @@ fn net_stats(network: &str, tap: &Path) -> VmNetStats {
 #[cfg(test)]
 mod tests {
     use axion_api::vmm::DiskCounters;
+    use axion_api::vmm::metrics::{VcpuCounts, VcpuExits};
 
     use super::*;
 
     #[test]
     fn counters_are_summed_and_directions_are_the_guests() {
-        assert_eq!(usage_us("usage_usec 1234\nuser_usec 1000\n"), 1234);
-        assert_eq!(usage_us(""), 0);
+        assert_eq!(field("usage_usec 1234\nuser_usec 1000\n", "user_usec"), 1000);
+        assert_eq!(field("usage_usec 1234\n", "usage"), 0);
         let queue = DiskCounters {
             reads: 2,
             write_bytes: u64::MAX,
@@ -220,5 +267,42 @@ mod tests {
         std::fs::write(tap.path().join("statistics/tx_bytes"), "77\n").unwrap();
         let net = net_stats("lan", tap.path());
         assert_eq!((net.receive_bytes, net.send_bytes), (77, 0));
+    }
+
+    #[test]
+    fn vcpus_have_the_times_of_their_threads_and_both_counts_of_exits() {
+        let process = tempfile::tempdir().unwrap();
+        for (id, name, times) in [("7", "machine", "1 2 3"), ("8", "vcpu1", "5000 7000 9")] {
+            let thread = process.path().join("task").join(id);
+            std::fs::create_dir_all(&thread).unwrap();
+            std::fs::write(thread.join("comm"), format!("{name}\n")).unwrap();
+            std::fs::write(thread.join("schedstat"), format!("{times}\n")).unwrap();
+        }
+        let exits = |port_reads, others| VcpuExits {
+            port_reads,
+            others,
+            ..VcpuExits::default()
+        };
+        let counted = VmmMetrics {
+            vcpus: vec![exits(0, 0), exits(2, 1)],
+            kvm: vec![
+                VcpuCounts::default(),
+                VcpuCounts {
+                    exits: 9,
+                    page_faults: 4,
+                    ..VcpuCounts::default()
+                },
+            ],
+            ..VmmMetrics::default()
+        };
+        let stats = vcpu_stats(&counted, &thread_times(process.path()));
+        let busy = VmVcpuStats {
+            cpu_us: 5,
+            steal_us: 7,
+            exits: 9,
+            vmm_exits: 3,
+            page_faults: 4,
+        };
+        assert_eq!(stats, [VmVcpuStats::default(), busy]);
     }
 }

@@ -1,6 +1,7 @@
 //! What a VM has used and done.
 
 use axion_api::vm::VmStats;
+use axion_api::vmm::metrics::MappedPages;
 
 use super::table::{Table, left, right, shrinking};
 use super::{Style, bytes, fields, milliseconds, or_dash};
@@ -11,11 +12,35 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
         &[
             ("CPU time", milliseconds(stats.cpu_us)),
             ("Memory", bytes(stats.memory)),
+            ("Mapped", or_dash(stats.mapped.map(|pages| mapped(&pages)))),
+            ("Page faults", stats.page_faults.to_string()),
             ("Resets", stats.resets.to_string()),
             ("Started in", or_dash(stats.start_us.map(milliseconds))),
         ],
         style,
     );
+    if !stats.vcpus.is_empty() {
+        let mut table = Table::new([
+            right("VCPU"),
+            right("CPU TIME"),
+            right("STEAL"),
+            right("EXITS"),
+            right("TO THE VMM"),
+            right("PAGE FAULTS"),
+        ]);
+        for (number, vcpu) in stats.vcpus.iter().enumerate() {
+            table.row([
+                number.to_string().into(),
+                milliseconds(vcpu.cpu_us).into(),
+                milliseconds(vcpu.steal_us).into(),
+                vcpu.exits.to_string().into(),
+                vcpu.vmm_exits.to_string().into(),
+                vcpu.page_faults.to_string().into(),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&table.render(style));
+    }
     if !stats.disks.is_empty() {
         let mut table = Table::new([
             shrinking("DISK"),
@@ -125,4 +150,20 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
         text.push_str(&fields(&rows, style));
     }
     text
+}
+
+/// The sizes of pages that there are, the largest first.
+fn mapped(pages: &MappedPages) -> String {
+    let sizes = [
+        (pages.pages_1g, "1 GiB"),
+        (pages.pages_2m, "2 MiB"),
+        (pages.pages_4k, "4 KiB"),
+    ];
+    let there = sizes.iter().filter(|(count, _)| *count > 0);
+    let words: Vec<_> = there.map(|(count, size)| format!("{count} x {size}")).collect();
+    if words.is_empty() {
+        "nothing".to_owned()
+    } else {
+        words.join(", ")
+    }
 }

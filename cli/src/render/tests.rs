@@ -14,8 +14,9 @@ use axion_api::profile::{HostProfile, ProfilePreview};
 use axion_api::recovery::{CrashSummary, MissingFirmware};
 use axion_api::vm::{
     CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmBalloonStats, VmDisk, VmDiskStats, VmLatency,
-    VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus, VmVsockStats,
+    VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus, VmVcpuStats, VmVsockStats,
 };
+use axion_api::vmm::metrics::MappedPages;
 use axion_api::volume::{Volume, VolumeKind, VolumeSpec};
 use axion_core::config::check;
 use axion_core::profile::{

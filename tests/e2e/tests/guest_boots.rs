@@ -1,6 +1,6 @@
 //! A real Linux guest boots under the node's own VMM, can be worked with, outlives the agent, and ends as it was told to.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use axion_api::vm::VmState;
 use axion_e2e::{GUEST_BOOT, GUEST_READY, SOON, boot, console, unit_pid, wait_restarted, wait_vm};
 use axion_lab::command::Program;
@@ -13,6 +13,7 @@ fn a_guest_boots_and_outlives_the_agent() -> Result<()> {
     let mut hello = console(&node, "hello")?;
     it_boots_to_a_shell(&hello)?;
     what_is_typed_is_answered(&mut hello, "before")?;
+    its_exits_are_counted(&node)?;
     a_watcher_sees_what_was_printed_before(&node)?;
     it_outlives_the_agent(&node)?;
     let mut hello = console(&node, "hello")?;
@@ -32,6 +33,33 @@ fn it_boots_to_a_shell(console: &Program) -> Result<()> {
 fn what_is_typed_is_answered(console: &mut Program, when: &str) -> Result<()> {
     console.input(&format!("echo {when}=$((6*7))\n"))?;
     console.log().wait_for(&format!("{when}=42"), SOON)?;
+    Ok(())
+}
+
+/// KVM's counts are of all exits, the VMM's of those that KVM left to it.
+fn its_exits_are_counted(node: &Node) -> Result<()> {
+    let stats = node.call(node.client().vm_stats("hello"))?;
+    let [vcpu] = stats.vcpus.as_slice() else {
+        bail!("{stats:?}");
+    };
+    ensure!(vcpu.vmm_exits > 0 && vcpu.exits > vcpu.vmm_exits, "{stats:?}");
+    ensure!(
+        vcpu.cpu_us > 0 && vcpu.page_faults > 0 && stats.page_faults > 0,
+        "{stats:?}"
+    );
+    let mapped = stats.mapped.context("nothing is known of its pages")?;
+    ensure!(mapped.pages_4k + mapped.pages_2m > 0, "{stats:?}");
+    let metrics = node.axctl(&["api", "get", "/metrics"])?;
+    for line in [
+        r#"axion_vm_vcpu_exits_total{vm="hello",vcpu="0"}"#,
+        r#"axion_vm_vcpu_exits_by_reason_total{vm="hello",vcpu="0",reason="halt"}"#,
+        r#"axion_vm_vcpu_vmm_exits_total{vm="hello",vcpu="0",reason="port-write"}"#,
+        r#"axion_vm_vcpu_steal_seconds_total{vm="hello",vcpu="0"}"#,
+    ] {
+        let value = metrics.lines().find_map(|there| there.strip_prefix(line));
+        let value: f64 = value.with_context(|| line.to_owned())?.trim().parse()?;
+        ensure!(value > 0.0, "{line} {value}");
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 pub mod exits;
 mod memory;
 mod routes;
+pub mod stats;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::pci::Wiring;
 use crate::pci::msix::MsiVector;
 pub use routes::KvmMsi;
 use routes::Routes;
+use stats::{Source, VmSource};
 
 /// The KVM API version that has been the only one since Linux 2.6.22.
 const API_VERSION: i32 = 12;
@@ -233,6 +235,11 @@ pub struct Vm {
 }
 
 impl Vm {
+    /// How KVM maps its memory, counted.
+    pub fn counters(&self) -> Option<VmSource> {
+        Source::of_vm(self.fd.as_ref())
+    }
+
     /// What does not leave its guest.
     pub fn exits_disabled(&self) -> &[DisabledExit] {
         &self.exits_disabled

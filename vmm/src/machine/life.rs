@@ -33,6 +33,7 @@ use crate::devices::virtio::transport::{BAR_SIZE, VirtioPci};
 use crate::devices::virtio::vsock::Vsock;
 use crate::devices::virtio::worker::Restrict;
 use crate::kvm::Vm;
+use crate::kvm::stats::{Source, Sources};
 use crate::memory::Ram;
 use crate::pci::windows::Windows;
 use crate::pci::{ConfigSpace, Function};
@@ -74,6 +75,8 @@ pub struct Life {
     functions: Vec<Arc<VirtioPci>>,
     threads: Vec<VcpuThread>,
     vm: Vm,
+    /// What KVM counts, until it is taken.
+    sources: Sources,
 }
 
 impl Life {
@@ -140,10 +143,15 @@ impl Life {
             power,
             functions,
             threads: Vec::new(),
+            sources: Sources {
+                vm: vm.counters(),
+                vcpus: Vec::new(),
+            },
             vm,
         };
         for (id, exits) in (0..).zip(exits) {
             let fd = plan.host.create_vcpu(&life.vm, id, &plan.topology, entry)?;
+            life.sources.vcpus.push(Source::of_vcpu(&fd));
             let setup = Setup {
                 id,
                 placement: plan.placement.clone(),
@@ -166,6 +174,11 @@ impl Life {
             });
         }
         Ok(life)
+    }
+
+    /// Where KVM counts; to be taken once.
+    pub fn take_sources(&mut self) -> Sources {
+        std::mem::take(&mut self.sources)
     }
 
     /// The threads of the vCPUs.

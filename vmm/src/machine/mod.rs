@@ -7,6 +7,7 @@
 //!
 //! The machine thread alone changes the machine; [`lifecycle`] says what is allowed when. Others see a [`Handle`].
 
+mod error;
 mod halt;
 mod life;
 pub mod lifecycle;
@@ -19,106 +20,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use axion_api::vmm::in_force::DisabledExit;
-use axion_api::vmm::in_force::{NodeMemory, VmmMetrics};
+use axion_api::vmm::in_force::{DisabledExit, NodeMemory};
 use axion_api::vmm::{
-    ConsoleDevice, ConsoleStatus, GUEST_HALTED, InForce, MachineState, PauseReason, VmmStatus,
+    ConsoleDevice, ConsoleStatus, GUEST_HALTED, InForce, MachineState, PauseReason, VmmMetrics, VmmStatus,
 };
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::acpi;
-use crate::boot::BootError;
 use crate::config::Plan;
-use crate::devices::bus::Overlap;
 use crate::devices::power::PowerRequest;
 use crate::devices::serial::Console;
 use crate::devices::virtio::balloon::backing::{Balloon, PAGE};
 use crate::devices::virtio::blk::backing::Disk;
 use crate::devices::virtio::mem::backing::Resize;
 pub use crate::devices::virtio::mem::backing::ResizeError;
-use crate::devices::virtio::transport::FunctionError;
 use crate::devices::virtio::vsock::Vsock;
 use crate::devices::virtio::vsock::backing::Host as VsockHost;
-use crate::devices::virtio::worker::{Restrict, WorkerError};
-use crate::kvm::{self, KvmError};
+use crate::devices::virtio::worker::Restrict;
+use crate::kvm;
+use crate::kvm::stats::Counters;
 use crate::log;
-use crate::memory::{MemoryError, Ram, page_size};
-use crate::pci::TooManyFunctions;
-use crate::sandbox::{Role, Sandbox, SandboxError};
-use crate::vcpu::{Exits, SetupError, Stop, VcpuError};
+use crate::memory::{Ram, page_size};
+use crate::sandbox::{Role, Sandbox};
+use crate::vcpu::{Exits, Stop};
+pub use error::{BalloonError, MachineError};
 use halt::{Verdict, Watch};
 use life::{Life, Outside, Wish, WishSink};
 use lifecycle::{Action, Refusal, Request};
-
-/// The machine ended by an error.
-#[derive(Debug, thiserror::Error)]
-pub enum MachineError {
-    /// Guest memory.
-    #[error(transparent)]
-    Memory(#[from] MemoryError),
-    /// Kernel, initrd or command line.
-    #[error(transparent)]
-    Boot(#[from] BootError),
-    /// ACPI tables.
-    #[error(transparent)]
-    Acpi(#[from] acpi::TooLarge),
-    /// KVM.
-    #[error(transparent)]
-    Kvm(#[from] KvmError),
-    /// Two devices at one address.
-    #[error(transparent)]
-    Devices(#[from] Overlap),
-    /// The thread of a device.
-    #[error(transparent)]
-    Worker(#[from] WorkerError),
-    /// A virtio device.
-    #[error(transparent)]
-    Function(#[from] FunctionError),
-    /// More devices than the PCI bus takes.
-    #[error(transparent)]
-    Pci(#[from] TooManyFunctions),
-    /// No thread for a vCPU.
-    #[error("cannot start the thread of vCPU {id}")]
-    Thread {
-        /// The vCPU.
-        id: u32,
-        /// Cause.
-        source: io::Error,
-    },
-    /// The thread of a vCPU is not what it should be.
-    #[error(transparent)]
-    Setup(#[from] SetupError),
-    /// The sandbox of the machine thread.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    /// A vCPU failed.
-    #[error("vCPU {id} failed")]
-    Vcpu {
-        /// The vCPU.
-        id: u32,
-        /// Cause.
-        source: VcpuError,
-    },
-    /// The machine thread could not be started, or panicked.
-    #[error("machine thread: {0}")]
-    Lost(String),
-}
-
-/// The balloon cannot be what was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BalloonError {
-    /// There is none.
-    #[error("the machine has no balloon; its config has to have one")]
-    None,
-    /// A size that it cannot have.
-    #[error("size: {size} is not allowed; a multiple of {PAGE} bytes, at most the memory's {memory}")]
-    Size {
-        /// Bytes that were asked for.
-        size: u64,
-        /// Bytes of guest memory.
-        memory: u64,
-    },
-}
 
 /// How a machine ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +115,8 @@ struct Board {
     vsock: Option<Arc<VsockHost>>,
     /// Of each vCPU.
     exits: Vec<Arc<Exits>>,
+    /// By KVM.
+    counters: Counters,
     ended: EventFd,
 }
 
@@ -256,6 +185,7 @@ impl Handle {
             }),
             vsock: sockets.vsock.clone(),
             exits,
+            counters: Counters::default(),
             ended,
         });
         let (events, receiver) = mpsc::channel();
@@ -295,7 +225,12 @@ impl Handle {
     pub fn metrics(&self) -> VmmMetrics {
         let vcpus = self.board.exits.iter().map(|exits| exits.read()).collect();
         let disks = self.board.disks.iter().map(|disk| disk.latencies()).collect();
-        VmmMetrics { vcpus, disks }
+        VmmMetrics {
+            vcpus,
+            kvm: self.board.counters.vcpus(),
+            mapped: self.board.counters.mapped(),
+            disks,
+        }
     }
 
     /// Asks the guest for `size` bytes of its memory in all.
@@ -407,7 +342,9 @@ impl Machine {
         let outside = self.outside()?;
         self.sandbox.restrict(Role::Machine)?;
         for number in 0.. {
-            match self.live(&ram, &backing, &outside, number)? {
+            let end = self.live(&ram, &backing, &outside, number)?;
+            self.board.counters.end();
+            match end {
                 End::Exit(exit) => return Ok(exit),
                 End::Reset(cause) => {
                     log::line(cause);
@@ -451,7 +388,7 @@ impl Machine {
             // Nobody listens only when the machine has ended.
             let _ = events.send(Event::Wish(number, wish));
         });
-        let life = Life::new(
+        let mut life = Life::new(
             &mut self.plan,
             ram,
             outside,
@@ -459,6 +396,7 @@ impl Machine {
             &self.sandbox,
             &self.board.exits,
         )?;
+        self.board.counters.begin(life.take_sources());
         let in_force = self.in_force(&life, backing);
         {
             let mut status = self.board.status();

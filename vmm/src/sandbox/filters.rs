@@ -141,6 +141,7 @@ const CONTROL: &[Rule] = &[
     Any(libc::SYS_flock),
     If(libc::SYS_ioctl, 1, EXACT, SET_NONBLOCKING),
     If(libc::SYS_ioctl, 1, REQUEST, KVM | 0xa5), // KVM_SIGNAL_MSI
+    Any(libc::SYS_pread64),                      // what KVM counts
     Any(libc::SYS_recvfrom),
     Any(libc::SYS_sendto),
     Any(libc::SYS_unlink),
@@ -223,6 +224,7 @@ const MACHINE: &[Rule] = &[
     If(libc::SYS_ioctl, 1, REQUEST_TYPE, KVM),
     If(libc::SYS_ioctl, 1, REQUEST, VHOST | 0x01), // VHOST_SET_OWNER
     Any(libc::SYS_lseek),
+    Any(libc::SYS_pread64), // what KVM counts
     If(libc::SYS_prctl, 0, EXACT, SET_NO_NEW_PRIVS),
     Any(libc::SYS_sched_getparam),
     Any(libc::SYS_sched_getscheduler),

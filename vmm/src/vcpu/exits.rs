@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axion_api::vmm::in_force::VcpuExits;
+use axion_api::vmm::metrics::VcpuExits;
 
 /// Counters of one vCPU, written by its thread alone. They have their cache lines to themselves (two, because CPUs fetch
 /// pairs): those who read them, and the vCPUs next door, cost it nothing.

@@ -150,6 +150,17 @@ fn stats_of_a_vm() {
     let stats = VmStats {
         cpu_us: 2_500_000,
         memory: 64 << 20,
+        mapped: Some(MappedPages {
+            pages_4k: 7,
+            pages_1g: 2,
+            ..MappedPages::default()
+        }),
+        vcpus: vec![VmVcpuStats {
+            steal_us: 20_000,
+            exits: 1 << 40,
+            vmm_exits: 12,
+            ..VmVcpuStats::default()
+        }],
         disks: vec![VmDiskStats {
             source: "data".to_owned(),
             reads: 7,
@@ -183,12 +194,14 @@ fn stats_of_a_vm() {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let lines: Vec<String> = text.lines().map(words).collect();
     for line in [
+        "Mapped 2 x 1 GiB, 7 x 4 KiB",
+        "0 0.0 ms 20 ms 1099511627776 12 0",
         "data reads 46 us 1500 us 12 ms 12 ms",
         "Balloon 32.00 MiB of 64.00 MiB given, 0 B of free pages went back",
         "Vsock 12 open; 0 by the guest, 0 to it; 1.00 GiB sent, 1.00 TiB received",
     ] {
         assert!(lines.iter().any(|there| there == line), "{line}\n{text}");
     }
-    assert!(text.contains("CPU time    2500 ms"), "{text}");
+    assert!(text.contains("CPU time     2500 ms"), "{text}");
     assert!(text.lines().all(|line| measure_text_width(line) <= 80), "{text}");
 }

@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 
 use axion_api::vmm::MachineState;
-use axion_api::vmm::in_force::VcpuExits;
+use axion_api::vmm::metrics::VcpuExits;
 
 use super::*;
 
@@ -36,7 +36,7 @@ impl Subject for Fake {
         };
         VmmMetrics {
             vcpus: vec![vcpu],
-            disks: Vec::new(),
+            ..VmmMetrics::default()
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use axion_api::vmm::in_force::Latency;
+use axion_api::vmm::metrics::Latency;
 
 use super::counter::Counter;
 

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use axion_api::vmm::in_force::QueueLatencies;
+use axion_api::vmm::metrics::QueueLatencies;
 use axion_api::vmm::{DirectIo, DiskConfig, DiskStatus};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;

@@ -1,7 +1,7 @@
 //! What a queue of a disk has done, since the process started. Each has one writer, so that counting costs nothing.
 
 use axion_api::vmm::DiskCounters;
-use axion_api::vmm::in_force::QueueLatencies;
+use axion_api::vmm::metrics::QueueLatencies;
 
 use super::super::counter::Counter;
 use super::super::histogram::Histogram;

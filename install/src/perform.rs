@@ -109,12 +109,9 @@ pub fn install(
     progress(Progress::Step("making it bootable"));
     if let Some(grub) = bios {
         esp.add_grub()?;
-        write_core(&part(bios_at), grub).map_err(InstallError::Bios)?;
+        write_grub(disk, &part(bios_at), grub, plan.keep).map_err(InstallError::Bios)?;
     }
     let boot_code = bios.map(|grub| grub.boot_code);
-    if plan.keep {
-        write_boot_code(disk, boot_code).map_err(InstallError::Bios)?;
-    }
     let mut esp = esp.into_volume();
     esp.finish()?;
     if !plan.keep {
@@ -135,16 +132,30 @@ fn put(volume: &Volume<impl Storage>, path: &str, content: &[u8]) -> Result<Dige
     volume.write(path, &mut &*content, length, &mut |_| {})
 }
 
-fn write_core(part: &impl Storage, grub: &bios::Loader<'_>) -> std::io::Result<()> {
+/// Writes the loader of a BIOS; beside a table that stays, with its boot code. A BIOS never finds boot code that leads to half of
+/// a loader.
+fn write_grub(
+    disk: &impl Storage,
+    part: &impl Storage,
+    grub: &bios::Loader<'_>,
+    beside_table: bool,
+) -> std::io::Result<()> {
+    if bios::find_loader(disk) == Some(grub.digest()) {
+        return Ok(());
+    }
+    if beside_table {
+        write_boot_code(disk, &[0; bios::BOOT_CODE])?;
+    }
     part.write_at(0, grub.core)?;
-    part.flush()
+    part.flush()?;
+    if beside_table {
+        write_boot_code(disk, grub.boot_code)?;
+    }
+    Ok(())
 }
 
 /// Writes boot code beside a table that stays.
-fn write_boot_code(disk: &impl Storage, code: Option<&[u8; bios::BOOT_CODE]>) -> std::io::Result<()> {
-    let Some(code) = code else {
-        return Ok(());
-    };
+fn write_boot_code(disk: &impl Storage, code: &[u8; bios::BOOT_CODE]) -> std::io::Result<()> {
     let mut sector = [0; 512];
     disk.read_at(0, &mut sector)?;
     if let Some(to) = sector.first_chunk_mut() {

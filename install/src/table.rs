@@ -169,13 +169,18 @@ pub fn guid(disk: &impl Storage) -> Result<u128, TableError> {
     Ok(table.guid().as_u128())
 }
 
-/// Takes every trace of a table from the disk: its first and last MiB are zeros, flushed.
+/// Takes every trace of a table from the disk: its first and last MiB are zeros, flushed. The first sector goes first, as its
+/// boot code may lead to a loader in that MiB, half of which a BIOS must not start.
 ///
 /// # Errors
 /// The disk fails.
 pub fn wipe(disk: &impl Storage) -> Result<(), TableError> {
     let failed = |e| TableError::Io("remove", e);
     let zeros = vec![0; usize::try_from(ALIGNMENT).unwrap_or(0)];
+    let first = usize::try_from(disk.sector()).unwrap_or(0).min(zeros.len());
+    disk.write_at(0, zeros.get(..first).unwrap_or_default())
+        .and_then(|()| disk.flush())
+        .map_err(failed)?;
     let last = disk.size().saturating_sub(ALIGNMENT) / disk.sector() * disk.sector();
     for start in [0, last] {
         let length = usize::try_from(disk.size() - start).unwrap_or(0).min(zeros.len());

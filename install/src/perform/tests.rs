@@ -1,6 +1,6 @@
 use super::*;
 use crate::fat::join;
-use crate::plan::Sizes;
+use crate::plan::{BIOS_START, Sizes};
 use crate::recording::Disk;
 use crate::slot::Slot;
 use crate::torture::Grub;
@@ -92,4 +92,42 @@ fn installing_again_keeps_the_pool() {
     put_on(&disk, &plan, &update(&image(2)), &image(2)).unwrap();
     disk.read_at(pool, &mut there).unwrap();
     assert_eq!(there, [0; 4]);
+}
+
+#[test]
+fn a_bios_never_finds_half_of_a_loader() {
+    let mut disk = Disk::new(96 << 20);
+    let plan = Plan::fresh(96 << 20, SIZES, 1);
+    put_on(&disk, &plan, &update(&image(1)), &image(1)).unwrap();
+    let mut chance = crate::torture::Chance::new(1);
+    for keep in [false, true] {
+        disk = disk.settled();
+        if keep {
+            // A loader of another version is there.
+            let mut core = [0; 512];
+            disk.read_at(BIOS_START + 512, &mut core).unwrap();
+            core.fill(0x48);
+            disk.write_at(BIOS_START + 512, &core).unwrap();
+        }
+        let old = bios::find_loader(&disk);
+        let plan = Plan { keep, ..plan.clone() };
+        let again = disk.fresh();
+        put_on(&again, &plan, &update(&image(2)), &image(2)).unwrap();
+        let new = bios::find_loader(&again);
+        assert_eq!((new, new == old), (Some(Grub::new().loader().digest()), !keep));
+        let log = again.log();
+        for count in 1..=log.len() {
+            for _ in 0..8 {
+                let left = disk
+                    .cut_behind(&log, count, |versions| chance.below(versions))
+                    .unwrap();
+                let found = bios::find_loader(&left);
+                assert!(
+                    found.is_none() || found == old || found == new,
+                    "keep {keep}, behind operation {count} of {}",
+                    log.len()
+                );
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ use axion_vmm_bench::vmm::Vmm;
 use axion_vmm_bench::{Plan, kernel};
 
 use crate::step::{Step, output};
-use crate::{image, layout, programs};
+use crate::{erofs, image, layout, programs};
 
 /// Path of the measuring init on the host.
 pub const INIT: &str = "/bench/init";
@@ -40,11 +40,7 @@ pub fn make(image: &Path, plan: &Plan, peers: &[(Vmm, PathBuf)]) -> Result<Host>
     drop(fs::remove_dir_all(&dir));
     let root = dir.join("root");
     fs::create_dir_all(&dir)?;
-    step.run(
-        Command::new("fsck.erofs")
-            .arg(format!("--extract={}", root.display()))
-            .arg(image.join("root.erofs")),
-    )?;
+    erofs::unpack(&step, &image.join("root.erofs"), &root)?;
     let bench = root.join("bench");
     fs::create_dir_all(&bench)?;
     copy(

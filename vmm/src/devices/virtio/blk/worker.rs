@@ -11,6 +11,9 @@
 //! One wait per round, in which the kernel also takes what was submitted and tells of completions: a busy queue costs one
 //! system call for many requests. One interrupt per round, if the driver wants it.
 //!
+//! With nothing in flight it is the driver's turn. Where it has been quick of late, its next request is looked for before the
+//! thread listens and sleeps ([`Window`]): neither side then wakes the other.
+//!
 //! How long requests take is counted by one look at the clock for all that are taken in a round, and one for all that end in
 //! it.
 //!
@@ -28,6 +31,7 @@ use super::counters::Counters;
 use super::engine::{Engine, Event, Path};
 use super::request::{self, Action, ID, Status};
 use crate::devices::virtio::ActiveQueue;
+use crate::devices::virtio::polling::Window;
 use crate::devices::virtio::queue::segments::{self, advance};
 use crate::devices::virtio::queue::{Chain, RingError, Segment};
 use crate::devices::virtio::worker::{Order, Orders};
@@ -82,6 +86,7 @@ pub struct QueueWorker {
     free: Vec<u16>,
     /// Slots that wait for room.
     waiting: Vec<u16>,
+    window: Window,
     /// When the clock was last looked at.
     now: Instant,
     /// The driver broke the ring, or the kernel ours.
@@ -113,6 +118,7 @@ impl QueueWorker {
             slots: (0..size).map(|_| slot()).collect(),
             free: (0..size).rev().collect(),
             waiting: Vec::new(),
+            window: Window::default(),
             now,
             broken: false,
         }
@@ -125,7 +131,7 @@ impl QueueWorker {
                 Order::Run => {
                     let more = self.take();
                     self.queue.publish();
-                    if !more && !self.settle() {
+                    if !more && !self.look(orders) && !self.listen() && !self.settle() {
                         return;
                     }
                 }
@@ -145,10 +151,15 @@ impl QueueWorker {
         }
     }
 
+    /// Whether requests are taken.
+    fn takes(&self) -> bool {
+        !self.broken && self.waiting.is_empty()
+    }
+
     /// Takes what the driver offers, a ring's length at most: one that offers without end is not served without end
-    /// before orders are looked at. Says whether there is more, in which case the driver was not asked to tell.
+    /// before orders are looked at. Says whether there may be more. The driver is not asked to tell.
     fn take(&mut self) -> bool {
-        if self.broken || !self.waiting.is_empty() {
+        if !self.takes() {
             return false;
         }
         self.take_round().unwrap_or_else(|error| {
@@ -160,10 +171,8 @@ impl QueueWorker {
     fn take_round(&mut self) -> Result<bool, RingError> {
         self.queue.ring.silence();
         for taken in 0..self.queue.ring.size() {
-            while !self.queue.ring.pop(&mut self.chain)? {
-                if !self.queue.ring.listen()? {
-                    return Ok(false);
-                }
+            if !self.queue.ring.pop(&mut self.chain)? {
+                return Ok(false);
             }
             if taken == 0 {
                 self.now = Instant::now();
@@ -171,6 +180,26 @@ impl QueueWorker {
             self.begin()?;
         }
         Ok(true)
+    }
+
+    /// Looks for the driver's next request, where it is the driver's turn and may be worth it; says whether there is something.
+    fn look(&self, orders: &Orders) -> bool {
+        self.engine.busy() == 0
+            && self.takes()
+            && self
+                .window
+                .look(|| self.queue.ring.has_more() || orders.current() != Order::Run)
+    }
+
+    /// Asks the driver to tell; says whether it has offered something before.
+    fn listen(&mut self) -> bool {
+        if !self.takes() {
+            return false;
+        }
+        self.queue.ring.listen().unwrap_or_else(|error| {
+            self.fail(&error);
+            false
+        })
     }
 
     /// Begins the request in `self.chain`.
@@ -251,9 +280,14 @@ impl QueueWorker {
     /// Waits for something to happen, and handles all that has. Says whether the ring still works: without it the queue
     /// can do nothing any more.
     fn settle(&mut self) -> bool {
+        let idle = self.engine.busy() == 0;
+        let begin = Instant::now();
         if let Err(error) = self.engine.wait() {
             self.fail(&error);
             return false;
+        }
+        if idle {
+            self.window.slept(begin.elapsed());
         }
         let mut ended = false;
         while let Some(event) = self.engine.next() {

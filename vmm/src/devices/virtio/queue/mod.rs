@@ -136,8 +136,8 @@ pub struct Queue {
     published: u16,
     /// Chains that the device has.
     outstanding: u16,
-    /// Without `RING_EVENT_IDX`: our flag as it stands in the used ring.
-    silenced: bool,
+    /// Whether the driver tells of new buffers, as the used ring stands.
+    listening: bool,
 }
 
 impl Queue {
@@ -165,7 +165,7 @@ impl Queue {
             next_used: 0,
             published: 0,
             outstanding: 0,
-            silenced: false,
+            listening: true,
         })
     }
 
@@ -352,21 +352,32 @@ impl Queue {
         if self.setup.event_idx {
             self.used
                 .store_u16(self.event(USED_ENTRY), self.next_available, Ordering::Relaxed);
-        } else if self.silenced {
+        } else if !self.listening {
             self.used.store_u16(FLAGS, 0, Ordering::Relaxed);
-            self.silenced = false;
         }
+        self.listening = true;
         fence(Ordering::SeqCst);
         self.look()
     }
 
-    /// Asks the driver not to tell of new buffers, while the device looks by itself. With `RING_EVENT_IDX` it does not
-    /// tell once it has gone past where [`Queue::listen`] was.
+    /// Asks the driver not to tell of new buffers, while the device looks by itself. With `RING_EVENT_IDX` it tells when it
+    /// passes an index: one that it has passed already.
     pub fn silence(&mut self) {
-        if !self.setup.event_idx && !self.silenced {
-            self.used.store_u16(FLAGS, SILENCE, Ordering::Relaxed);
-            self.silenced = true;
+        if !std::mem::replace(&mut self.listening, false) {
+            return;
         }
+        if self.setup.event_idx {
+            let passed = self.next_available.wrapping_sub(1);
+            self.used
+                .store_u16(self.event(USED_ENTRY), passed, Ordering::Relaxed);
+        } else {
+            self.used.store_u16(FLAGS, SILENCE, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the driver has offered more, at a glance: what it has is found by [`Queue::pop`].
+    pub fn has_more(&self) -> bool {
+        self.available.load_u16(INDEX, Ordering::Acquire) != self.next_available
     }
 
     /// Where the event index of a ring lies.

@@ -246,6 +246,27 @@ fn event_indices_suppress_on_both_sides() {
 }
 
 #[test]
+fn a_silenced_driver_does_not_tell_of_what_is_seen_all_the_same() {
+    let (mut driver, mut queue) = ring(8);
+    let mut chain = Chain::default();
+    driver.submit(0, &[(0, 1, true)]);
+    assert!(queue.listen().unwrap());
+    assert!(queue.pop(&mut chain).unwrap());
+    queue.silence();
+    assert!(!queue.has_more());
+    // What a driver asks itself (§2.7.10.1) when it goes from index 1 to 2, and to 4.
+    let tells = |driver: &Driver, old: u16, new: u16| {
+        new.wrapping_sub(driver.available_event()).wrapping_sub(1) < new.wrapping_sub(old)
+    };
+    assert!(!tells(&driver, 1, 2) && !tells(&driver, 1, 4));
+    driver.submit(1, &[(0, 1, true)]);
+    assert!(queue.has_more());
+    assert!(queue.pop(&mut chain).unwrap());
+    assert!(!queue.listen().unwrap());
+    assert!(tells(&driver, 2, 3));
+}
+
+#[test]
 fn flags_suppress_without_event_indices() {
     let (mut driver, _) = ring(8);
     driver.setup.event_idx = false;

@@ -16,8 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::BusDevice;
 use crate::arch::layout;
 
-/// Pins.
-pub const PINS: usize = 24;
+/// Pins: what the devices with lines need ([`layout::COM1_GSI`], [`layout::GED_GSI`]) and no more. A guest's kernel that starts
+/// reads and writes each of them several times, and each access is two exits.
+pub const PINS: usize = 8;
 
 const SELECT: u64 = 0x00;
 const WINDOW: u64 = 0x10;
@@ -30,7 +31,7 @@ const REGISTER_REDIRECTION: u8 = 0x10;
 
 const VERSION: u32 = 0x20;
 /// Highest pin, for the version register.
-const LAST_PIN: u32 = 23;
+const LAST_PIN: u32 = 7;
 
 /// Bits of a redirection entry that the guest writes; bits 12 (delivery status) and 14 (remote IRR) are ours.
 const WRITABLE: u64 = 0xfffe_0000_0001_afff;

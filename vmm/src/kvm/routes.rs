@@ -42,7 +42,7 @@ impl Table {
 }
 
 /// GSI of the first MSI-X vector.
-const FIRST_VECTOR: u32 = 24;
+const FIRST_VECTOR: u32 = 8;
 const _: () = assert!(FIRST_VECTOR as usize == ioapic::PINS);
 
 impl Routes {

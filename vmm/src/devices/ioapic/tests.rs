@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn identifies_itself() {
     let (ioapic, _) = ioapic();
-    assert_eq!(read(&ioapic, 1), 0x0017_0020);
+    assert_eq!(read(&ioapic, 1), 0x0007_0020);
     write(&ioapic, 0, 0xff00_0000);
     assert_eq!(read(&ioapic, 0), 0x0f00_0000);
     assert_eq!(read(&ioapic, 0x10), 1 << 16, "masked after reset");
@@ -31,11 +31,11 @@ fn edge_delivers_per_rise_and_forgets_what_was_masked() {
 #[test]
 fn level_delivers_until_released_once_per_eoi() {
     let (ioapic, sent) = ioapic();
-    let line = ioapic.line(9);
+    let line = ioapic.line(6);
     line.set(true);
-    unmask_level(&ioapic, 9, 0x40);
+    unmask_level(&ioapic, 6, 0x40);
     assert_eq!(sent.vectors(), [0x40], "asserted when unmasked");
-    assert_ne!(read(&ioapic, 0x10 + 18) & 1 << 14, 0, "remote IRR");
+    assert_ne!(read(&ioapic, 0x10 + 12) & 1 << 14, 0, "remote IRR");
     line.set(true);
     assert!(sent.vectors().is_empty(), "in service");
     ioapic.end_of_interrupt(0x41);
@@ -45,7 +45,7 @@ fn level_delivers_until_released_once_per_eoi() {
     line.set(false);
     BusDevice::write(&*ioapic, EOI, &0x40u32.to_le_bytes());
     assert!(sent.vectors().is_empty());
-    assert_eq!(read(&ioapic, 0x10 + 18) & 1 << 14, 0);
+    assert_eq!(read(&ioapic, 0x10 + 12) & 1 << 14, 0);
     line.set(true);
     assert_eq!(sent.vectors(), [0x40]);
 }
@@ -53,13 +53,13 @@ fn level_delivers_until_released_once_per_eoi() {
 #[test]
 fn level_routes_follow_the_entries() {
     let (ioapic, sent) = ioapic();
-    unmask_level(&ioapic, 9, 0x40);
-    write(&ioapic, 0x10 + 18, 1 << 15 | 1 << 16 | 0x40);
-    write(&ioapic, 0x10 + 18, 1 << 15 | 1 << 16 | 0x42);
+    unmask_level(&ioapic, 6, 0x40);
+    write(&ioapic, 0x10 + 12, 1 << 15 | 1 << 16 | 0x40);
+    write(&ioapic, 0x10 + 12, 1 << 15 | 1 << 16 | 0x42);
     let routes = sent.routes.lock().unwrap();
     assert_eq!(routes.len(), 2, "told only what changed");
     assert_eq!(routes[0].len(), 1);
-    assert_eq!(routes[0][0].0, 9);
+    assert_eq!(routes[0][0].0, 6);
     assert!(routes[1].is_empty());
 }
 

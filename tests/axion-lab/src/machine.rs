@@ -114,7 +114,10 @@ impl Machine {
         let errors = dir.join("qemu.err");
         let stderr = File::create(&errors).map_err(Error::io("create", &errors))?;
         let started = Instant::now();
-        let child = Command::new(&emulator.program)
+        // A test that is killed takes its machine along, which else went on for ever.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&emulator.program)
             .args(argv::arguments(&spec, Accelerator::detect(), wiring))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -137,9 +137,12 @@ impl Record {
             (UnitState::Running, Goal::Run) => VmState::Running,
             (UnitState::Running, _) | (UnitState::Stopping, _) => VmState::Stopping,
             (UnitState::BackOff | UnitState::Failed, _) => VmState::Failed,
+            // It has stopped once it is known why.
+            (UnitState::Inactive, _) if self.end.is_none() => VmState::Stopping,
             (UnitState::Inactive, _) => VmState::Stopped,
         };
         let exit = match unit.state {
+            _ if state == VmState::Stopping => None,
             UnitState::Running | UnitState::Stopping => None,
             UnitState::BackOff => unit.exit.clone(),
             // An end that is recorded already says more.

@@ -1,9 +1,9 @@
 use axion_api::init::{UnitState, UnitStatus};
-use axion_api::vm::VmSpec;
+use axion_api::vm::{VmSpec, VmState};
 
 use crate::init::Unit;
 use crate::vm::plan::{Action, plan};
-use crate::vm::record::{End, Goal, Record};
+use crate::vm::record::{End, Goal, Record, Stored};
 
 fn record(goal: Goal) -> Record {
     Record {
@@ -100,4 +100,28 @@ fn the_table() {
     ] {
         assert_eq!(plan(&record(goal), unit.as_ref()), action, "{goal:?} {unit:?}");
     }
+}
+
+#[test]
+fn a_vm_has_stopped_once_it_is_known_why() {
+    let mut stored = Stored {
+        name: "a".to_owned(),
+        revision: 1,
+        record: record(Goal::Run),
+    };
+    let ended = unit(
+        UnitState::Inactive,
+        Some(("exited with status 0", Some(0))),
+        false,
+    );
+    let status = stored.view(Some(&ended), None, None).status;
+    assert_eq!((status.state, status.exit), (VmState::Stopping, None));
+    stored.record.end = Some(End {
+        why: "guest powered off".to_owned(),
+        failed: false,
+        unix_us: 9,
+    });
+    let status = stored.view(Some(&ended), None, None).status;
+    let why = Some("guest powered off".to_owned());
+    assert_eq!((status.state, status.exit), (VmState::Stopped, why));
 }

@@ -173,7 +173,7 @@ fn perform(disk: &Disk, act: Act, firmware: Firmware, mut uki: &[u8]) -> Result<
         Act::RollBack => {
             esp.roll_back()?;
         }
-        Act::SetOptions(slot) => esp.set_options(slot, &format!("{ARGUMENTS} quiet"))?,
+        Act::SetOptions(slot) => esp.set_options(slot, &format!("{ARGUMENTS} printk.time=1"))?,
     }
     Ok(())
 }

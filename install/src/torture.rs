@@ -293,6 +293,9 @@ impl Torture {
         }
         // What had been done is not done twice: a slot that was rolled back to is in force.
         let expected = settled_starts(after);
+        if expected.contains(&None) {
+            return Err(broken("nothing starts once init has looked".to_owned()));
+        }
         let done = settled_starts(&again) == expected && matches!(step, Step::RollBack | Step::Start);
         if !done {
             self.perform(&again, step).map_err(|e| broken(chain(&e)))?;

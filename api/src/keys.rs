@@ -107,9 +107,12 @@ pub struct EventContent {
 pub struct SealedKey {
     /// The dataset; the node's own are below `POOL/axion`.
     pub dataset: String,
-    /// Registers that its newest seal is to.
+    /// Registers whose values its newest seal is to.
     pub pcrs: Vec<u8>,
-    /// Those of them that are not as they were: the TPM keeps the key to itself. Empty: it gives it.
+    /// Registers that may hold what the owner of a key signs: each image brings a signature of its own measurement.
+    #[serde(default)]
+    pub signed_pcrs: Vec<u8>,
+    /// Those of them that are not as they were, or not as any signature says: the TPM keeps the key to itself. Empty: it gives it.
     pub changed: Vec<u8>,
     /// Whether the dataset can be read now.
     pub unlocked: bool,

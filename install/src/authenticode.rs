@@ -24,6 +24,8 @@ use object::read::pe::PeFile64;
 use object::{LittleEndian as LE, pod};
 use serde::{Deserialize, Serialize};
 
+use crate::uki::PcrPolicy;
+
 /// Where an initramfs has its [`Signatures`].
 pub const SIGNATURES: &str = "/axion/signatures.json";
 /// Where an initramfs has its [`SignedImage`].
@@ -103,6 +105,9 @@ pub struct SignedImage {
     pub digest: String,
     /// Its signature.
     pub signature: Signature,
+    /// Who vouches for what of it is measured, if anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PcrPolicy>,
 }
 
 /// Where things are in the headers of a program.

@@ -11,6 +11,11 @@ use object::pe::{
 };
 use object::read::pe::PeFile64;
 use object::{LittleEndian as LE, pod};
+use serde::{Deserialize, Serialize};
+
+mod measured;
+
+pub use measured::measured;
 
 /// A UKI cannot be put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +52,17 @@ pub struct Parts<'a> {
     pub kernel: &'a [u8],
     /// Initramfs.
     pub initramfs: &'a [u8],
+    /// Who vouches for what of it is measured, if anybody.
+    pub policy: Option<&'a PcrPolicy>,
+}
+
+/// Who vouches for what the stub measures of an image ([`measured`]): the stub leaves both to the kernel, in the initramfs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PcrPolicy {
+    /// Public key as PEM: `.pcrpkey`.
+    pub key: String,
+    /// Signatures by it as JSON: `.pcrsig`. The only section that is not measured, as it is about the others; empty while there are none.
+    pub signatures: String,
 }
 
 /// The stub with the parts.
@@ -68,6 +84,12 @@ pub fn assemble(stub: &[u8], parts: &Parts<'_>) -> Result<Vec<u8>> {
     image.append(".cmdline", parts.cmdline.as_bytes(), 0, data)?;
     image.append(".uname", release.as_bytes(), 0, data)?;
     image.append(".initrd", parts.initramfs, 0, data)?;
+    if let Some(policy) = parts.policy {
+        image.append(".pcrpkey", policy.key.as_bytes(), 0, data)?;
+        if !policy.signatures.is_empty() {
+            image.append(".pcrsig", policy.signatures.as_bytes(), 0, data)?;
+        }
+    }
     image.append(".linux", parts.kernel, running, code)?;
     Ok(image.bytes)
 }

@@ -69,12 +69,16 @@ impl TpmError {
 }
 
 /// Response codes that an operator may see (Part 2, 6.6.3), without what says which handle, session or parameter it is about.
-const MEANINGS: [(u32, &str); 11] = [
+const MEANINGS: [(u32, &str); 12] = [
     (0x084, "a value is not allowed (TPM_RC_VALUE)"),
     (0x08b, "the handle is not known (TPM_RC_HANDLE)"),
     (
         0x08e,
         "the authorization is wrong (TPM_RC_AUTH_FAIL): its owner hierarchy has a password",
+    ),
+    (
+        0x09b,
+        "a signature is not by the key that it should be by (TPM_RC_SIGNATURE)",
     ),
     (0x09d, "a policy is not met (TPM_RC_POLICY_FAIL)"),
     (

@@ -5,6 +5,7 @@
 //!   read      GetCapability, PCR_Read                          what it is, what was measured
 //!   seal      CreatePrimary ─ StartAuthSession ─ Create        a secret that the TPM gives back while PCRs are as now
 //!   unseal    CreatePrimary ─ Load ─ StartAuthSession ─ PolicyPCR ─ Unseal
+//!             with a signed policy: LoadExternal ─ VerifySignature before, PolicyPCR ─ PolicyAuthorize within
 //! ```
 //! Chapter numbers are those of the TCG's TPM 2.0 Library, Part 3 (commands) and Part 1 (architecture).
 //!
@@ -21,6 +22,7 @@ mod command;
 mod crypt;
 mod error;
 mod pcr;
+pub mod policy;
 mod seal;
 mod session;
 #[cfg(test)]
@@ -31,6 +33,7 @@ mod wire;
 
 pub use error::TpmError;
 pub use pcr::{Pcrs, PcrsError, extended};
-pub use seal::{LONGEST_SECRET, Sealed};
+pub use policy::{SignedPolicy, Signer};
+pub use seal::{LONGEST_SECRET, Sealed, Values};
 pub use tpm::{Identity, Tpm};
 pub use transport::{DEVICE, Device, Transport};

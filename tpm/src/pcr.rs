@@ -38,6 +38,18 @@ impl Pcrs {
         self.0 == 0
     }
 
+    /// These, and those.
+    #[must_use]
+    pub const fn and(self, those: Self) -> Self {
+        Self(self.0 | those.0)
+    }
+
+    /// These without those.
+    #[must_use]
+    pub const fn minus(self, those: Self) -> Self {
+        Self(self.0 & !those.0)
+    }
+
     /// TPML_PCR_SELECTION with the one bank (Part 2, 10.9.7).
     pub(crate) fn selection(self) -> Vec<u8> {
         let [a, b, c, _] = self.0.to_le_bytes();
@@ -47,11 +59,15 @@ impl Pcrs {
 
     /// The digest of a policy that asks for these registers to have these values (Part 3, 23.7): what `PolicyPCR` makes of an
     /// empty one.
-    pub(crate) fn policy(self, values: &[Digest]) -> Digest {
+    pub fn policy(self, values: &[[u8; 32]]) -> [u8; 32] {
+        self.policy_after(&[0; 32], values)
+    }
+
+    /// What `PolicyPCR` makes of the policy `before`.
+    pub(crate) fn policy_after(self, before: &Digest, values: &[Digest]) -> Digest {
         let values: Vec<&[u8]> = values.iter().map(|value| &value[..]).collect();
-        let start = [0; 32];
         let values = sha256(&values);
-        sha256(&[&start, &POLICY_PCR.to_be_bytes(), &self.selection(), &values])
+        sha256(&[before, &POLICY_PCR.to_be_bytes(), &self.selection(), &values])
     }
 }
 

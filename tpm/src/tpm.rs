@@ -14,7 +14,7 @@ use crate::transport::{DEVICE, Device, Transport};
 use crate::wire::{Reader, Writer};
 
 /// TPM_RH_OWNER and TPM_RH_NULL.
-const OWNER: u32 = 0x4000_0001;
+pub(crate) const OWNER: u32 = 0x4000_0001;
 const NULL: u32 = 0x4000_0007;
 /// TPM_CAP_TPM_PROPERTIES, and the properties of Part 2, 6.13.
 const TPM_PROPERTIES: u32 = 6;

@@ -24,7 +24,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use axion_install::uki;
+use axion_install::uki::{self, PcrPolicy};
 use clap::Args;
 
 use crate::step::Step;
@@ -174,17 +174,18 @@ fn build(image: &Path, to: &Path, arguments: &str, signers: &Signers) -> Result<
     archives.push(&read(&image.join("kexec.cpio"))?);
     let efi_stub = read(&staging.join("stub").join(STUB))?;
     let os_release = read(&layout::root().join("rootfs/root/etc/os-release"))?;
-    let assemble = |cmdline: &str, archives: &Archives| -> Result<Vec<u8>> {
+    let assemble = |cmdline: &str, archives: &Archives, policy: Option<&PcrPolicy>| -> Result<Vec<u8>> {
         let parts = uki::Parts {
             os_release: &os_release,
             cmdline,
             kernel: &kernel,
             initramfs: archives.bytes(),
+            policy,
         };
         Ok(uki::assemble(&efi_stub, &parts)?)
     };
     // What an installer puts together tells the kernel nothing but this.
-    let of_slot = |archives: &Archives| assemble(&base, archives);
+    let of_slot = |archives: &Archives, policy: Option<&PcrPolicy>| assemble(&base, archives, policy);
     let loader = match &signers.owner {
         Some(owner) => owner.sign_image(&step, &kernel, &mut archives, of_slot, &staging)?,
         None => Vec::new(),
@@ -193,7 +194,11 @@ fn build(image: &Path, to: &Path, arguments: &str, signers: &Signers) -> Result<
         Some(owner) => Ok(owner.sign(&step, &program)?.attach(&program)?),
         None => Ok::<_, anyhow::Error>(program),
     };
-    let efi = sign(assemble(&cmdline, &archives)?)?;
+    let of_medium = |policy: Option<&PcrPolicy>| assemble(&cmdline, &archives, policy);
+    let efi = sign(match &signers.owner {
+        Some(owner) => owner.vouched(&step, of_medium)?.0,
+        None => of_medium(None)?,
+    })?;
     let initramfs = archives.0;
     let menu = fill(read_text("grub.cfg")?);
 

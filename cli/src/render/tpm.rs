@@ -75,11 +75,18 @@ fn keys(keys: &[SealedKey], style: &Style) -> String {
         table.row([
             key.dataset.as_str().into(),
             state.into(),
-            numbers(&key.pcrs).into(),
+            registers_of(key).into(),
             gives,
         ]);
     }
     section(&table, keys.is_empty(), style)
+}
+
+/// `7, 11 signed`: by its value, and by whoever signs it.
+fn registers_of(key: &SealedKey) -> String {
+    let signed = key.signed_pcrs.iter().map(|pcr| format!("{pcr} signed"));
+    let by_value = key.pcrs.iter().map(u8::to_string);
+    by_value.chain(signed).collect::<Vec<_>>().join(", ")
 }
 
 fn numbers(numbers: &[u8]) -> String {

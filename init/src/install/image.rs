@@ -345,6 +345,10 @@ impl Image {
                 cmdline: CMDLINE,
                 kernel: &self.kernel,
                 initramfs: &initramfs,
+                policy: self
+                    .signatures
+                    .as_ref()
+                    .and_then(|signed| signed.image.policy.as_ref()),
             },
         )?;
         match &self.signatures {

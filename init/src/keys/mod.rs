@@ -13,6 +13,7 @@
 //! show nothing. A recovery passphrase that was just made is kept until somebody has seen it.
 
 mod measure;
+pub mod policy;
 mod recovery;
 mod ring;
 mod unlock;
@@ -27,7 +28,7 @@ use axion_api::storage::KeyState;
 use axion_core::config;
 use axion_storage::keys::Locked;
 use axion_storage::{Storage, StorageError, names};
-use axion_tpm::{Pcrs, Sealed, Tpm, TpmError};
+use axion_tpm::{Pcrs, Sealed, SignedPolicy, Tpm, TpmError, Values};
 
 use self::measure::Measured;
 pub use self::measure::begin;
@@ -50,6 +51,8 @@ pub struct Keys {
     measured: OnceLock<Measured>,
     /// The recovery passphrase that nobody has seen yet.
     recovery: Mutex<Option<Recovery>>,
+    /// What the running image brings for its own measurement.
+    policy: OnceLock<Option<SignedPolicy>>,
     /// Held while the state is being unlocked.
     unlocking: Arc<tokio::sync::Mutex<()>>,
 }
@@ -71,28 +74,41 @@ fn conversation(node: &Node) -> Result<Tpm, String> {
     }
 }
 
-/// Seals that are kept with a dataset; text that is not understood is none.
+/// What the running image brings for its own measurement.
+fn policy(node: &Node) -> Option<&SignedPolicy> {
+    let read = || policy::kept(Path::new(ROOT), &node.log);
+    node.keys.policy.get_or_init(read).as_ref()
+}
+
+/// Seals that are kept with a dataset; one that is not understood, of another version perhaps, is none.
 fn seals(dataset: &Locked) -> Vec<Sealed> {
     let text = dataset.sealed.as_deref().unwrap_or_default();
-    serde_json::from_str(text).unwrap_or_default()
+    let seals: Vec<serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+    let understood = seals
+        .into_iter()
+        .filter_map(|seal| serde_json::from_value(seal).ok());
+    understood.collect()
 }
 
 fn pcrs(encryption: &config::Encryption) -> Pcrs {
     encryption.pcrs.iter().copied().collect()
 }
 
-/// Seals a dataset's key to the registers as they are, and keeps it with the dataset. The seal for one other state of the
-/// registers stays: that of the slot which is not running.
+/// Seals a dataset's key to the registers as they are, or to whoever vouches for them, and keeps it with the dataset. The seal for
+/// one other state of the registers stays: that of the slot which is not running.
 fn seal(node: &Node, storage: &Storage, dataset: &Locked, secret: &[u8]) -> Result<(), String> {
     let mut tpm = conversation(node)?;
     let in_words = |error: TpmError| chain(&error);
-    let mut kept = vec![tpm.seal(secret, pcrs(&wanted(node))).map_err(in_words)?];
+    let image = policy(node);
+    let new = tpm.seal(secret, pcrs(&wanted(node)), image).map_err(in_words)?;
+    let mut kept = Vec::with_capacity(SEALS);
     for old in seals(dataset) {
-        let now = tpm.read(old.pcrs).map_err(in_words)?;
-        if !old.changed(&now).is_empty() {
+        let now = tpm.values(old.registers()).map_err(in_words)?;
+        if !old.changed(&now, image).is_empty() {
             kept.push(old);
         }
     }
+    kept.insert(0, new);
     kept.truncate(SEALS);
     let text = serde_json::to_string(&kept).map_err(|error| error.to_string())?;
     storage
@@ -191,7 +207,7 @@ fn seal_again(node: &Node, request: &SealRequest) -> Result<(), Problem> {
         }
         None => {
             let mut tpm = conversation(node).map_err(conflict)?;
-            ring::unseal(&mut tpm, &dataset).map_err(|why| {
+            ring::unseal(&mut tpm, &dataset, policy(node)).map_err(|why| {
                 conflict(format!(
                     "the TPM does not give the key of `{name}`: {why}; give it with the request"
                 ))
@@ -246,30 +262,25 @@ fn tell(node: &Node) -> HostTpm {
         })
         .collect();
     let keyed = node.storage.get().and_then(|storage| storage.keyed().ok());
+    let values: Values = (0..).zip(values).collect();
     told.keys = keyed
         .iter()
         .flatten()
-        .filter_map(|dataset| sealed_key(dataset, &values))
+        .filter_map(|dataset| sealed_key(dataset, &values, policy(node)))
         .collect();
     told
 }
 
 /// The best of a dataset's seals: one that the TPM opens now, else the newest.
-fn sealed_key(dataset: &Locked, values: &[[u8; 32]]) -> Option<SealedKey> {
-    let changed = |sealed: &Sealed| {
-        let now: Vec<_> = sealed
-            .pcrs
-            .iter()
-            .filter_map(|pcr| values.get(usize::from(pcr)).copied())
-            .collect();
-        sealed.changed(&now)
-    };
+fn sealed_key(dataset: &Locked, values: &Values, image: Option<&SignedPolicy>) -> Option<SealedKey> {
+    let changed = |sealed: &Sealed| sealed.changed(values, image);
     let seals = seals(dataset);
     let opens = seals.iter().find(|sealed| changed(sealed).is_empty());
     let shown = opens.or_else(|| seals.first())?;
     Some(SealedKey {
         dataset: dataset.name.clone(),
         pcrs: shown.pcrs.into(),
+        signed_pcrs: shown.signed_registers().into(),
         changed: changed(shown),
         unlocked: dataset.state == KeyState::Available,
     })

@@ -7,10 +7,10 @@ use axion_api::storage::Key;
 use axion_core::config::{Encryption, KeySource, is_hex_key};
 use axion_storage::keys::{Keyring, Locked, NewKey};
 use axion_storage::names;
-use axion_tpm::{Tpm, TpmError};
+use axion_tpm::{SignedPolicy, Tpm, TpmError};
 use zeroize::Zeroizing;
 
-use super::{conversation, pcrs, recovery, seals, wanted};
+use super::{conversation, pcrs, policy, recovery, seals, wanted};
 use crate::failure::chain;
 use crate::node::Node;
 use crate::sync::lock;
@@ -50,7 +50,8 @@ impl<'n> Ring<'n> {
     fn sealed(&self) -> Result<NewKey, String> {
         let passphrase = recovery::generate()?;
         let mut tpm = conversation(self.node)?;
-        let sealed = tpm.seal(passphrase.as_bytes(), pcrs(&self.encryption));
+        let image = policy(self.node);
+        let sealed = tpm.seal(passphrase.as_bytes(), pcrs(&self.encryption), image);
         let sealed = [sealed.map_err(|error| chain(&error))?];
         let key = Key::Passphrase(passphrase.to_string());
         *lock(&self.made) = Some(passphrase);
@@ -81,7 +82,8 @@ impl Keyring for Ring<'_> {
         if dataset.sealed.is_none() {
             return Err("the node does not know its key".to_owned());
         }
-        let secret = unseal(&mut conversation(self.node)?, dataset)?;
+        let image = policy(self.node);
+        let secret = unseal(&mut conversation(self.node)?, dataset, image)?;
         let text = std::str::from_utf8(&secret).map_err(|_| "what the TPM gives is no key".to_owned())?;
         Ok(key(text, dataset.is_hex))
     }
@@ -113,10 +115,14 @@ pub(super) fn secret(key: &Key) -> Zeroizing<Vec<u8>> {
 }
 
 /// What the TPM gives of a dataset's seals: the first that it opens. Where it opens none, why it does not open the newest.
-pub(super) fn unseal(tpm: &mut Tpm, dataset: &Locked) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(super) fn unseal(
+    tpm: &mut Tpm,
+    dataset: &Locked,
+    image: Option<&SignedPolicy>,
+) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut why: Option<TpmError> = None;
     for sealed in seals(dataset) {
-        match tpm.unseal(&sealed) {
+        match tpm.unseal(&sealed, image) {
             Ok(secret) => return Ok(secret),
             Err(error) => {
                 let goes_on = error.is_drift();

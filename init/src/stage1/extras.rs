@@ -1,5 +1,6 @@
-//! What an image that was built with firmware has in its initramfs besides `/init` and `/axion`: device firmware in `/lib/firmware`, and
-//! the archive of CPU microcode, which the kernel has unpacked to `/kernel`.
+//! What an initramfs may have besides `/init` and `/axion`. An image that was built with firmware: device firmware in `/lib/firmware`,
+//! and the archive of CPU microcode, which the kernel has unpacked to `/kernel`. One that systemd-stub has started: what it leaves
+//! in `/.extra`.
 //!
 //! Drivers ask for firmware before the root is there and afterwards, so it is shown at the same place in the root. What starts next,
 //! the kernel once more or an installed disk, gets it too.
@@ -12,6 +13,7 @@ use nix::mount::{MsFlags, mount};
 use crate::log::Log;
 
 const FIRMWARE: &str = "lib/firmware";
+const STUB: &str = ".extra";
 const MICROCODE: &str = "kernel/x86/microcode";
 /// Where the root shows firmware.
 const IN_ROOT: &str = "/newroot/usr/lib/firmware";
@@ -32,6 +34,11 @@ pub struct Extra {
 /// Device firmware in the initramfs at `root`.
 pub fn firmware(root: &Path) -> Vec<Extra> {
     below(root, FIRMWARE)
+}
+
+/// What systemd-stub left in the initramfs at `root`.
+pub fn stub(root: &Path) -> Vec<Extra> {
+    below(root, STUB)
 }
 
 /// CPU microcode in the initramfs at `root`.

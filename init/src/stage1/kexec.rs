@@ -79,6 +79,8 @@ pub fn start_again(command_line: &str, handover: &Handover) -> Result<Infallible
     };
     // The CPU keeps its microcode.
     let mut files = extras::firmware(Path::new("/"));
+    // No stub starts the next kernel.
+    files.extend(extras::stub(Path::new("/")));
     files.extend([
         file("init", 0o755, "/proc/self/exe"),
         file(below(root::IMAGE), 0o644, root::IMAGE),

@@ -33,6 +33,7 @@ use crate::clock;
 use crate::failure::{Failure, chain};
 use crate::handover::Handover;
 use crate::install;
+use crate::keys::policy;
 use crate::log::Log;
 use crate::mounts;
 use crate::rcu;
@@ -116,6 +117,7 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
     handover.left_us = clock::micros(clock::since_start());
     handover.store().map_err(|e| damaged(&handover, &e))?;
     secure_boot::keep_signatures().map_err(|e| damaged(&handover, &e))?;
+    policy::keep().map_err(|e| damaged(&handover, &e))?;
     root::switch_and_run().map_err(|e| damaged(&handover, &e))
 }
 

@@ -29,6 +29,7 @@ fn image(os_release: &str) -> Vec<u8> {
         cmdline: "console=tty0",
         kernel: &kernel,
         initramfs: b"070701",
+        policy: None,
     };
     assemble(&samples::program(5), &parts).unwrap()
 }

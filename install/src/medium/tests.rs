@@ -49,6 +49,7 @@ fn the_initramfs_is_read_from_where_firmware_starts() {
         cmdline: "console=tty0",
         kernel: &kernel,
         initramfs: b"070701",
+        policy: None,
     };
     let image = uki::assemble(&samples::program(5), &parts).unwrap();
     assert_eq!(initramfs(&medium(Some(&image))).unwrap(), b"070701");

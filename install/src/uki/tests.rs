@@ -7,6 +7,7 @@ fn parts(kernel: &[u8]) -> Parts<'_> {
         cmdline: "console=tty0",
         kernel,
         initramfs: b"070701",
+        policy: None,
     }
 }
 

@@ -64,7 +64,15 @@ impl Signer {
 /// # Errors
 /// There are no media, or they do not say their version.
 pub fn uki(version: &str) -> Result<Vec<u8>> {
-    let mut image = fs::read(Image::find()?.medium("axion.efi")?)?;
+    as_version(&fs::read(Image::find()?.medium("axion.efi")?)?, version)
+}
+
+/// A UKI of the media as another version, of as many characters.
+///
+/// # Errors
+/// It does not say its version.
+pub fn as_version(uki: &[u8], version: &str) -> Result<Vec<u8>> {
+    let mut image = uki.to_vec();
     let own = format!("VERSION_ID={VERSION}\n");
     let other = format!("VERSION_ID={version}\n");
     ensure!(
@@ -85,15 +93,22 @@ pub fn uki(version: &str) -> Result<Vec<u8>> {
 /// # Errors
 /// There are no media, or the disk cannot be written.
 pub fn disk(dir: &Path, config: &str) -> Result<PathBuf> {
+    disk_of(dir, config, &uki(VERSION)?, VERSION)
+}
+
+/// A disk in `dir` with `config` and this UKI in slot a.
+///
+/// # Errors
+/// There are no media, or the disk cannot be written.
+pub fn disk_of(dir: &Path, config: &str, mut uki: &[u8], version: &str) -> Result<PathBuf> {
     let path = dir.join("disk.img");
     let size = DISK_MIB << 20;
     File::create(&path)?.set_len(size)?;
-    let uki = uki(VERSION)?;
     let plan = Plan::fresh(size, Sizes::for_sector(SECTOR), 0x6178_696f_6e00);
     let image = Update {
-        version: VERSION.to_owned(),
+        version: version.to_owned(),
         size: u64::try_from(uki.len())?,
-        digest: inspect::digest(&uki),
+        digest: inspect::digest(uki),
         options: ARGUMENTS.to_owned(),
     };
     let [boot_code, core] = Image::find()?.grub()?;
@@ -106,7 +121,7 @@ pub fn disk(dir: &Path, config: &str) -> Result<PathBuf> {
         chunk: CHUNK,
     };
     let disk = open(&path)?;
-    install(&disk, &plan, &what, &mut uki.as_slice(), &mut |_| {})?;
+    install(&disk, &plan, &what, &mut uki, &mut |_| {})?;
     Ok(path)
 }
 

@@ -8,6 +8,9 @@
 //!
 //! Of each there is the private key (`NAME.key`, mode 0600), the certificate as PEM and as DER (`NAME.crt`, `NAME.cer`), as a list
 //! (`NAME.esl`), and as the signed change that firmware in setup mode takes (`NAME.auth`).
+//!
+//! One more key is for TPMs, not for firmware: [`PCR_KEY`] vouches for what is measured of an image (`axion_tpm::policy`), so that the next
+//! one gets at what the one before has sealed.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -21,6 +24,8 @@ use crate::step::{Step, output};
 
 /// Kinds of keys: name, and whose change of this one firmware takes.
 const KINDS: [(&str, &str); 3] = [("PK", "PK"), ("KEK", "PK"), ("db", "KEK")];
+/// Private and public half of the key that vouches for what is measured: PEM both.
+pub const PCR_KEY: [&str; 2] = ["pcr.key", "pcr.pub"];
 /// Twenty years: what is signed must start for as long as the machine lives, and firmware has no clock to trust.
 const DAYS: &str = "7305";
 /// X.509's 64 letters of a common name, less what stands behind the owner in ours.
@@ -31,7 +36,7 @@ const LONGEST_OWNER: usize = 40;
 // A group of this name is what it is flattened into.
 #[group(skip)]
 pub struct Options {
-    /// Directory to make, with the keys of Secure Boot: PK, KEK and db
+    /// Directory to make, with the keys of Secure Boot: PK, KEK and db; and one that vouches to TPMs for what is measured
     #[arg(id = "secure_boot", long = "secure-boot", value_name = "DIR")]
     directory: Option<PathBuf>,
     /// Whose keys these are, for people: in the certificates
@@ -87,6 +92,7 @@ pub fn make(options: &Options) -> Result<()> {
     for (name, _) in KINDS {
         maker.pair(name, &options.owner)?;
     }
+    maker.pcr_key()?;
     for (n, certificate) in options.trust.iter().enumerate() {
         maker.trust(certificate, n)?;
     }
@@ -165,6 +171,32 @@ impl Maker<'_> {
                 .arg(self.file(name, "cer")),
         )?;
         self.list(&certificate, &self.file(name, "esl"))
+    }
+
+    /// The key that vouches for what is measured: of the one kind that every TPM knows.
+    fn pcr_key(&self) -> Result<()> {
+        let [key, public] = PCR_KEY.map(|name| self.directory.join(name));
+        self.step.run(
+            Command::new("openssl")
+                .args([
+                    "genpkey",
+                    "-quiet",
+                    "-algorithm",
+                    "RSA",
+                    "-pkeyopt",
+                    "rsa_keygen_bits:2048",
+                    "-out",
+                ])
+                .arg(&key),
+        )?;
+        fs::set_permissions(&key, Permissions::from_mode(0o600))?;
+        self.step.run(
+            Command::new("openssl")
+                .args(["pkey", "-pubout", "-in"])
+                .arg(&key)
+                .arg("-out")
+                .arg(public),
+        )
     }
 
     /// A certificate as a list of one.

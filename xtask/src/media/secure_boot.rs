@@ -6,6 +6,7 @@
 //! | the kernel, for kexec alone    | the kernel        | in the initramfs ([`axion_install::authenticode`])         |
 //! | modules                        | the kernel        | in the initramfs                                           |
 //! | the UKI and loader of a disk   | firmware          | in the initramfs, for the installer                        |
+//! | PCR 11 of each UKI             | a node's TPM      | in the UKI, `.pcrsig`                                      |
 //!
 //! The image is as it was built: signatures are one more archive behind its initramfs. sbsign's signatures hold the time, so
 //! signed media differ from build to build; what is signed does not.
@@ -19,6 +20,8 @@ use anyhow::{Context, Result, ensure};
 use axion_install::authenticode::{
     SIGNATURES, SIGNED_IMAGE, Signature, Signatures, SignedImage, behind_module, for_kexec, table,
 };
+use axion_install::uki::{self, PcrPolicy};
+use axion_tpm::{Pcrs, Signer, policy};
 use cpio::newc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -26,6 +29,7 @@ use sha2::{Digest, Sha256};
 use super::{Archives, fat, read};
 use crate::erofs;
 use crate::image::cpio;
+use crate::keys::secure_boot::PCR_KEY;
 use crate::step::Step;
 
 /// Where systemd-boot looks for UKIs (Boot Loader Specification, type 2).
@@ -49,7 +53,20 @@ pub struct Owner {
     certificate: PathBuf,
     /// Name and content of each change that firmware in setup mode takes.
     changes: Vec<(String, Vec<u8>)>,
+    /// Who vouches for what is measured. A directory of an earlier version has none.
+    voucher: Option<Voucher>,
 }
+
+/// Who vouches for what is measured.
+struct Voucher {
+    key: PathBuf,
+    /// The other half, as PEM.
+    public: String,
+    signer: Signer,
+}
+
+/// The register that systemd-stub measures an image into.
+const IMAGE_PCR: u8 = 11;
 
 impl Owner {
     /// That of the directory that `cargo xtask keys --secure-boot` has made.
@@ -65,7 +82,17 @@ impl Owner {
             Ok(path)
         };
         let change = |name: &str| Ok((name.to_owned(), read(&file(name)?)?));
+        let [key, public] = PCR_KEY.map(|name| directory.join(name));
+        let voucher = key.is_file().then(|| Voucher::open(key, &public)).transpose()?;
+        if voucher.is_none() {
+            eprintln!(
+                "  {} has no {}: nodes whose TPM keeps a key ask for its passphrase after each update (docs/secure-boot.md)",
+                directory.display(),
+                PCR_KEY.join(" and ")
+            );
+        }
         Ok(Self {
+            voucher,
             key: file("db.key")?,
             certificate: file("db.crt")?,
             changes: ["db.auth", "KEK.auth", "PK.auth"]
@@ -122,6 +149,24 @@ impl Owner {
         Ok(Signature::new(&behind_module(&read(&signature)?)))
     }
 
+    /// What `assemble` makes of a policy, with one that vouches for what will be measured of it; and that policy, if there is one.
+    pub fn vouched(
+        &self,
+        step: &Step,
+        assemble: impl Fn(Option<&PcrPolicy>) -> Result<Vec<u8>>,
+    ) -> Result<(Vec<u8>, Option<PcrPolicy>)> {
+        let Some(voucher) = &self.voucher else {
+            return Ok((assemble(None)?, None));
+        };
+        let mut policy = PcrPolicy {
+            key: voucher.public.clone(),
+            signatures: String::new(),
+        };
+        let measured = uki::measured(&assemble(Some(&policy))?)?;
+        policy.signatures = voucher.vouch(step, measured)?;
+        Ok((assemble(Some(&policy))?, Some(policy)))
+    }
+
     /// Signs an image. Its archives get the signatures that a node needs, and those that an installer needs; `assemble` makes a
     /// UKI of archives. Gives the loader of the media, signed.
     pub fn sign_image(
@@ -129,7 +174,7 @@ impl Owner {
         step: &Step,
         kernel: &[u8],
         archives: &mut Archives,
-        assemble: impl Fn(&Archives) -> Result<Vec<u8>>,
+        assemble: impl Fn(&Archives, Option<&PcrPolicy>) -> Result<Vec<u8>>,
         staging: &Path,
     ) -> Result<Vec<u8>> {
         let root = unpack_root(step, archives, staging)?;
@@ -140,10 +185,11 @@ impl Owner {
             modules: self.sign_modules(step, &root.join(MODULES))?,
         };
         archives.push(&archive(SIGNATURES, &signatures, staging)?);
-        let slot = assemble(archives)?;
+        let (slot, policy) = self.vouched(step, |policy| assemble(archives, policy))?;
         let signed = SignedImage {
             digest: hex::encode(Sha256::digest(&slot)),
             signature: self.sign(step, &slot)?,
+            policy,
         };
         archives.push(&archive(SIGNED_IMAGE, &signed, staging)?);
         Ok(signatures.loader.attach(&loader)?)
@@ -173,6 +219,41 @@ impl Owner {
         let changes = self.changes.iter();
         files.extend(changes.map(|(name, change)| (format!("{KEYS}/{name}"), change.as_slice())));
         files
+    }
+}
+
+impl Voucher {
+    fn open(key: PathBuf, public: &Path) -> Result<Self> {
+        let text = fs::read_to_string(public).with_context(|| format!("reading {}", public.display()))?;
+        let signer = Signer::from_pem(&text).with_context(|| public.display().to_string())?;
+        Ok(Self {
+            key,
+            public: text,
+            signer,
+        })
+    }
+
+    /// The text of the signature of [`IMAGE_PCR`] when it holds `value`.
+    fn vouch(&self, step: &Step, value: [u8; 32]) -> Result<String> {
+        let pcrs: Pcrs = [IMAGE_PCR].into_iter().collect();
+        let digest = pcrs.policy(&[value]);
+        let dir = tempfile::tempdir()?;
+        let [of, signature] = ["policy", "signature"].map(|name| dir.path().join(name));
+        fs::write(&of, digest)?;
+        step.run(
+            Command::new("openssl")
+                .args(["dgst", "-sha256", "-sign"])
+                .arg(&self.key)
+                .arg("-out")
+                .arg(&signature)
+                .arg(&of),
+        )?;
+        Ok(policy::signatures(
+            &self.signer,
+            pcrs,
+            &digest,
+            &read(&signature)?,
+        ))
     }
 }
 

@@ -38,6 +38,7 @@ fn a_tpm_with_a_key_that_it_keeps_to_itself() {
         keys: vec![SealedKey {
             dataset: "tank/axion".to_owned(),
             pcrs: vec![7, 15],
+            signed_pcrs: vec![11],
             changed: vec![15],
             unlocked: false,
         }],
@@ -55,7 +56,7 @@ fn a_tpm_with_a_key_that_it_keeps_to_itself() {
         "  7  aaaa",
         " 15  bbbb",
         " 15  profile  axion-profile:sha256:00",
-        "tank/axion  locked   7, 15  keeps it: PCR 15 changed since",
+        "tank/axion  locked   7, 15, 11 signed  keeps it: PCR 15 changed since",
     ];
     for line in expected {
         assert!(shown.contains(line), "{line} in\n{shown}");

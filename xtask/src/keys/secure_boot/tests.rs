@@ -23,6 +23,7 @@ fn firmware_gets_three_signed_changes_and_only_the_owner_reads_the_keys() {
     names.sort();
     let wanted = KINDS.map(|(name, _)| ["auth", "cer", "crt", "esl", "key"].map(|e| format!("{name}.{e}")));
     let mut wanted = wanted.concat();
+    wanted.extend(PCR_KEY.map(str::to_owned));
     wanted.sort();
     assert_eq!(names, wanted);
     for (name, _) in KINDS {
@@ -33,6 +34,9 @@ fn firmware_gets_three_signed_changes_and_only_the_owner_reads_the_keys() {
         assert!(change.ends_with(&list), "{name}");
         assert!(list.ends_with(&certificate), "{name}");
     }
+    assert_eq!(mode(&keys.join("pcr.key")), 0o600);
+    let vouches = fs::read_to_string(keys.join("pcr.pub")).unwrap();
+    assert!(axion_tpm::Signer::from_pem(&vouches).is_ok(), "{vouches}");
     let subject = output(
         Command::new("openssl")
             .args(["x509", "-noout", "-subject", "-in"])

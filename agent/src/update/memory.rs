@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use axion_api::problem::{Kind, Problem};
 use axion_api::update::LARGEST_IMAGE;
@@ -11,6 +12,9 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// How long an image may take to arrive: 60 MiB at 35 KiB/s.
+const ARRIVAL: Duration = Duration::from_secs(1800);
 
 /// An image in memory.
 #[derive(Debug)]
@@ -48,8 +52,18 @@ impl Memory {
     }
 }
 
-/// Gathers a body.
+/// Gathers a body within [`ARRIVAL`]: nobody else's image is taken meanwhile.
 pub async fn gather<E: Display>(
+    body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
+) -> Result<Memory, Problem> {
+    let gathered = tokio::time::timeout(ARRIVAL, whole(body)).await;
+    gathered.unwrap_or_else(|_| {
+        let detail = format!("the image did not arrive within {} min", ARRIVAL.as_secs() / 60);
+        Err(Problem::new(Kind::Unavailable, detail))
+    })
+}
+
+async fn whole<E: Display>(
     body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
 ) -> Result<Memory, Problem> {
     let no_memory = |error: io::Error| {
@@ -68,4 +82,21 @@ pub async fn gather<E: Display>(
         }
     }
     Ok(memory)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_image_that_drips_in_gives_its_turn_back() {
+        let mut drip = Box::pin(futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            Some((Ok::<_, Infallible>(Bytes::from_static(b"x")), ()))
+        }));
+        let problem = gather(&mut drip).await.unwrap_err();
+        assert_eq!(problem.detail, "the image did not arrive within 30 min");
+    }
 }

@@ -111,10 +111,18 @@ fn bytes(mac: &str) -> Vec<u8> {
         .collect()
 }
 
-/// Takes a function from its driver and gives it to vfio-pci (Documentation/driver-api/driver-model/binding.rst; the
-/// override keeps every other driver away). What a group has goes together: where one function of it cannot be given, those
-/// that were go back to their drivers.
+/// Takes a function from its driver and gives it to vfio-pci. What a group has goes together: where one function of it cannot be
+/// given, those that were go back to their drivers.
 pub(super) fn vfio(node: &Files<'_>, address: &str) -> Result<(), ActionError> {
+    let done = bind(node, address);
+    if done.is_err() {
+        give_back_group(node, address);
+    }
+    done
+}
+
+/// Binds a function to vfio-pci (Documentation/driver-api/driver-model/binding.rst); the override keeps every other driver away.
+fn bind(node: &Files<'_>, address: &str) -> Result<(), ActionError> {
     let device = format!("/sys/bus/pci/devices/{address}");
     let driver = || node.link_name(&format!("{device}/driver"));
     if driver().as_deref() == Some(VFIO) {
@@ -130,15 +138,17 @@ pub(super) fn vfio(node: &Files<'_>, address: &str) -> Result<(), ActionError> {
     node.set("/sys/bus/pci/drivers_probe", address)?;
     match driver() {
         Some(driver) if driver == VFIO => Ok(()),
-        other => {
-            for function in group(node, address) {
-                give_back(node, &function);
-            }
-            Err(ActionError::Driver {
-                address: address.to_owned(),
-                driver: other.unwrap_or_else(|| "no driver".to_owned()),
-            })
-        }
+        other => Err(ActionError::Driver {
+            address: address.to_owned(),
+            driver: other.unwrap_or_else(|| "no driver".to_owned()),
+        }),
+    }
+}
+
+/// Gives every function of the group that `address` is in, and that is meant for VMs, back to the drivers of the host.
+pub(super) fn give_back_group(node: &Files<'_>, address: &str) {
+    for function in group(node, address) {
+        give_back(node, &function);
     }
 }
 

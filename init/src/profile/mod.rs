@@ -193,6 +193,14 @@ pub fn perform(root: &Path, action: &Action) -> Result<(), ActionError> {
     }
 }
 
+/// Takes back what one device that `action` could not bind leaves of its group, once all actions were tried: those behind it in the
+/// plan do not know that it failed.
+pub fn undo(root: &Path, action: &Action) {
+    if let Action::VfioBind { address } = action {
+        devices::give_back_group(&Files { root }, address);
+    }
+}
+
 /// The kernel's files below a root.
 struct Files<'a> {
     root: &'a Path,

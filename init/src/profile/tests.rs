@@ -237,6 +237,71 @@ fn a_device_goes_to_vfio_by_way_of_its_override() {
 }
 
 #[test]
+fn a_group_goes_to_vfio_whole_or_not_at_all() {
+    const DEVICES: &str = "sys/bus/pci/devices";
+    const GROUP: &str = "sys/kernel/iommu_groups/7";
+    let addresses = ["0000:01:00.0", "0000:01:00.1", "0000:01:00.2"];
+    let root = node(&[
+        ("sys/bus/pci/drivers/vfio-pci/unbind", ""),
+        ("sys/bus/pci/drivers_probe", ""),
+    ]);
+    for address in addresses {
+        let device = root.path().join(DEVICES).join(address);
+        let member = root.path().join(GROUP).join("devices").join(address);
+        std::fs::create_dir_all(&device).unwrap();
+        std::fs::create_dir_all(member).unwrap();
+        symlink("../../../../kernel/iommu_groups/7", device.join("iommu_group")).unwrap();
+        std::fs::write(device.join("driver_override"), "\n").unwrap();
+    }
+    let device = |address: &str| format!("{DEVICES}/{address}");
+    // The first is bound, as the plan wanted it; the second is with a driver that does not let it go.
+    let [first, second, third] = addresses;
+    std::fs::write(
+        root.path().join(device(first)).join("driver_override"),
+        "vfio-pci\n",
+    )
+    .unwrap();
+    symlink(
+        "../../drivers/vfio-pci",
+        root.path().join(device(first)).join("driver"),
+    )
+    .unwrap();
+    symlink(
+        "../../drivers/stubborn",
+        root.path().join(device(second)).join("driver"),
+    )
+    .unwrap();
+    let bind = Action::VfioBind {
+        address: second.to_owned(),
+    };
+    let told = error(root.path(), &bind);
+    assert!(
+        told.contains("drivers/stubborn") || told.contains("driver/unbind"),
+        "{told}"
+    );
+    // A line that is empty takes back what was asked for; a plain file keeps what it does not cover.
+    let wish = |address| text(root.path(), &format!("{}/driver_override", device(address)));
+    assert_eq!(wish(first), "\nfio-pci\n");
+    assert_eq!(wish(second), "\nfio-pci\n");
+    let unbound = text(root.path(), "sys/bus/pci/drivers/vfio-pci/unbind");
+    assert_eq!(unbound, format!("{first}\n"));
+    // One that the plan has behind it was bound all the same, and goes back at the end.
+    std::fs::write(
+        root.path().join(device(third)).join("driver_override"),
+        "vfio-pci\n",
+    )
+    .unwrap();
+    symlink(
+        "../../drivers/vfio-pci",
+        root.path().join(device(third)).join("driver"),
+    )
+    .unwrap();
+    undo(root.path(), &bind);
+    assert_eq!(wish(third), "\nfio-pci\n");
+    assert!(text(root.path(), "sys/bus/pci/drivers/vfio-pci/unbind").contains(third));
+}
+
+#[test]
 fn virtual_functions_that_exist_stay() {
     const FILE: &str = "sys/bus/pci/devices/0000:01:00.0/sriov_numvfs";
     let split = |macs: &[&str], vlan, trust| Action::VirtualFunctions {

@@ -12,7 +12,7 @@ use super::tasks::{Done, given, read_modules, several};
 use crate::failure::chain;
 use crate::files::{self, PUBLIC};
 use crate::node::Node;
-use crate::profile::{Part, name_functions, part, perform};
+use crate::profile::{Part, name_functions, part, perform, undo};
 
 const ROOT: &str = "/";
 
@@ -73,16 +73,24 @@ async fn put_in_force(node: Arc<Node>, wanted: Part) -> Done {
     let work = move || -> Done {
         let plan = node.plan();
         let actions = plan.into_iter().flat_map(|plan| &plan.actions);
-        let failed = actions
-            .filter(|planned| part(&planned.action) == wanted)
-            .filter_map(|planned| {
-                let done = match &planned.action {
-                    Action::LoadModule { name } => load(&node, name),
-                    action => perform(Path::new(ROOT), action).map_err(Into::into),
-                };
-                done.err().map(|e| format!("{}: {}", planned.key, chain(&*e)))
-            });
-        several(failed)
+        let mut failed = Vec::new();
+        for planned in actions.filter(|planned| part(&planned.action) == wanted) {
+            let done = match &planned.action {
+                Action::LoadModule { name } => load(&node, name),
+                action => perform(Path::new(ROOT), action).map_err(Into::into),
+            };
+            if let Err(error) = done {
+                failed.push((planned, chain(&*error)));
+            }
+        }
+        for (planned, _) in &failed {
+            undo(Path::new(ROOT), &planned.action);
+        }
+        several(
+            failed
+                .into_iter()
+                .map(|(planned, why)| format!("{}: {why}", planned.key)),
+        )
     };
     tokio::task::spawn_blocking(work).await?
 }

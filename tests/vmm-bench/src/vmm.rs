@@ -1,7 +1,8 @@
 //! How each VMM is started: one vCPU, [`GUEST_MIB`] of memory, the same kernel, command line and devices.
 //!
 //! Each gets what its own documentation recommends for speed: QEMU its smallest firmware and a machine without legacy devices,
-//! `io_uring` past the page cache and a thread for the disk; everyone `vhost-net` who has it.
+//! `io_uring` past the page cache and a thread for the disk; everyone `vhost-net` who has it. QEMU gets the virtio-rng that every guest of
+//! ours has; its small build has no PCI device to give.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -122,11 +123,8 @@ fn qemu(vmm: Vmm, job: Job) -> Result<Command> {
     command.arg("-L").arg(root.join("usr/share/qemu"));
     command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
     // The guest kernel finds interrupts and PCI by ACPI.
-    let pci = if matches!(job, Job::Disk | Job::Net) {
-        ",pcie=on"
-    } else {
-        ""
-    };
+    let has_pci = vmm == Vmm::Qemu && job != Job::Byte;
+    let pci = if has_pci { ",pcie=on" } else { "" };
     command.arg("-M");
     command.arg(format!(
         "microvm,acpi=on,pit=off,pic=off,rtc=off,isa-serial=on{pci}"
@@ -137,6 +135,9 @@ fn qemu(vmm: Vmm, job: Job) -> Result<Command> {
     command.args(["-kernel", kernel(job), "-append", &command_line(job)?]);
     if let Some(initrd) = initrd(job) {
         command.args(["-initrd", initrd]);
+    }
+    if has_pci {
+        command.args(["-device", "virtio-rng-pci"]);
     }
     match job {
         Job::Disk => {

@@ -69,7 +69,7 @@ pub fn make(image: &Path, plan: &Plan, peers: &[(Vmm, PathBuf)]) -> Result<Host>
     };
     let sizes = plan.vmms.iter().map(size).collect::<Result<_>>()?;
     let disk = dir.join("root.erofs");
-    step.run(Command::new("mkfs.erofs").arg("--all-root").arg(&disk).arg(&root))?;
+    erofs::make_plain(&step, &root, &disk)?;
     let initramfs = dir.join("empty.cpio");
     let empty = dir.join("empty");
     fs::create_dir_all(&empty)?;

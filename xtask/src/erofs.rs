@@ -51,7 +51,12 @@ pub fn make(step: &Step, root: &Path, erofs: &Path) -> Result<()> {
 /// Packs `root` into the file `erofs` as it is, for a machine that lives for a measurement.
 pub fn make_plain(step: &Step, root: &Path, erofs: &Path) -> Result<()> {
     drop(fs::remove_file(erofs));
-    step.run(program(step, "mkfs.erofs")?.arg("--all-root").arg(erofs).arg(root))
+    step.run(
+        program(step, "mkfs.erofs")?
+            .arg("--all-root")
+            .arg(erofs)
+            .arg(root),
+    )
 }
 
 /// Unpacks the file `erofs` into the directory `root`, which is made.

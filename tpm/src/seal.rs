@@ -11,7 +11,7 @@ use crate::command::{Auth, Call};
 use crate::crypt::{Digest, sha256};
 use crate::error::TpmError;
 use crate::pcr::{POLICY_PCR, Pcrs, SHA256};
-use crate::policy::{Approval, POLICY_AUTHORIZE, SignedPolicy, Signer};
+use crate::policy::{Approval, POLICY_AUTHORIZE, SignedPolicy};
 use crate::session::{DECRYPT, ENCRYPT, Session};
 use crate::tpm::{Kind, OWNER, Primary, Tpm, name};
 use crate::wire::{Reader, Writer};
@@ -109,11 +109,6 @@ impl Sealed {
         self.signed.as_ref().map(|signed| signed.pcrs).unwrap_or_default()
     }
 
-    /// Whether both are bound to the same key, or both to none.
-    pub fn has_signer_of(&self, other: &Self) -> bool {
-        self.signed == other.signed
-    }
-
     /// Registers for whose present values it is not opened, when these are they, and `image` is what the running image brings.
     pub fn changed(&self, now: &Values, image: Option<&SignedPolicy>) -> Vec<u8> {
         let pcrs = self.pcrs.iter().zip(&self.values);
@@ -169,14 +164,13 @@ impl Tpm {
         let approval = image.and_then(|image| image.approval(pcrs, |pcr| now.get(pcr)));
         // What is sealed to a signature that the TPM does not take would never be opened: then the values it is.
         let ticket = approval.and_then(|approval| self.verify(approval).ok());
+        let before = ticket
+            .as_ref()
+            .map_or([0; 32], |ticket| ticket.approval.signer.policy());
         let signed = ticket.map(|ticket| Signed {
             pcrs: ticket.approval.pcrs,
             key: Bytes(ticket.approval.signer.spki().to_vec()),
         });
-        let signer = signed
-            .as_ref()
-            .and_then(|s| Signer::from_spki(s.key.0.clone()).ok());
-        let before = signer.map_or([0; 32], |signer| signer.policy());
         let pcrs = pcrs.minus(signed.as_ref().map(|signed| signed.pcrs).unwrap_or_default());
         let values = now.of(pcrs);
         let policy = if pcrs.is_empty() && signed.is_some() {

@@ -125,7 +125,7 @@ fn signed(image: &Path) -> Result<media::Options> {
     let keys = image.join("secure-boot-keys");
     // A directory of an earlier version is not whole.
     if secure_boot::PCR_KEY.iter().any(|name| !keys.join(name).exists()) {
-        drop(std::fs::remove_dir_all(&keys));
+        drop(fs::remove_dir_all(&keys));
         secure_boot::make(&secure_boot::Options::for_tests(&keys))?;
     }
     Ok(media::Options::signed(image, &keys, &image.join("media-signed")))

@@ -40,3 +40,6 @@ pub fn kept(root: &Path, log: &Log) -> Option<SignedPolicy> {
         Some,
     )
 }
+
+#[cfg(test)]
+mod tests;

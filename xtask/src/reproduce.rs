@@ -1,11 +1,12 @@
-//! Reproducible to the byte: everything but the kernels is built twice, in different directories, and compared.
+//! Reproducible to the byte: everything is built twice, in different directories, and compared.
 //!
 //! ```text
-//! cargo xtask test       root, image and media once more, of copies of the programs and of the sources  ─┐
-//! cargo xtask reproduce  the programs, too: in a clone of the checkout, with a target directory of its own ┴─> compare
+//! cargo xtask test                 root, image and media once more, of copies of the programs and of the sources     ─┐
+//! cargo xtask reproduce            the programs, too: in a clone of the checkout, with a target directory of its own  ├─> compare
+//! cargo xtask reproduce --kernels  the kernels and OpenZFS's modules: in an empty cache, without a compiler's cache  ─┘
 //! ```
 //! Products are compared in the order in which they are made, so that the first one that differs is where the difference comes
-//! from. The kernels are taken from the cache: they are built in one place ([`crate::cache`]).
+//! from. Only `--kernels` builds kernels: the others take them from the cache ([`crate::cache`]).
 
 use std::fs;
 use std::path::Path;
@@ -15,9 +16,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use sha2::{Digest, Sha256};
 
+use crate::kernel::{GUEST, HOST};
 use crate::rootfs::Inputs;
 use crate::step::{Step, output};
-use crate::{image, layout, media, programs};
+use crate::{image, layout, media, programs, zfs};
 
 /// Products of the image, in the order in which they are made.
 const IMAGE: [&str; 13] = [
@@ -44,10 +46,16 @@ pub struct Options {
     /// Leave out compiling: build root, image and media once more, of the same programs
     #[arg(long)]
     quick: bool,
+    /// Build the kernels and OpenZFS's modules once more instead, in an empty cache (half an hour or more)
+    #[arg(long, conflicts_with = "quick")]
+    kernels: bool,
 }
 
 /// Builds twice, and compares.
 pub fn reproduce(options: &Options) -> Result<()> {
+    if options.kernels {
+        return kernels();
+    }
     image::build()?;
     media::media(&media::Options::default())?;
     if options.quick { elsewhere() } else { in_a_clone() }
@@ -107,6 +115,52 @@ fn in_a_clone() -> Result<()> {
     Ok(())
 }
 
+/// Builds the kernels and OpenZFS's modules once more in an empty cache, and compares every file of them.
+fn kernels() -> Result<()> {
+    let here = layout::cache();
+    let products = [
+        GUEST.build()?.dir,
+        HOST.build()?.dir,
+        zfs::build(&HOST.build()?)?.dir,
+    ];
+    let dir = tempfile::tempdir()?;
+    // Another length of path, and another depth.
+    let there = dir.path().join("another/place/for/a/cache");
+    let step = Step::start("kernels in an empty cache")?;
+    for task in ["guest-kernel", "zfs-modules"] {
+        let xtask = std::env::current_exe().context("finding this program")?;
+        step.run(Command::new(xtask).arg(task).env("AXION_CACHE", &there))?;
+    }
+    step.done();
+    let mut count = 0;
+    for product in products {
+        let name = product
+            .strip_prefix(&here)
+            .with_context(|| format!("{} is not in the cache", product.display()))?;
+        let (files, again) = (files(&product)?, files(&there.join(name))?);
+        ensure!(
+            files == again,
+            "{}: two builds have not the same files: {files:?}, {again:?}",
+            name.display()
+        );
+        count += compare(&product, &there.join(name), &files)?;
+    }
+    println!("{count} files of kernels and modules are the same, byte for byte, in two builds");
+    Ok(())
+}
+
+/// Files below a directory, by name.
+fn files(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in walkdir::WalkDir::new(dir).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("reading {}", dir.display()))?;
+        if entry.file_type().is_file() {
+            names.push(entry.path().strip_prefix(dir)?.display().to_string());
+        }
+    }
+    Ok(names)
+}
+
 /// Copies what is under version control, as it is in the working directory.
 fn copy_checkout(to: &Path) -> Result<()> {
     let root = layout::root();
@@ -134,8 +188,8 @@ fn media_products() -> Vec<&'static str> {
 }
 
 /// Compares files of two directories; gives how many.
-fn compare(first: &Path, second: &Path, files: &[&str]) -> Result<usize> {
-    for name in files {
+fn compare<N: AsRef<str>>(first: &Path, second: &Path, files: &[N]) -> Result<usize> {
+    for name in files.iter().map(AsRef::as_ref) {
         let read = |dir: &Path| {
             let path = dir.join(name);
             fs::read(&path).with_context(|| format!("reading {}", path.display()))

@@ -19,7 +19,7 @@ fn the_first_file_that_differs_is_named_with_its_place() {
         "{error}"
     );
     assert!(compare(&a, &b, &["none"]).is_err());
-    assert!(compare(&a, &b, &[]).is_err());
+    assert!(compare::<&str>(&a, &b, &[]).is_err());
 }
 
 #[test]

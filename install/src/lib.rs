@@ -35,6 +35,7 @@
 //! | [`overlay`]   | changes kept in memory until they are written in the order that is wanted |
 //! | [`storage`]   | disks, image files, parts of them                                         |
 //! | [`recording`] | a disk in memory that knows what was written to it, and in which order    |
+//! | [`replay`]    | cuts of what a machine wrote to its disk                                  |
 //! | [`torture`]   | every cut                                                                 |
 //! | [`uki`]       | putting a UKI together                                                    |
 //! | [`check`]     | what an update must be before anything of it is written                   |
@@ -51,6 +52,7 @@ pub mod overlay;
 pub mod perform;
 pub mod plan;
 pub mod recording;
+pub mod replay;
 pub mod reset;
 pub mod select;
 pub mod slot;

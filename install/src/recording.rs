@@ -6,10 +6,17 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
+
 use crate::storage::Storage;
+
+pub mod log_writes;
 
 /// Bytes of a sector.
 const SECTOR: usize = 512;
@@ -49,6 +56,30 @@ impl Disk {
         }
     }
 
+    /// The content of an image file; its holes are not read.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let disk = Self::new(file.metadata()?.len());
+        let mut chunk = vec![0; 1 << 20];
+        let mut at = 0;
+        while let Some((start, end)) = next_data(file, at, disk.size)? {
+            let mut offset = start;
+            while offset < end {
+                let length = usize::try_from(end - offset)
+                    .unwrap_or(usize::MAX)
+                    .min(chunk.len());
+                let part = chunk.get_mut(..length).unwrap_or_default();
+                file.read_exact_at(part, offset)?;
+                disk.store(offset, part)?;
+                offset += u64::try_from(length).unwrap_or(u64::MAX);
+            }
+            at = end;
+        }
+        Ok(disk.settled())
+    }
+
     /// The same content, and nothing remembered of how it came.
     #[must_use]
     pub fn fresh(&self) -> Self {
@@ -81,6 +112,11 @@ impl Disk {
     /// What was done to it.
     pub fn log(&self) -> Vec<Operation> {
         self.log.borrow().clone()
+    }
+
+    /// How many sectors it has that it does not share.
+    pub(crate) fn own_sectors(&self) -> usize {
+        self.sectors.borrow().len()
     }
 
     /// Does to it what was done to another one.
@@ -177,6 +213,20 @@ impl Disk {
         }
         Ok(())
     }
+}
+
+/// The first data of a sparse file from `at`: first byte, and the one behind the last.
+fn next_data(file: &File, at: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
+    let seek = |at: u64, whence| match lseek(file, i64::try_from(at).unwrap_or(i64::MAX), whence) {
+        Ok(place) => Ok(u64::try_from(place).ok()),
+        Err(Errno::ENXIO) => Ok(None),
+        Err(error) => Err(io::Error::from(error)),
+    };
+    let Some(start) = seek(at, Whence::SeekData)? else {
+        return Ok(None);
+    };
+    let end = seek(start, Whence::SeekHole)?.unwrap_or(size);
+    Ok(Some((start, end)))
 }
 
 /// The sector of a byte, and where in it the byte is.

@@ -70,3 +70,17 @@ fn a_copy_holds_what_was_there_and_what_was_changed() {
     changed.copy_to(&copy).unwrap();
     assert_eq!([0, 512, 1024].map(|at| read(&copy, at)), [1, 2, 0]);
 }
+
+#[test]
+fn a_sparse_file_is_read_with_its_holes() {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(64 << 20).unwrap();
+    file.write_all_at(&[5; 3000], 9 << 20).unwrap();
+    file.write_all_at(&[6; 512], (64 << 20) - 512).unwrap();
+    let disk = Disk::of(&file).unwrap();
+    assert_eq!(
+        [0, 9 << 20, (9 << 20) + 2999, (9 << 20) + 3000, (64 << 20) - 1].map(|at| read(&disk, at)),
+        [0, 5, 5, 0, 6]
+    );
+    assert_eq!(disk.size(), 64 << 20);
+}

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::spec::{
-    Boot, DiskBus, Display, Drive, Firmware, Iommu, Network, NetworkBoot, Spec, WatchdogDevice,
+    Boot, DiskBus, DiskContent, Display, Drive, Firmware, Iommu, Network, NetworkBoot, Spec, WatchdogDevice,
 };
 
 /// What runs the guest's instructions.
@@ -225,6 +225,19 @@ impl Argv {
     }
 
     /// The medium, first in the firmware's boot order.
+    /// A drive whose writes are logged, as they come through a raw file, in sectors of 512 bytes.
+    fn recorded(&mut self, n: usize, file: &Path, log: &Path) {
+        let path = |path: &Path| path.to_string_lossy().replace(',', ",,");
+        let (file, log) = (path(file), path(log));
+        self.flags([
+            "-drive",
+            &format!(
+                "if=none,id=disk{n},driver=blklogwrites,log-sector-size=512,\
+                 file.driver=raw,file.file.driver=file,file.file.filename={file},log.driver=file,log.filename={log}"
+            ),
+        ]);
+    }
+
     fn medium(&mut self, drive: Drive, file: &Path) {
         let mode = match drive {
             Drive::CdRom => "media=cdrom,readonly=on",
@@ -291,7 +304,10 @@ impl Argv {
         }
         self.network(spec, wiring.port);
         for (n, (disk, file)) in spec.disks.iter().zip(&wiring.disks).enumerate() {
-            self.file("-drive", &format!("if=none,id=disk{n},format=raw,file="), file);
+            match &disk.content {
+                DiskContent::Recorded { log, .. } => self.recorded(n, file, log),
+                _ => self.file("-drive", &format!("if=none,id=disk{n},format=raw,file="), file),
+            }
             let device = match disk.bus {
                 DiskBus::Nvme => format!("nvme,drive=disk{n},serial=axion-{n}"),
                 DiskBus::NvmeSlot => {

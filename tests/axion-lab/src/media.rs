@@ -29,6 +29,10 @@ pub fn disk_file(dir: &Path, number: usize, content: &DiskContent) -> Result<Pat
         DiskContent::Blank { mib } => sparse(&path, mib << 20).map(|_| path),
         DiskContent::ConfigVolume(files) => config_volume(&path, files).map(|()| path),
         DiskContent::File(file) => Ok(file.clone()),
+        DiskContent::Recorded { disk, log } => {
+            File::create(log).map_err(Error::io("make the log of writes", log))?;
+            Ok(disk.clone())
+        }
     }
 }
 

@@ -169,6 +169,25 @@ pub enum DiskContent {
     ConfigVolume(Vec<(String, Vec<u8>)>),
     /// A raw file, used as it is and written to.
     File(PathBuf),
+    /// The same; what is written to it and when it is flushed goes to `log` as well, a new file as `dm-log-writes` has it.
+    Recorded {
+        /// The raw file.
+        disk: PathBuf,
+        /// The log.
+        log: PathBuf,
+    },
+}
+
+impl From<&Path> for DiskContent {
+    fn from(disk: &Path) -> Self {
+        Self::File(disk.to_owned())
+    }
+}
+
+impl From<&PathBuf> for DiskContent {
+    fn from(disk: &PathBuf) -> Self {
+        Self::File(disk.clone())
+    }
 }
 
 /// How a machine reaches the world.
@@ -336,7 +355,8 @@ impl Spec {
 
     /// One more disk.
     #[must_use]
-    pub fn disk(mut self, bus: DiskBus, content: DiskContent) -> Self {
+    pub fn disk(mut self, bus: DiskBus, content: impl Into<DiskContent>) -> Self {
+        let content = content.into();
         self.disks.push(Disk { bus, content });
         self
     }

@@ -39,7 +39,13 @@ fn with(spec: Spec, firmware: Firmware) -> Spec {
 ///
 /// # Errors
 /// It does not start.
-pub fn installer(name: &str, firmware: Firmware, disk: &Path, dir: &Path, config: &str) -> Result<Machine> {
+pub fn installer(
+    name: &str,
+    firmware: Firmware,
+    disk: impl Into<DiskContent>,
+    dir: &Path,
+    config: &str,
+) -> Result<Machine> {
     let image = Image::find()?;
     let archives = dir.join("initramfs.cpio");
     let content = [fs::read(image.initramfs())?, fs::read(image.kexec()?)?].concat();
@@ -48,7 +54,7 @@ pub fn installer(name: &str, firmware: Firmware, disk: &Path, dir: &Path, config
         .initramfs(&archives)
         .kernel_arg("axion.mode=install")
         .config(config)
-        .disk(DiskBus::Nvme, DiskContent::File(disk.to_owned()));
+        .disk(DiskBus::Nvme, disk);
     Ok(spec.start(&image)?)
 }
 
@@ -56,10 +62,10 @@ pub fn installer(name: &str, firmware: Firmware, disk: &Path, dir: &Path, config
 ///
 /// # Errors
 /// It does not start.
-pub fn start(name: &str, firmware: Firmware, disk: &Path) -> Result<Machine> {
+pub fn start(name: &str, firmware: Firmware, disk: impl Into<DiskContent>) -> Result<Machine> {
     let spec = with(Spec::new(name), firmware)
         .boot_from_disks()
-        .disk(DiskBus::Nvme, DiskContent::File(disk.to_owned()));
+        .disk(DiskBus::Nvme, disk);
     Ok(spec.start(&Image::find()?)?)
 }
 

@@ -196,10 +196,7 @@ pub fn stage_image(disk: &Path, image: &[u8], version: &str, arguments: &str) ->
 ///
 /// # Errors
 /// It does not start.
-pub fn start(spec: Spec, disk: &Path) -> Result<Machine> {
-    let spec = spec
-        .uefi()
-        .boot_from_disks()
-        .disk(DiskBus::Nvme, DiskContent::File(disk.to_owned()));
+pub fn start(spec: Spec, disk: impl Into<DiskContent>) -> Result<Machine> {
+    let spec = spec.uefi().boot_from_disks().disk(DiskBus::Nvme, disk);
     Ok(spec.start(&Image::find()?)?)
 }

@@ -5,6 +5,7 @@
 
 pub mod installation;
 pub mod installed;
+pub mod recorded;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! A node is installed from one machine's memory onto an NVMe disk; from then on, machines start from that disk: as installed, with
-//! an update that is good, and with one that never starts.
+//! an update that is good, and with one that never starts. What the installer wrote is cut as by a power failure.
 
 use std::path::Path;
 
@@ -8,9 +8,11 @@ use axion_e2e::SOON;
 use axion_e2e::installation::{
     FALL_BACK, INSTALLATION, blank, down, installer, look, open, options, stage, start,
 };
+use axion_e2e::recorded::Recorded;
 use axion_install::inspect;
 use axion_install::slot::Slot;
 use axion_lab::machine::READY;
+use axion_lab::spec::DiskContent;
 use axion_lab::{Firmware, Spec};
 
 const UEFI: Firmware = Firmware::Uefi;
@@ -22,7 +24,9 @@ fn an_installed_node_starts_from_its_disk_takes_updates_and_falls_back() -> Resu
     blank(&disk)?;
     let config = Spec::new("installed").medium_config("hostname = \"installed\"\n");
 
-    install(&disk, dir.path(), &config)?;
+    let recorded = Recorded::begin(&disk)?;
+    install(&recorded, dir.path(), &config)?;
+    recorded.check("an installation")?;
     let installed = look(&disk)?;
     let first = installed.starts().context("nothing starts")?;
     ensure!(first.name.to_string() == "axion-a.conf", "{installed:?}");
@@ -73,7 +77,7 @@ fn no_disk_is_written_that_is_not_the_one() -> Result<()> {
     Ok(())
 }
 
-fn install(disk: &Path, dir: &Path, config: &str) -> Result<()> {
+fn install(disk: impl Into<DiskContent>, dir: &Path, config: &str) -> Result<()> {
     let config = format!("{config}[install]\nafter = \"power-off\"\ndisk.serial = \"axion-0\"\n");
     let machine = installer("install", UEFI, disk, dir, &config)?;
     machine.log().wait_for("installed on nvme0n1", INSTALLATION)?;

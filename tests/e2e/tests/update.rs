@@ -1,5 +1,6 @@
 //! An installed node takes an update over its API: what nobody trusted has made, what was changed on its way and what is older
-//! is refused before a byte is written; what is good is started on trial, proves itself and stays; and there is a way back.
+//! is refused before a byte is written; what is good is started on trial, proves itself and stays; and there is a way back. All that
+//! the machine, its loader and its firmware wrote is cut as by a power failure, and the node starts from what such a cut leaves.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use axion_api::update::{SlotState, UpdateStatus};
 use axion_e2e::installed::{Signer, VERSION, disk, esp_digest, look, start, uki};
+use axion_e2e::recorded::Recorded;
 use axion_lab::deadline::Poll;
 use axion_lab::machine::READY;
 use axion_lab::{Node, Spec};
@@ -27,7 +29,8 @@ fn an_update_is_checked_tried_and_confirmed() -> Result<()> {
     let disk = disk(dir, &config)?;
     let good = signer.write(dir, "axion.efi", &uki(NEW)?)?;
 
-    let machine = start(spec, &disk)?;
+    let recorded = Recorded::begin(&disk)?;
+    let machine = start(spec.clone(), &recorded)?;
     let node = machine.wait_ready()?;
     let status = status(&node)?;
     ensure!(
@@ -83,6 +86,11 @@ fn an_update_is_checked_tried_and_confirmed() -> Result<()> {
     let found = look(&disk)?;
     let next = found.starts().map(|named| named.name.to_string());
     ensure!(next.as_deref() == Some("axion-a.conf"), "{found:?}");
+
+    recorded.check("an update, its trial, its confirmation and the way back")?;
+    recorded.cut()?;
+    let machine = start(spec, &disk)?;
+    machine.wait_ready()?;
     Ok(())
 }
 

@@ -107,6 +107,21 @@ fn the_big_machine() {
 }
 
 #[test]
+fn a_recorded_disk_has_its_log_beside_it() {
+    let recorded = DiskContent::Recorded {
+        disk: "/d/a.img".into(),
+        log: "/d/a,b.writes".into(),
+    };
+    let line = line(&Spec::new("m").disk(DiskBus::Nvme, recorded));
+    for part in [
+        "if=none,id=disk0,driver=blklogwrites,log-sector-size=512,",
+        "log.filename=/d/a,,b.writes -device nvme,drive=disk0",
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}
+
+#[test]
 fn no_network_means_no_nic() {
     let line = line(&Spec::new("m").network(Network::None));
     assert!(!line.contains("netdev"), "{line}");

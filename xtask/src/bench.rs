@@ -1,6 +1,7 @@
 //! Measurements, compared within one run: absolute times of an emulated machine mean nothing.
 
 mod host;
+mod install;
 mod isolation;
 mod native;
 mod vmm;
@@ -46,6 +47,15 @@ enum Bench {
         #[arg(long)]
         record: bool,
     },
+    /// From power on of the installer to the first ready boot of what it installed, against a boot without a disk
+    Install {
+        /// Rounds
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Replace the section "Install" of docs/benchmarks.md
+        #[arg(long)]
+        record: bool,
+    },
     /// Our VMM against others on one emulated host, in turns: start, memory, disk, network. With AXION_IMAGE_DIR the image
     /// there is taken as it is
     Vmm(vmm::Options),
@@ -61,6 +71,7 @@ pub fn bench(options: &Options) -> Result<()> {
             without_debian,
             record,
         } => isolation::isolation(*seconds, !without_debian, *record),
+        Bench::Install { rounds, record } => install::install(*rounds, *record),
         Bench::Vmm(options) => vmm::run(options),
     }
 }

@@ -87,6 +87,7 @@ pub fn test(options: &Options) -> Result<()> {
     if !options.no_e2e {
         let image = image::build()?;
         media::media(&media::Options::default())?;
+        small_enough(&image.dir.join("media/axion.efi"), UKI_LIMIT)?;
         reproduce::elsewhere()?;
         debian_guest::build()?;
         media::media(&signed(&image.dir)?)?;
@@ -129,6 +130,20 @@ fn signed(image: &Path) -> Result<media::Options> {
         secure_boot::make(&secure_boot::Options::for_tests(&keys))?;
     }
     Ok(media::Options::signed(image, &keys, &image.join("media-signed")))
+}
+
+/// Bytes that a UKI with everything in it may have.
+const UKI_LIMIT: u64 = 64 << 20;
+
+/// Whether a product keeps to its limit. Programs that were built without optimisation across crates do not count.
+fn small_enough(product: &Path, limit: u64) -> Result<()> {
+    let bytes = fs::metadata(product)
+        .with_context(|| product.display().to_string())?
+        .len();
+    if bytes > limit && std::env::var_os("CARGO_PROFILE_RELEASE_LTO").is_none() {
+        bail!("{} has {bytes} bytes, of at most {limit}", product.display());
+    }
+    Ok(())
 }
 
 /// How often a test that boots machines may be tried.

@@ -140,7 +140,8 @@ fn image_boot(ready_wall: Duration, memory_in_use: u64, report: BootReport) -> O
 }
 
 /// The middle value, the lower one of two; the type's zero when there is none.
-fn median<T: Ord + Copy + Default>(mut values: Vec<T>) -> T {
+/// The middle of some values, the higher one of two; nothing's is the default.
+pub fn median<T: Ord + Copy + Default>(mut values: Vec<T>) -> T {
     values.sort_unstable();
     let middle = values.len().saturating_sub(1) / 2;
     values.get(middle).copied().unwrap_or_default()

@@ -1,0 +1,112 @@
+//! From a machine that starts the installer to the first ready boot of the node that it leaves, against a boot without a disk.
+
+use std::fs::{self, File};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use axion_lab::bench::median;
+use axion_lab::machine::READY;
+use axion_lab::spec::{DiskBus, DiskContent};
+use axion_lab::{Image, Spec};
+
+use super::replace_section;
+use crate::image;
+
+/// Bytes of the disk.
+const DISK: u64 = 3 << 30;
+/// An installation in emulation, on a busy computer.
+const LONG: Duration = Duration::from_secs(240);
+
+/// What a round took.
+struct Round {
+    /// The kernel and initramfs without a disk, power to ready.
+    plain: Duration,
+    /// The installer, power on to power off, its writes included.
+    installer: Duration,
+    /// The disk by UEFI, power to ready.
+    first: Duration,
+}
+
+/// Measures it, and records it on demand.
+pub fn install(rounds: usize, record: bool) -> Result<()> {
+    ensure!(rounds > 0, "--rounds must be at least 1");
+    let products = image::build()?;
+    let image = Image::at(&products.dir)?;
+    let mut taken = Vec::new();
+    for _ in 0..rounds {
+        let round = measure(&image)?;
+        eprintln!(
+            "    plain {:.2} s, installer {:.2} s, first boot {:.2} s",
+            round.plain.as_secs_f64(),
+            round.installer.as_secs_f64(),
+            round.first.as_secs_f64()
+        );
+        taken.push(round);
+    }
+    let of = |value: fn(&Round) -> Duration| median(taken.iter().map(value).collect());
+    let (plain, installer, first) = (of(|r| r.plain), of(|r| r.installer), of(|r| r.first));
+    let whole = of(|r| r.installer + r.first);
+    let text = format!(
+        "`cargo xtask bench install --rounds {rounds}`: 2 CPUs and 2 GiB, emulated; medians of {rounds} rounds, alternating. The write is \
+         part of the installer's time.\n\n| | |\n|---|---:|\n\
+         | plain boot: kernel and initramfs from memory, power to ready | {:.2} s |\n\
+         | installer, power on to power off | {:.2} s |\n\
+         | first boot of the disk by UEFI, power to ready | {:.2} s |\n\
+         | **installer and first boot, in plain boots** (at most 3, besides the write) | **{:.2}** |\n",
+        plain.as_secs_f64(),
+        installer.as_secs_f64(),
+        first.as_secs_f64(),
+        whole.as_secs_f64() / plain.as_secs_f64()
+    );
+    println!("{text}");
+    if record {
+        replace_section("Install", &text)
+    } else {
+        Ok(())
+    }
+}
+
+fn measure(image: &Image) -> Result<Round> {
+    let dir = tempfile::tempdir()?;
+    let disk = dir.path().join("disk.img");
+    File::create(&disk)?.set_len(DISK)?;
+
+    let started = Instant::now();
+    let machine = Spec::new("bench-install-plain").start(image)?;
+    machine.log().wait_for(READY, LONG)?;
+    let plain = started.elapsed();
+    drop(machine);
+
+    let archives = dir.path().join("initramfs.cpio");
+    fs::write(
+        &archives,
+        [fs::read(image.initramfs())?, fs::read(image.kexec()?)?].concat(),
+    )?;
+    let spec = Spec::new("bench-install");
+    let config = spec.medium_config("[install]\nafter = \"power-off\"\ndisk.serial = \"axion-0\"\n");
+    let started = Instant::now();
+    let machine = spec
+        .uefi()
+        .initramfs(&archives)
+        .kernel_arg("axion.mode=install")
+        .config(config)
+        .disk(DiskBus::Nvme, DiskContent::File(disk.clone()))
+        .start(image)?;
+    machine.log().wait_for("installed on nvme0n1", LONG)?;
+    machine.wait_exit()?;
+    let installer = started.elapsed();
+    drop(machine);
+
+    let started = Instant::now();
+    let machine = Spec::new("bench-install-first")
+        .uefi()
+        .boot_from_disks()
+        .disk(DiskBus::Nvme, DiskContent::File(disk))
+        .start(image)?;
+    machine.log().wait_for(READY, LONG)?;
+    Ok(Round {
+        plain,
+        installer,
+        first: started.elapsed(),
+    })
+}

@@ -364,6 +364,9 @@ mod proxy {
         fn start_proof(&self, seconds: u32) -> zbus::Result<()>;
         /// Whether a proof is being taken.
         fn proof_status(&self) -> zbus::Result<ProofStatus>;
+        /// What the node uses of its disks and interfaces, which a boot profile must not give away: the JSON of a
+        /// [`axion_core::profile::HostUses`].
+        fn host_uses(&self) -> zbus::Result<String>;
         /// Stops everything in order and restarts the machine.
         fn reboot(&self) -> zbus::Result<()>;
         /// Stops everything in order and powers the machine off.

@@ -6,12 +6,14 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axion_api::init::{
     BootStatus, Bridge, LogEntry, NodeStatus, PATH, Phase, ProofStatus, TransientUnit, UnitStatus,
 };
 use axion_api::recovery::NoticeKind;
 use axion_core::paths;
+use axion_core::topology::Topology;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
 use zbus::OwnedFd;
@@ -29,6 +31,7 @@ use crate::proof::{self, ProofError};
 use crate::recovery;
 use crate::rescue;
 use crate::slot;
+use crate::stage2;
 use crate::storage;
 use crate::streams;
 use crate::sync::lock;
@@ -36,6 +39,8 @@ use crate::units::{Change, Spec, UnitError, device};
 
 /// Log lines in one answer.
 const MAX_LINES: usize = 4096;
+/// How long disks may take to say what they hold.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// The interface cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -308,6 +313,20 @@ impl Init1 {
 
     fn proof_status(&self) -> ProofStatus {
         lock(&self.node.proof).clone()
+    }
+
+    async fn host_uses(&self) -> fdo::Result<String> {
+        let node = self.node.clone();
+        // A disk that does not answer holds up whoever asked, and nobody else.
+        let looking = storage::on_thread(move || stage2::host_uses(&node, &Topology::read(Path::new("/"))));
+        let found = tokio::time::timeout(LOOK, looking).await;
+        let uses = match found {
+            Ok(Ok(uses)) => uses,
+            Ok(Err(error)) => return Err(fdo::Error::Failed(error.to_string())),
+            Err(_) => return Err(fdo::Error::Failed("a disk does not answer".to_owned())),
+        };
+        // It holds nothing that JSON cannot.
+        Ok(serde_json::to_string(&uses).unwrap_or_default())
     }
 
     fn reboot(&self) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axion_api::problem::{Kind, Problem};
 use axion_api::profile::{HostProfile, HostProof, ProfilePreview, ProofRequest};
 use axion_core::config::check;
-use axion_core::profile::Declaration;
+use axion_core::profile::{Declaration, HostUses};
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -29,9 +29,19 @@ pub async fn get(State(app): State<Arc<App>>) -> Answer<axum::Json<HostProfile>>
     responses((status = 200, body = ProfilePreview)))]
 pub async fn plan(State(app): State<Arc<App>>, Text(document): Text) -> Answer<axum::Json<ProfilePreview>> {
     let config = check(&document, "the document").map_err(|e| Problem::new(Kind::Invalid, e.to_string()))?;
-    // What the node boots from is the node's, whatever the document says.
+    let uses = if config.profile.vfio.is_empty() {
+        HostUses::default()
+    } else {
+        let told = answer(app.init.proxy()?.host_uses()).await?;
+        serde_json::from_str(&told).map_err(|error| {
+            let detail = format!("init does not say what the node uses: {error}");
+            Problem::new(Kind::Internal, detail)
+        })?
+    };
+    // What the node boots from and uses is the node's, whatever the document says.
     let declaration = Declaration {
         boot_devices: Declaration::of_effective(&app.config).boot_devices,
+        uses,
         ..Declaration::new(&config)
     };
     Ok(axum::Json(app.inventory.plan(declaration).await?))

@@ -383,6 +383,10 @@ impl FakeInit {
         axion_api::init::ProofStatus::default()
     }
 
+    fn host_uses(&self) -> String {
+        r#"{"disks":[{"disk":"nvme0n1","holding":{"pool":"tank"}}],"interfaces":[]}"#.to_owned()
+    }
+
     fn reboot(&self) {}
 
     fn power_off(&self) {}

@@ -127,6 +127,9 @@ pub enum Action {
     VfioBind {
         /// The function.
         address: PciAddress,
+        /// Whether it is bound even where the host uses it.
+        #[serde(default)]
+        forced: bool,
     },
 }
 
@@ -203,7 +206,7 @@ impl Action {
             Self::ModuleParameter { module, name, .. } => format!("module.{module}.{name}"),
             Self::LoadModule { name } => format!("module.{name}"),
             Self::VirtualFunctions { interface, .. } => format!("sriov.{interface}"),
-            Self::VfioBind { address } => format!("vfio.{address}"),
+            Self::VfioBind { address, .. } => format!("vfio.{address}"),
         }
     }
 }

@@ -24,6 +24,7 @@ mod plan;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,7 @@ pub use attest::{Attestation, Item, ItemState, attest};
 pub use line::{Composed, KexecDecision, compose, is_second_start, is_switched_off, needs_kexec};
 pub use plan::{Declaration, plan, reserve};
 pub use refusal::{Refusal, Refusals};
+pub use uses::{DiskUse, Holding, HostUses, InterfaceUse, host_use};
 
 use crate::cmdline::CommandLine;
 use crate::config::ProfileMode;

@@ -17,6 +17,7 @@ mod memory;
 mod settings;
 #[cfg(test)]
 mod tests;
+pub mod uses;
 
 use std::path::{Path, PathBuf};
 
@@ -189,14 +190,14 @@ pub fn perform(root: &Path, action: &Action) -> Result<(), ActionError> {
         Action::VirtualFunctions {
             address, vfs, vfio, ..
         } => devices::virtual_functions(&node, address, *vfs, *vfio),
-        Action::VfioBind { address } => devices::vfio(&node, address),
+        Action::VfioBind { address, .. } => devices::vfio(&node, address),
     }
 }
 
 /// Takes back what one device that `action` could not bind leaves of its group, once all actions were tried: those behind it in the
 /// plan do not know that it failed.
 pub fn undo(root: &Path, action: &Action) {
-    if let Action::VfioBind { address } = action {
+    if let Action::VfioBind { address, .. } = action {
         devices::give_back_group(&Files { root }, address);
     }
 }

@@ -203,6 +203,7 @@ fn a_device_goes_to_vfio_by_way_of_its_override() {
     const DEVICE: &str = "sys/bus/pci/devices/0000:01:00.0";
     let bind = Action::VfioBind {
         address: "0000:01:00.0".to_owned(),
+        forced: false,
     };
     let root = node(&[
         (&format!("{DEVICE}/driver_override"), "\n"),
@@ -273,6 +274,7 @@ fn a_group_goes_to_vfio_whole_or_not_at_all() {
     .unwrap();
     let bind = Action::VfioBind {
         address: second.to_owned(),
+        forced: false,
     };
     let told = error(root.path(), &bind);
     assert!(

@@ -94,6 +94,13 @@ pub async fn on_thread<T: Send + 'static>(
     tokio::task::spawn_blocking(on_disk).await?
 }
 
+/// Whether these are the partitions of an installation.
+pub fn is_installed(partitions: &[Partition]) -> bool {
+    NAMES
+        .iter()
+        .all(|name| partitions.iter().any(|partition| partition.name == *name))
+}
+
 /// The installed disk and its ESP, for as long as the guard is held.
 pub fn find() -> Result<(MutexGuard<'static, ()>, Disk, Partition), SlotError> {
     let turn = lock(&TURN);
@@ -108,10 +115,9 @@ pub fn find() -> Result<(MutexGuard<'static, ()>, Disk, Partition), SlotError> {
         };
         let [_, esp, ..] = NAMES;
         let partitions = table::read(&storage).unwrap_or_default();
-        let installed = NAMES
-            .iter()
-            .all(|name| partitions.iter().any(|p| p.name == *name));
-        if installed && let Some(esp) = partitions.into_iter().find(|p| p.name == esp) {
+        if is_installed(&partitions)
+            && let Some(esp) = partitions.into_iter().find(|p| p.name == esp)
+        {
             found.push((storage, esp));
         }
     }

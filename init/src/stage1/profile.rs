@@ -4,13 +4,16 @@ use std::path::Path;
 
 use axion_core::cmdline::CommandLine;
 use axion_core::config::resolve;
+use axion_core::identity::{Facts, MachineId};
 use axion_core::profile::{Declaration, KexecDecision, Resolved, Standing, is_second_start};
 use axion_core::topology::Topology;
+use axion_storage::hostid;
 
 use super::kexec;
 use crate::failure::chain;
 use crate::handover::Handover;
 use crate::log::Log;
+use crate::profile::uses;
 
 /// Plans for this machine and hands the plan over; starts the kernel again where the plan needs it.
 ///
@@ -19,12 +22,19 @@ use crate::log::Log;
 pub fn plan(cmdline: &CommandLine, handover: &mut Handover, log: &Log) -> Result<(), String> {
     let mut effective = resolve(&handover.documents());
     effective.rejected.extend(handover.rejected.iter().cloned());
-    let declaration = Declaration::of_effective(&effective);
+    let mut declaration = Declaration::of_effective(&effective);
+    let root = Path::new("/");
     let topology = if Resolved::is_off(&declaration, cmdline) {
         Topology::default()
     } else {
-        Topology::read(Path::new("/"))
+        Topology::read(root)
     };
+    if uses::are_needed(&declaration) {
+        // The machine id is what a pool's host is known by; one that is kept on a pool is the same.
+        let machine = MachineId::decide(None, &Facts::read(root), "");
+        let hostid = hostid::of(&machine.to_string());
+        declaration.uses = uses::find(root, &topology, cmdline, &effective.config.storage, hostid);
+    }
     let resolved = Resolved::of(&topology, &declaration, cmdline);
     tell(&resolved, log);
     let decision = resolved.kexec(cmdline);

@@ -11,6 +11,7 @@ mod run;
 mod tasks;
 
 pub use self::pools::{fence_threads, give_back, load_zfs};
+pub use self::profile::host_uses;
 pub use self::run::TaskError;
 pub use self::tasks::prepare_state;
 

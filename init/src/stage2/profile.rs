@@ -4,15 +4,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use axion_core::config::Storage;
 use axion_core::paths;
-use axion_core::profile::{Action, ItemState, Standing, attest};
-use axion_core::topology::{read_acs, write_acs};
+use axion_core::profile::{Action, Declaration, HostUses, ItemState, Plan, PlannedAction, Standing, attest};
+use axion_core::topology::{Topology, read_acs, write_acs};
+use axion_storage::hostid;
 
 use super::tasks::{Done, given, read_modules, several};
 use crate::failure::chain;
 use crate::files::{self, PUBLIC};
 use crate::node::Node;
-use crate::profile::{Part, name_functions, part, perform, undo};
+use crate::profile::{Part, name_functions, part, perform, undo, uses};
+use crate::sync::lock;
 
 const ROOT: &str = "/";
 
@@ -74,8 +77,18 @@ async fn put_in_force(node: Arc<Node>, wanted: Part) -> Done {
         let plan = node.plan();
         let actions = plan.into_iter().flat_map(|plan| &plan.actions);
         let mut failed = Vec::new();
+        let needed = match plan {
+            Some(plan) if wanted == Part::Devices => needed_after_all(&node, plan),
+            _ => Vec::new(),
+        };
         for planned in actions.filter(|planned| part(&planned.action) == wanted) {
+            let use_ = needed.iter().find(|(key, _)| *key == planned.key);
             let done = match &planned.action {
+                _ if use_.is_some() => Err(format!(
+                    "not bound: it {}",
+                    use_.map(|(_, use_)| use_.as_str()).unwrap_or_default()
+                )
+                .into()),
                 Action::LoadModule { name } => load(&node, name),
                 action => perform(Path::new(ROOT), action).map_err(Into::into),
             };
@@ -93,6 +106,36 @@ async fn put_in_force(node: Arc<Node>, wanted: Part) -> Done {
         )
     };
     tokio::task::spawn_blocking(work).await?
+}
+
+/// Devices that the plan gives away and the node needs, as it turns out: a disk may show what it holds only after it was planned.
+fn needed_after_all(node: &Node, plan: &Plan) -> Vec<(String, String)> {
+    let binds = |planned: &PlannedAction| matches!(planned.action, Action::VfioBind { forced: false, .. });
+    match node.config.get() {
+        Some(effective) if plan.actions.iter().any(binds) => {
+            let topology = Topology::read(Path::new(ROOT));
+            let declaration = Declaration {
+                uses: host_uses(node, &topology),
+                ..Declaration::of_effective(effective)
+            };
+            uses::conflicts(plan, &topology, &declaration)
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What the node uses now.
+pub fn host_uses(node: &Node, topology: &Topology) -> HostUses {
+    let wanted = node.config.get().map(|effective| &effective.config.storage);
+    let hostid = hostid::of(&lock(&node.status).machine_id);
+    let default = Storage::default();
+    uses::find(
+        Path::new(ROOT),
+        topology,
+        &node.cmdline,
+        wanted.unwrap_or(&default),
+        hostid,
+    )
 }
 
 fn load(node: &Node, name: &str) -> Done {

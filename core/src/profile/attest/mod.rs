@@ -223,6 +223,6 @@ fn action(probe: &Probe<'_>, action: &Action) -> Finding {
         Action::VirtualFunctions {
             address, vfs, vfio, ..
         } => devices::virtual_functions(probe, address, *vfs, *vfio),
-        Action::VfioBind { address } => devices::vfio(probe, address),
+        Action::VfioBind { address, .. } => devices::vfio(probe, address),
     }
 }

@@ -1,12 +1,13 @@
 //! The IOMMU, devices that are kept for VMs, network functions that are split.
 //!
-//! What the node itself needs is not given away unless the operator insists: the controller of the disk that it boots
-//! from, an interface that `[network]` configures, and the last interface of all.
+//! What the node itself needs is not given away unless the operator insists ([`host_use`]): controllers of the disks that it
+//! boots from or has its pools on, interfaces by which it is reached, and the last interface of all.
 
 use std::collections::BTreeMap;
 
 use super::Draft;
-use crate::config::{DeviceChoice, InterfaceMatch, IommuChoice, SriovRule};
+use crate::config::{DeviceChoice, IommuChoice, SriovRule};
+use crate::profile::uses::{fits, host_use};
 use crate::profile::{Action, Argument, IommuMode};
 use crate::topology::{Nic, PciDevice, Topology};
 
@@ -17,9 +18,9 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
     iommu(draft);
     let bound = vfio(draft);
     sriov(draft, &bound);
-    for address in bound.into_keys() {
+    for (address, forced) in bound {
         let address = address.to_owned();
-        draft.action(Action::VfioBind { address }, "kept for VMs");
+        draft.action(Action::VfioBind { address, forced }, "kept for VMs");
     }
 }
 
@@ -91,7 +92,7 @@ fn vfio<'t>(draft: &mut Draft<'t>) -> BTreeMap<&'t str, bool> {
                 continue;
             }
             if !rule.force
-                && let Some(use_) = host_use(draft, function)
+                && let Some(use_) = host_use(topology, draft.declaration, function)
             {
                 let reason = format!("{} {use_}", function.address);
                 draft.refuse(
@@ -140,45 +141,6 @@ fn similar(topology: &Topology, choice: &DeviceChoice) -> Option<String> {
         .map(|f| format!("\"{}\" ({:04x}:{:04x})", f.address, f.vendor, f.device))
         .collect();
     (!found.is_empty()).then(|| found.join(" or "))
-}
-
-/// What the host itself does with a function.
-fn host_use(draft: &Draft<'_>, function: &PciDevice) -> Option<String> {
-    let boots_from = draft.topology.disks.iter().find(|disk| {
-        let is_part = |device: &String| is_part_of(device, &disk.name);
-        disk.pci.as_deref() == Some(&function.address) && draft.declaration.boot_devices.iter().any(is_part)
-    });
-    if let Some(disk) = boots_from {
-        return Some(format!(
-            "is the controller of {}, which the node boots from",
-            disk.name
-        ));
-    }
-    let nics = draft.topology.nics.iter();
-    let mut own = nics.filter(|nic| nic.pci.as_deref() == Some(&function.address));
-    let configured = |nic: &&Nic| {
-        let interfaces = &draft.declaration.network.interfaces;
-        interfaces.iter().any(|interface| fits(&interface.r#match, nic))
-    };
-    let nic = own.find(configured)?;
-    Some(format!("is {}, which `network.interfaces` configures", nic.name))
-}
-
-/// Whether `/dev/sda1` or `/dev/nvme0n1p1` is the disk or a partition of it.
-fn is_part_of(device: &str, disk: &str) -> bool {
-    let rest = device.trim_start_matches("/dev/").strip_prefix(disk);
-    rest.is_some_and(|rest| rest.trim_start_matches('p').bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn fits(wanted: &InterfaceMatch, nic: &Nic) -> bool {
-    let same = |wanted: &Option<String>, is: &str| {
-        wanted
-            .as_deref()
-            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(is))
-    };
-    same(&wanted.name, &nic.name)
-        && same(&wanted.mac, &nic.mac)
-        && same(&wanted.pci, nic.pci.as_deref().unwrap_or_default())
 }
 
 /// A node without any interface is out of reach.

@@ -14,8 +14,8 @@ mod tuning;
 
 use std::collections::BTreeMap;
 
-use super::{Action, Argument, Plan, PlannedAction, PlannedArgument, Refusal, Refusals};
-use crate::config::{Effective, MachineConfig, Network, Profile, ProfileMode, Source};
+use super::{Action, Argument, HostUses, Plan, PlannedAction, PlannedArgument, Refusal, Refusals};
+use crate::config::{Effective, MachineConfig, Network, PoolRule, Profile, ProfileMode, Source};
 use crate::topology::Topology;
 
 pub use memory::reserve;
@@ -31,19 +31,25 @@ pub struct Declaration {
     pub modules: Vec<String>,
     /// `[sysctl]`.
     pub sysctl: BTreeMap<String, String>,
+    /// `storage.pools`.
+    pub pools: Vec<PoolRule>,
     /// Block devices that the node boots from or keeps its config on: `/dev/sda1`.
     pub boot_devices: Vec<String>,
+    /// What the node itself shows; empty where the machine is not known.
+    pub uses: HostUses,
 }
 
 impl Declaration {
-    /// From a config, for a machine whose boot device is not known.
+    /// From a config, for a machine of which it is not known what it boots from and uses.
     pub fn new(config: &MachineConfig) -> Self {
         Self {
             profile: config.profile.clone(),
             network: config.network.clone(),
             modules: config.modules.clone(),
             sysctl: config.sysctl.clone(),
+            pools: config.storage.pools.clone(),
             boot_devices: Vec::new(),
+            uses: HostUses::default(),
         }
     }
 

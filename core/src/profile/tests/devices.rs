@@ -87,43 +87,131 @@ fn devices_are_found_by_address_kind_and_class() {
     assert_eq!(arguments(&planned(&topology, "")), "");
 }
 
+const FORCED: &str = "force = true, to give it away all the same";
+const OWN_ETH0: &str = "[[network.interfaces]]\nmatch.name = \"eth0\"\n";
+
+/// Refusals of a rule on a machine that boots from somewhere and uses something.
+fn refused_on_node(toml: &str, boot_devices: &[&str], uses: HostUses) -> Vec<String> {
+    let mut declaration = declaration(toml);
+    declaration.boot_devices = boot_devices.iter().map(|device| (*device).to_owned()).collect();
+    declaration.uses = uses;
+    match plan(&with_devices(), &declaration) {
+        Ok(_) => Vec::new(),
+        Err(Refusals(refusals)) => refusals.iter().map(Refusal::to_string).collect(),
+    }
+}
+
+fn kept(address: &str, use_: &str) -> Vec<String> {
+    vec![format!("`profile.vfio[0]`: {address} {use_}; possible: {FORCED}")]
+}
+
+fn holds(holding: Holding) -> HostUses {
+    let disk = "nvme0n1".to_owned();
+    HostUses {
+        disks: vec![DiskUse { disk, holding }],
+        ..HostUses::default()
+    }
+}
+
 #[test]
-fn what_the_host_needs_is_kept() {
-    let topology = with_devices();
-    let refused_with = |toml: &str| {
-        let mut declaration = declaration(toml);
-        declaration.boot_devices = vec!["/dev/nvme0n1p2".to_owned()];
-        let Refusals(refusals) = plan(&topology, &declaration).unwrap_err();
-        refusals.iter().map(Refusal::to_string).collect::<Vec<_>>()
+fn disks_that_the_host_needs_are_kept() {
+    let disk = vfio("class:01");
+    let none = HostUses::default;
+    let controller = |what: &str| {
+        kept(
+            "0000:03:00.0",
+            &format!("is the controller of nvme0n1, which {what}"),
+        )
     };
-    let forced = "force = true, to give it away all the same";
     assert_eq!(
-        refused_with(&vfio("class:01")),
-        [format!(
-            "`profile.vfio[0]`: 0000:03:00.0 is the controller of nvme0n1, which the node boots from; possible: {forced}"
-        )]
+        refused_on_node(&disk, &["/dev/nvme0n1p2"], none()),
+        controller("the node boots from")
     );
+    assert_eq!(
+        refused_on_node(&disk, &[], holds(Holding::RunningSlot)),
+        controller("holds the running slot")
+    );
+    assert_eq!(
+        refused_on_node(&disk, &[], holds(Holding::Pool("tank".to_owned()))),
+        controller("holds pool tank")
+    );
+    let forced = "profile.vfio = [{ device = \"class:01\", force = true }]";
+    assert!(refused_on_node(forced, &["/dev/nvme0n1"], holds(Holding::RunningSlot)).is_empty());
+    // Nothing says that the node uses the disk.
+    assert!(refused_on_node(&disk, &["/dev/nvme1n1"], none()).is_empty());
+}
+
+#[test]
+fn disks_of_declared_pools_are_kept_before_they_show_themselves() {
+    let pool = |disk: &str| {
+        format!(
+            "{}\n[[storage.pools]]\nname = \"tank\"\nlayout = \"stripe\"\ndisks = [\"{disk}\"]\n",
+            vfio("0000:03:00.0")
+        )
+    };
+    let by_slot = refused(&with_devices(), &pool("pci:0000:03:00.0"));
+    assert_eq!(
+        by_slot,
+        kept(
+            "0000:03:00.0",
+            "is the controller of nvme0n1, which is declared for pool tank (`storage.pools`)"
+        )
+    );
+    let mut early = with_devices();
+    early.disks.clear();
+    assert_eq!(
+        refused(&early, &pool("pci:0000:03:00.0")),
+        kept("0000:03:00.0", "is declared for pool tank (`storage.pools`)")
+    );
+    planned(&with_devices(), &pool("serial:other"));
+}
+
+#[test]
+fn interfaces_that_the_host_needs_are_kept() {
+    let topology = with_devices();
     let interface = "[[network.interfaces]]\nmatch.mac = \"02:00:00:00:00:02\"\n";
     assert_eq!(
-        refused_with(&format!("{}\n{interface}", vfio("0000:04:00.1"))),
-        [format!(
-            "`profile.vfio[0]`: 0000:04:00.1 is eth1, which `network.interfaces` configures; possible: {forced}"
-        )]
+        refused(&topology, &format!("{}\n{interface}", vfio("0000:04:00.1"))),
+        kept("0000:04:00.1", "is eth1, which `network.interfaces` configures")
     );
+    // Nobody said which one is the node's own.
     assert_eq!(
-        refused_with(&vfio("class:02")),
-        [
-            "`profile.vfio`: gives away every network interface (eth0, eth1), and the node with them; possible: force = \
-          true, to give them away all the same"
-        ]
+        refused(&topology, &vfio("0000:04:00.1")),
+        kept(
+            "0000:04:00.1",
+            "is eth1, on which the node asks for its address, as on every interface while `network.interfaces` names none"
+        )
+    );
+    let other = format!("{}\n{OWN_ETH0}", vfio("0000:04:00.1"));
+    planned(&topology, &other);
+    // What the config does not name may still be the way to the node now.
+    let carries = HostUses {
+        interfaces: vec![InterfaceUse {
+            interface: "eth1".to_owned(),
+            address: [10, 0, 0, 7].into(),
+        }],
+        ..HostUses::default()
+    };
+    assert_eq!(
+        refused_on_node(&other, &[], carries),
+        kept(
+            "0000:04:00.1",
+            "is eth1, which carries 10.0.0.7, by which the node is reached"
+        )
     );
     planned(
         &topology,
         "profile.vfio = [{ device = \"class:02\", force = true }]",
     );
-    planned(&topology, &vfio("0000:04:00.1"));
-    // Nothing says that the node boots from the disk.
-    planned(&topology, &vfio("class:01"));
+    // None of them is configured, and they are all that there is.
+    let elsewhere = "[[network.interfaces]]\nmatch.name = \"ax-lan\"\n";
+    assert_eq!(
+        refused(&topology, &format!("{}\n{elsewhere}", vfio("class:02"))),
+        [
+            "`profile.vfio`: gives away every network interface (eth0, eth1), and the node with them; possible: force = \
+          true, to give them away all the same"
+        ]
+    );
 }
 
 #[test]
@@ -222,7 +310,7 @@ fn network_functions_are_split() {
         ),
         (
             &topology,
-            vfio("0000:04:00.1") + "\n" + &rule("name = \"eth1\"", 1),
+            vfio("0000:04:00.1") + "\n" + &rule("name = \"eth1\"", 1) + OWN_ETH0,
             "`profile.sriov[0]`: eth1 is given away whole by `profile.vfio`",
         ),
     ] {

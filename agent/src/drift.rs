@@ -7,7 +7,7 @@ use axion_api::event::What;
 use axion_core::profile::{Attestation, Item, ItemState};
 
 use crate::app::App;
-use crate::events::Events;
+use crate::events::{Events, unix_us};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -17,11 +17,30 @@ const INTERVAL: Duration = Duration::from_secs(30);
 pub struct Drift {
     /// Items that were not as planned.
     known: Mutex<Vec<Item>>,
+    last: Mutex<Option<Checked>>,
+}
+
+/// What a look found, and when.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Microseconds since 1970.
+    pub unix_us: u64,
+    /// The attestation.
+    pub attestation: Attestation,
 }
 
 impl Drift {
+    /// What the last look found; none before the first.
+    pub fn last(&self) -> Option<Checked> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Tells readers of events when other items than before are not as planned.
     pub fn notice(&self, attestation: &Attestation, events: &Events) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Checked {
+            unix_us: unix_us(),
+            attestation: attestation.clone(),
+        });
         let wrong = |item: &&Item| item.state != ItemState::Ok;
         let items: Vec<Item> = attestation.items.iter().filter(wrong).cloned().collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

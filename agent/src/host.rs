@@ -27,6 +27,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use sysinfo::{MemoryRefreshKind, System};
 
+use crate::drift::Checked;
 use crate::keys;
 use crate::metrics::{Cache, Node};
 
@@ -189,7 +190,12 @@ impl Inventory {
     }
 
     /// What is counted of the node.
-    pub async fn with_metrics<T>(&self, capacity: &Capacity, tell: impl FnOnce(&Node<'_>) -> T) -> T {
+    pub async fn with_metrics<T>(
+        &self,
+        capacity: &Capacity,
+        profile: Option<&Checked>,
+        tell: impl FnOnce(&Node<'_>) -> T,
+    ) -> T {
         let topology = self.topology(FRESH).await;
         let proof = self.proofs().await.ok().and_then(|(last, _)| last);
         tell(&Node {
@@ -199,6 +205,7 @@ impl Inventory {
             topology: &topology,
             capacity,
             proof: proof.as_ref(),
+            profile,
             cache: Cache::read(&self.root),
         })
     }

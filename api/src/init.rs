@@ -359,6 +359,9 @@ mod proxy {
         fn node_status(&self) -> zbus::Result<NodeStatus>;
         /// Log lines after sequence number `after`, oldest first, at most `limit`; with `after` 0 the last `limit` ones.
         fn logs(&self, after: u64, limit: u32) -> zbus::Result<Vec<LogEntry>>;
+        /// Performs the actions of the boot profile's plan again whose items are not as planned, but for what would disturb a VM;
+        /// the JSON of a [`crate::profile::Applied`]. Fails while the node boots and while another such call is under way.
+        fn apply_profile(&self) -> zbus::Result<String>;
         /// Begins an isolation proof of so many seconds; returns at once. Fails where one is being taken, or no CPU is free for
         /// it.
         fn start_proof(&self, seconds: u32) -> zbus::Result<()>;

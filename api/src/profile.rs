@@ -2,7 +2,7 @@
 
 use axion_core::cmdline::CommandLine;
 use axion_core::profile::{Attestation, KexecDecision, Plan, Refusal, Standing, compose, needs_kexec};
-use axion_core::proof::Proof;
+use axion_core::proof::{Comparison, Proof};
 use serde::{Deserialize, Serialize};
 
 /// Media type of a machine config document, the body of a preview's request.
@@ -73,6 +73,37 @@ impl ProfilePreview {
     }
 }
 
+/// What came of putting the boot profile in force again (`POST /v1/host/profile/apply`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct AppliedProfile {
+    /// Keys of the items that were not as planned and were put in force again, in the plan's order.
+    pub done: Vec<String>,
+    /// Items that were left as they are.
+    pub left: Vec<LeftItem>,
+    /// Whether the node is as planned since then.
+    pub attestation: Attestation,
+}
+
+/// What init did of the plan while the node runs (`ApplyProfile` of `org.axion.Init1`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// As in [`AppliedProfile`].
+    pub done: Vec<String>,
+    /// As in [`AppliedProfile`].
+    pub left: Vec<LeftItem>,
+}
+
+/// An item of the plan that was not put in force again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LeftItem {
+    /// Its key.
+    pub key: String,
+    /// Why: the kernel refused, it would disturb a VM, or only a boot can do it.
+    pub reason: String,
+}
+
 /// Shortest isolation proof, seconds.
 pub const SHORTEST_PROOF_S: u32 = 1;
 /// Longest isolation proof, seconds.
@@ -105,4 +136,7 @@ pub struct HostProof {
     pub last: Option<Proof>,
     /// The one before it.
     pub previous: Option<Proof>,
+    /// What changed between the two, CPU by CPU; absent without both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }

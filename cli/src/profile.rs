@@ -7,7 +7,7 @@ use axion_api::client;
 use axion_api::profile::{HostProfile, HostProof, ProfilePreview};
 use axion_core::cmdline::CommandLine;
 use axion_core::config::check;
-use axion_core::profile::{self, Declaration, ItemState, Refusal, Refusals, attest};
+use axion_core::profile::{self, Attestation, Declaration, ItemState, Refusal, Refusals, attest};
 use axion_core::topology::Topology;
 use clap::Subcommand;
 
@@ -18,6 +18,8 @@ use crate::{config, render};
 
 /// Between two looks whether a proof has ended.
 const POLL: Duration = Duration::from_millis(500);
+/// Longer than the node takes to put its profile in force.
+const APPLY: Duration = Duration::from_secs(150);
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -28,6 +30,9 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Put in force again what is not as planned, as far as it disturbs no VM
+    #[command(after_help = "Examples:\n  axctl profile apply")]
+    Apply,
     /// Keep every isolated CPU busy for a while and say what disturbs it; VMs' CPUs are left alone
     #[command(after_help = "Examples:\n  axctl profile prove\n  axctl profile prove --seconds 60 --check")]
     Prove {
@@ -64,6 +69,14 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
             let profile = node.client()?.profile().await?;
             output.show(&profile, |style| render::profile::show(&profile, style))?;
             if check { verdict(&profile) } else { Ok(()) }
+        }
+        Command::Apply => {
+            let applied = node.client()?.with_timeout(APPLY).apply_profile().await?;
+            output.show(&applied, |style| render::profile::applied(&applied, style))?;
+            match not_ok(&applied.attestation) {
+                0 => Ok(()),
+                count => Err(Error::NotInForce(count)),
+            }
         }
         Command::Prove { seconds, check } => {
             let proofs = prove(node, seconds, output).await?;
@@ -155,13 +168,18 @@ async fn plan_there(node: &NodeArgs, document: &str) -> Result<Planned, Error> {
     }
 }
 
+/// Items that are not as planned.
+fn not_ok(attestation: &Attestation) -> usize {
+    let items = attestation.items.iter();
+    items.filter(|item| item.state != ItemState::Ok).count()
+}
+
 /// Whether everything is in force that was declared.
 fn verdict(profile: &HostProfile) -> Result<(), Error> {
     if !profile.refusals.is_empty() {
         return Err(Error::Refused(profile.refusals.len()));
     }
-    let items = profile.attestation.items.iter();
-    match items.filter(|item| item.state != ItemState::Ok).count() {
+    match not_ok(&profile.attestation) {
         0 => Ok(()),
         count => Err(Error::NotInForce(count)),
     }

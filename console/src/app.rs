@@ -32,16 +32,19 @@ pub enum Page {
     Storage,
     /// The whole log.
     Log,
+    /// The boot profile, item by item.
+    Profile,
 }
 
 impl Page {
     /// Every page, in the order of its key.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Summary,
         Self::Boot,
         Self::Services,
         Self::Storage,
         Self::Log,
+        Self::Profile,
     ];
 
     /// Its name on the screen.
@@ -52,6 +55,7 @@ impl Page {
             Self::Services => "Services & VMs",
             Self::Storage => "Storage",
             Self::Log => "Log",
+            Self::Profile => "Profile",
         }
     }
 }
@@ -118,7 +122,7 @@ pub struct App {
     pub log: Log,
     /// The page shown.
     pub page: Page,
-    /// First line shown of the pages that are longer than the screen.
+    /// First line shown of the pages that are longer than the screen; of the boot profile, the item that is chosen.
     pub scroll: usize,
     /// The question asked, if any.
     pub dialog: Option<Dialog>,
@@ -259,8 +263,11 @@ impl App {
             }
             None => {
                 self.notice = None;
-                self.page_key(key.code);
-                None
+                let ask = self.profile_key(key.code);
+                if ask.is_none() {
+                    self.page_key(key.code);
+                }
+                ask.map(Command::Ask)
             }
         }
     }
@@ -272,6 +279,7 @@ impl App {
             KeyCode::Char('3') | KeyCode::F(3) => self.show(Page::Services),
             KeyCode::Char('4') | KeyCode::F(4) => self.show(Page::Storage),
             KeyCode::Char('5') | KeyCode::F(5) => self.show(Page::Log),
+            KeyCode::Char('6') | KeyCode::F(6) => self.show(Page::Profile),
             KeyCode::Tab | KeyCode::Right => self.turn(1),
             KeyCode::BackTab | KeyCode::Left => self.turn(Page::ALL.len() - 1),
             KeyCode::Char('r') => self.ask_power(PowerAction::Reboot),
@@ -285,6 +293,28 @@ impl App {
             KeyCode::Char('s') if self.page == Page::Log => self.log.next_filter(),
             _ => self.scroll_key(code),
         }
+    }
+
+    /// What only the page of the boot profile has a key for.
+    fn profile_key(&mut self, code: KeyCode) -> Option<Request> {
+        let ask = match code {
+            _ if self.page != Page::Profile => return None,
+            KeyCode::Char('c') => Request::CheckProfile,
+            KeyCode::Char('a') => Request::ApplyProfile,
+            _ => return None,
+        };
+        self.notice = Some("Asking the node; this may take some seconds.".to_owned());
+        Some(ask)
+    }
+
+    /// The item of the boot profile that is chosen; the last one where there are fewer by now.
+    pub fn chosen_item(&self) -> usize {
+        let items = self
+            .snapshot
+            .profile
+            .as_ref()
+            .map_or(0, |profile| profile.items.len());
+        self.scroll.min(items.saturating_sub(1))
     }
 
     fn show(&mut self, page: Page) {

@@ -2,6 +2,7 @@
 
 mod pool;
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 
 use axion_api::init::{BootStatus, NodeStatus, Outcome, UnitState, UnitStatus};
@@ -9,7 +10,7 @@ use axion_api::keys::StateLock;
 use axion_api::profile::HostProfile;
 use axion_api::vm::{Pause, Vm, VmState};
 use axion_core::config::{ProfileMode, Secret};
-use axion_core::profile::{ItemState, Standing};
+use axion_core::profile::{Attestation, Item, ItemState, Standing};
 use axion_core::proof::Proof;
 use axion_core::topology::CpuSet;
 
@@ -52,11 +53,16 @@ pub struct Profile {
     pub isolated: CpuSet,
     /// The worst state of any item.
     pub state: ItemState,
-    /// Items in that state.
-    pub wrong: usize,
+    /// Every item, the worst first.
+    pub items: Vec<Item>,
     /// What the last isolation proof said, where there is one.
     pub proof: Option<Proved>,
 }
+
+/// Items of the profile that a problem names.
+const NAMED: usize = 3;
+/// The boot's task that compared the node with its plan; what the agent said since then is newer.
+const ATTESTATION: &str = "attestation";
 
 /// What an isolation proof said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,14 +86,14 @@ impl Proved {
 
 impl From<HostProfile> for Profile {
     fn from(profile: HostProfile) -> Self {
-        let state = profile.attestation.state;
-        let items = profile.attestation.items.iter();
+        let Attestation { state, mut items } = profile.attestation;
+        items.sort_by_key(|item| Reverse(item.state));
         Self {
             standing: profile.standing,
             mode: profile.plan.mode,
             isolated: profile.plan.isolated,
             state,
-            wrong: items.filter(|item| item.state == state).count(),
+            items,
             proof: None,
         }
     }
@@ -109,10 +115,34 @@ impl Profile {
         if self.standing == Standing::Refused {
             return Some("refused, see axctl profile show".to_owned());
         }
-        let items = if self.wrong == 1 { "item" } else { "items" };
+        let wrong = self.items.iter().filter(|item| item.state == self.state).count();
+        let items = if wrong == 1 { "item" } else { "items" };
         match self.state {
             ItemState::Ok => None,
-            state => Some(format!("{} {items}: {}", self.wrong, state.word())),
+            state => Some(format!("{wrong} {items}: {}", state.word())),
+        }
+    }
+
+    /// Items that are not as planned, by their keys.
+    fn problem(&self) -> Option<String> {
+        let wrong: Vec<&str> = self
+            .items
+            .iter()
+            .filter(|item| item.state != ItemState::Ok)
+            .map(|item| item.key.as_str())
+            .collect();
+        let more = wrong.len().saturating_sub(NAMED);
+        let keys = wrong.get(..NAMED).unwrap_or(&wrong).join(", ");
+        match (self.state, more) {
+            (ItemState::Ok, _) => None,
+            (state, 0) => Some(format!(
+                "Boot profile {}: {keys}. Page 6 says what mends it.",
+                state.word()
+            )),
+            (state, more) => Some(format!(
+                "Boot profile {}: {keys} and {more} more. Page 6 says what mends them.",
+                state.word()
+            )),
         }
     }
 }
@@ -218,9 +248,10 @@ impl Snapshot {
                         .filter_map(unit_problem),
                 );
                 problems.extend(facts.node.state_lock.as_ref().map(locked));
-                problems.extend(facts.boot_problems());
+                problems.extend(facts.boot_problems(self.profile.is_some()));
             }
         }
+        problems.extend(self.profile.as_ref().and_then(Profile::problem));
         problems.extend(self.agent_problem());
         problems.extend(
             self.local
@@ -315,13 +346,15 @@ impl Snapshot {
 }
 
 impl InitFacts {
-    fn boot_problems(&self) -> impl Iterator<Item = String> {
+    fn boot_problems(&self, attested_since: bool) -> impl Iterator<Item = String> {
         self.boot
             .phases
             .iter()
             .filter(|phase| phase.outcome != Outcome::Ok)
-            .flat_map(|phase| {
-                phase.tasks.iter().filter_map(|task| {
+            .flat_map(move |phase| {
+                let tasks = phase.tasks.iter();
+                let tasks = tasks.filter(move |task| !(attested_since && task.name == ATTESTATION));
+                tasks.filter_map(|task| {
                     Some(format!(
                         "Boot task {} failed: {}",
                         task.name,

@@ -29,6 +29,8 @@ use crate::node::{InitFacts, Local, PoolFacts, Profile, Proved, Snapshot};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Deriving a key from a passphrase and sealing it takes so long at most.
 const UNLOCKED: Duration = Duration::from_secs(60);
+/// Putting the boot profile in force takes so long at most.
+const APPLIED: Duration = Duration::from_secs(150);
 /// Looking at every disk takes so long at most.
 const CHECKED: Duration = Duration::from_secs(60);
 /// Between two looks while someone is at the keyboard, or the node boots.
@@ -59,6 +61,10 @@ pub enum Request {
     ForgetRecovery,
     /// Unlock the node's state.
     Unlock(Secret),
+    /// Compare the node with its boot profile now.
+    CheckProfile,
+    /// Put the boot profile in force again.
+    ApplyProfile,
     /// Something for a node in trouble, from the console on this line.
     Trouble(Ask, String),
     /// Something about an installation on a disk.
@@ -155,6 +161,8 @@ impl Source {
                     Some(Request::ForgetToken) => Update::Answer(self.forget_token()),
                     Some(Request::ForgetRecovery) => Update::Answer(self.forget_recovery().await),
                     Some(Request::Unlock(key)) => Update::Answer(self.unlock(&key).await),
+                    Some(Request::CheckProfile) => Update::Answer(self.check_profile().await),
+                    Some(Request::ApplyProfile) => Update::Answer(self.apply_profile().await),
                     Some(Request::Trouble(ask, line)) => self.trouble(ask, &line).await,
                     Some(Request::Install(call)) => {
                         self.attended_until = Instant::now() + STAY;
@@ -246,13 +254,48 @@ impl Source {
         if Instant::now() < self.profile_due {
             return;
         }
-        if let Ok(profile) = self.agent.profile().await {
-            let proof = self.agent.proof().await.ok().and_then(|proofs| proofs.last);
-            self.profile = Some(Profile {
-                proof: proof.as_ref().and_then(Proved::of),
-                ..profile.into()
-            });
-            self.profile_due = Instant::now() + PROFILE_INTERVAL;
+        // An agent that does not say is asked again at the next look.
+        let _ = self.read_profile().await;
+    }
+
+    async fn read_profile(&mut self) -> Result<(), client::Error> {
+        let profile = self.agent.profile().await?;
+        let proof = self.agent.proof().await.ok().and_then(|proofs| proofs.last);
+        self.profile = Some(Profile {
+            proof: proof.as_ref().and_then(Proved::of),
+            ..profile.into()
+        });
+        self.profile_due = Instant::now() + PROFILE_INTERVAL;
+        Ok(())
+    }
+
+    /// Compares the node with its boot profile, and says in words what came of it.
+    async fn check_profile(&mut self) -> String {
+        match self.read_profile().await {
+            Ok(()) => match self.profile.as_ref().and_then(Profile::trouble) {
+                None => "Checked: every item is as planned.".to_owned(),
+                Some(trouble) => format!("Checked: {trouble}."),
+            },
+            Err(error) => format!("Not checked: {error}."),
+        }
+    }
+
+    /// Puts the boot profile in force again, and says in words what came of it.
+    async fn apply_profile(&mut self) -> String {
+        let patient = self.agent.clone().with_timeout(APPLIED);
+        let applied = match patient.apply_profile().await {
+            Ok(applied) => applied,
+            Err(error) => return format!("Nothing was put in force: {error}."),
+        };
+        // What it shows is newer than the last look.
+        self.profile_due = Instant::now();
+        let done = match applied.done.as_slice() {
+            [] => "Nothing was to be done".to_owned(),
+            keys => format!("In force again: {}", keys.join(", ")),
+        };
+        match applied.left.as_slice() {
+            [] => format!("{done}."),
+            [left, ..] => format!("{done}. {} left: {}.", left.key, left.reason),
         }
     }
 

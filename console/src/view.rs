@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hostname  version  uptime                                   READY
-//! 1 Summary   2 Boot   3 Services & VMs   4 Storage   5 Log
+//! 1 Summary   2 Boot   3 Services & VMs   4 Storage   5 Log   6 Profile
 //!                                                (body, body_height rows)
 //! what became of the last request, or the keys
 //! ```
@@ -11,6 +11,7 @@ mod boot;
 mod dialog;
 mod install;
 mod log;
+mod profile;
 mod services;
 mod storage;
 mod summary;
@@ -38,11 +39,19 @@ pub fn body_height(rows: u16) -> u16 {
 /// The largest useful [`App::scroll`] for the page shown.
 pub fn last_scroll(app: &App) -> usize {
     let theme = Theme::PLAIN;
+    if app.page == Page::Profile {
+        let items = app
+            .snapshot
+            .profile
+            .as_ref()
+            .map_or(0, |profile| profile.items.len());
+        return items.saturating_sub(1);
+    }
     let lines = match app.page {
         Page::Boot => boot::lines(app, &theme).len(),
         Page::Services => services::lines(app, &theme, app.size.0).len(),
         Page::Storage => storage::lines(app, &theme, app.size.0).len(),
-        Page::Summary | Page::Log => 0,
+        Page::Summary | Page::Log | Page::Profile => 0,
     };
     lines.saturating_sub(usize::from(body_height(app.size.1)))
 }
@@ -64,6 +73,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) {
         Page::Services => scrolled(frame, body, services::lines(app, theme, body.width), app.scroll),
         Page::Storage => scrolled(frame, body, storage::lines(app, theme, body.width), app.scroll),
         Page::Log => log::draw(frame, body, app, theme),
+        Page::Profile => profile::draw(frame, body, app, theme),
     }
     frame.render_widget(footer(app, theme), bottom);
     match &app.dialog {
@@ -140,9 +150,10 @@ fn footer<'a>(app: &'a App, theme: &Theme) -> Line<'a> {
         // They say their keys themselves.
         return Line::default();
     }
-    let mut keys = vec![("1-5", "page")];
+    let mut keys = vec![("1-6", "page")];
     match app.page {
         Page::Log => keys.extend([("Up/Down", "scroll"), ("s", "severity"), ("End", "newest")]),
+        Page::Profile => keys.extend([("Up/Down", "choose"), ("c", "check"), ("a", "apply")]),
         _ if last_scroll(app) > 0 => keys.push(("Up/Down", "scroll")),
         _ => {}
     }

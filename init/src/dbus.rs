@@ -31,7 +31,7 @@ use crate::proof::{self, ProofError};
 use crate::recovery;
 use crate::rescue;
 use crate::slot;
-use crate::stage2;
+use crate::stage2::{self, ApplyError};
 use crate::storage;
 use crate::streams;
 use crate::sync::lock;
@@ -186,6 +186,14 @@ fn not_proved(error: &ProofError) -> fdo::Error {
     }
 }
 
+fn not_applied(error: &ApplyError) -> fdo::Error {
+    let text = chain(error);
+    match error {
+        ApplyError::Running => fdo::Error::FileExists(text),
+        ApplyError::Booting | ApplyError::NoPlan | ApplyError::Thread(_) => fdo::Error::Failed(text),
+    }
+}
+
 #[zbus::interface(name = "org.axion.Init1")]
 impl Init1 {
     async fn list_units(&self) -> Vec<UnitStatus> {
@@ -304,6 +312,12 @@ impl Init1 {
         self.node
             .log
             .after(after, usize::try_from(limit).unwrap_or(MAX_LINES).min(MAX_LINES))
+    }
+
+    async fn apply_profile(&self) -> fdo::Result<String> {
+        let applied = stage2::apply_profile(&self.node).await;
+        let applied = applied.map_err(|e| not_applied(&e))?;
+        serde_json::to_string(&applied).map_err(|e| fdo::Error::Failed(e.to_string()))
     }
 
     async fn start_proof(&self, seconds: u32) -> fdo::Result<()> {

@@ -82,6 +82,8 @@ pub struct Node {
     pub installer: crate::install::Installer,
     /// The isolation proof that is being taken.
     pub proof: crate::proof::Status,
+    /// Held while the boot profile is put in force again.
+    pub applying: tokio::sync::Mutex<()>,
 }
 
 impl Node {
@@ -137,6 +139,7 @@ impl Node {
             names: Arc::new(Names::new(state)),
             installer: crate::install::Installer::default(),
             proof: crate::proof::Status::default(),
+            applying: tokio::sync::Mutex::const_new(()),
         })
     }
 

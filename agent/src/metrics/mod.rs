@@ -1,5 +1,6 @@
 //! Counters of the node and its VMs in the text format of Prometheus (exposition format 0.0.4). Pure.
 
+mod profile;
 mod storage;
 mod vcpus;
 
@@ -11,9 +12,10 @@ use axion_api::host::Memory;
 use axion_api::storage::Pool;
 use axion_api::vm::{Vm, VmDiskStats, VmNetStats, VmState, VmStats};
 use axion_api::vmm::metrics::{Latency, QueueLatencies};
-use axion_core::proof::{CpuProof, Proof};
+use axion_core::proof::{CpuProof, Proof, WakeLatency};
 use axion_core::topology::Topology;
 
+use crate::drift::Checked;
 use crate::vm::stats::Measured;
 pub use storage::Cache;
 
@@ -34,6 +36,8 @@ pub struct Node<'a> {
     pub capacity: &'a Capacity,
     /// The last isolation proof.
     pub proof: Option<&'a Proof>,
+    /// The boot profile at the last look.
+    pub profile: Option<&'a Checked>,
     /// ZFS's cache, where ZFS is loaded.
     pub cache: Option<Cache>,
 }
@@ -172,6 +176,9 @@ pub fn render(node: &Node<'_>, pools: Option<&[Pool]>, vms: &[(Vm, Option<Measur
             })
         }),
     );
+    if let Some(checked) = node.profile {
+        profile::profile(&mut text, checked);
+    }
     if let Some(proof) = node.proof {
         isolation(&mut text, proof);
     }
@@ -281,6 +288,26 @@ fn isolation(text: &mut Text, proof: &Proof) {
             .cpus
             .iter()
             .map(|cpu| (label("cpu", &cpu.cpu.to_string()), of(cpu)));
+        text.metric(&format!("isolation_{name}"), "gauge", help, samples);
+    }
+    type OfLatency = fn(&WakeLatency) -> u64;
+    let latencies: [(&str, &str, OfLatency); 2] = [
+        (
+            "timer_irq_latency_max_seconds",
+            "So late was the latest timer interrupt of the busy CPU.",
+            |latency| latency.irq_max_ns,
+        ),
+        (
+            "timer_thread_latency_max_seconds",
+            "So late was the latest real-time thread that a timer woke on the busy CPU.",
+            |latency| latency.thread_max_ns,
+        ),
+    ];
+    for (name, help, of) in latencies {
+        let samples = proof.cpus.iter().filter_map(|cpu| {
+            let latency = cpu.latency.as_ref()?;
+            Some((label("cpu", &cpu.cpu.to_string()), float(of(latency)) / 1e9))
+        });
         text.metric(&format!("isolation_{name}"), "gauge", help, samples);
     }
 }

@@ -1,8 +1,19 @@
 use axion_api::vm::{DesiredState, VmBalloonStats, VmSpec, VmStatus, VmVcpuStats};
 use axion_api::vmm::VmmMetrics;
 use axion_api::vmm::metrics::{MappedPages, VcpuCounts, VcpuExits};
+use axion_core::profile::{Attestation, Item, ItemState};
 
 use super::*;
+
+fn item(key: &str, state: ItemState) -> Item {
+    Item {
+        key: key.to_owned(),
+        desired: String::new(),
+        effective: String::new(),
+        state,
+        fix: None,
+    }
+}
 
 #[test]
 fn each_metric_is_explained_once_and_its_samples_follow() {
@@ -103,6 +114,17 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
             skipped: Vec::new(),
             notes: Vec::new(),
         }),
+        profile: Some(&Checked {
+            unix_us: 2_500_000,
+            attestation: Attestation {
+                state: ItemState::NeedsReboot,
+                items: vec![
+                    item("cpu.irqs", ItemState::Ok),
+                    item("sysctl.vm.swappiness", ItemState::NeedsReboot),
+                    item("memory.ksm", ItemState::Ok),
+                ],
+            },
+        }),
         cache: None,
     };
     let off = Vm {
@@ -120,6 +142,13 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         "axion_isolation_proof_timestamp_seconds 2.5",
         "axion_isolation_met{cpu=\"3\"} 1",
         "axion_isolation_ticks{cpu=\"3\"} 0",
+        "axion_profile_checked_timestamp_seconds 2.5",
+        "axion_profile_items{state=\"ok\"} 2",
+        "axion_profile_items{state=\"drifted\"} 0",
+        "axion_profile_items{state=\"needs-reboot\"} 1",
+        "axion_profile_item_state{item=\"cpu.irqs\",state=\"ok\"} 1",
+        "axion_profile_item_state{item=\"sysctl.vm.swappiness\",state=\"ok\"} 0",
+        "axion_profile_item_state{item=\"sysctl.vm.swappiness\",state=\"needs-reboot\"} 1",
         "axion_vm_state{vm=\"web\",state=\"paused\"} 1",
         "axion_vm_state{vm=\"web\",state=\"running\"} 0",
         "axion_vm_cpu_seconds_total{vm=\"web\"} 1.5",

@@ -30,7 +30,11 @@ pub async fn text(app: &App) -> Result<String, Problem> {
     let capacity = app.vms.capacity().await?;
     let pools = pools(app).await;
     let tell = |node: &metrics::Node<'_>| metrics::render(node, pools.as_deref(), &vms);
-    Ok(app.inventory.with_metrics(&capacity, tell).await)
+    let profile = app.drift.last();
+    Ok(app
+        .inventory
+        .with_metrics(&capacity, profile.as_ref(), tell)
+        .await)
 }
 
 /// Every pool; none where init does not say in time.

@@ -61,6 +61,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/host/power", post(host::power))
         .route("/v1/host/processes", get(host::processes))
         .route("/v1/host/profile", get(profile::get))
+        .route("/v1/host/profile/apply", post(profile::apply))
         .route("/v1/host/profile/plan", post(profile::plan))
         .route(
             "/v1/host/profile/proof",

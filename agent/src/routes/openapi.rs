@@ -19,7 +19,7 @@ const CHECKED_IN: &str = include_str!("../../../docs/openapi.json");
         super::host::get, super::host::boot, super::host::config, super::host::logs, super::host::power,
         super::host::processes, super::host::units, super::host::restart_unit,
         super::host::devices,
-        super::profile::get, super::profile::plan, super::profile::proof, super::profile::start_proof,
+        super::profile::get, super::profile::apply, super::profile::plan, super::profile::proof, super::profile::start_proof,
         super::keys::tpm, super::keys::seal, super::keys::unlock, super::keys::recovery,
         super::update::get, super::update::stage, super::update::roll_back,
         super::capacity::get,

@@ -1,11 +1,13 @@
 //! `/v1/host/profile`: the boot profile.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::profile::{HostProfile, HostProof, ProfilePreview, ProofRequest};
+use axion_api::profile::{Applied, AppliedProfile, HostProfile, HostProof, ProfilePreview, ProofRequest};
 use axion_core::config::check;
 use axion_core::profile::{Declaration, HostUses};
+use axion_core::proof::Comparison;
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -20,6 +22,39 @@ pub async fn get(State(app): State<Arc<App>>) -> Answer<axum::Json<HostProfile>>
     let profile = app.inventory.profile(&app.config).await?;
     app.drift.notice(&profile.attestation, &app.events);
     Ok(axum::Json(profile))
+}
+
+/// How long putting the profile in force may take: the kernel looks for memory, and drivers let go of devices.
+const LONGEST_APPLY: Duration = Duration::from_secs(120);
+
+/// Puts what is not as planned in force again, as far as that is possible while the node runs and disturbs no VM; what is left
+/// says why. Kernel arguments stay as they are until the next boot.
+#[utoipa::path(post, path = "/v1/host/profile/apply", tag = "host", responses((status = 200, body = AppliedProfile)))]
+pub async fn apply(State(app): State<Arc<App>>) -> Answer<axum::Json<AppliedProfile>> {
+    let proxy = app.init.proxy()?;
+    let asked = tokio::time::timeout(LONGEST_APPLY, proxy.apply_profile()).await;
+    let late = |_| {
+        let seconds = LONGEST_APPLY.as_secs();
+        Problem::new(
+            Kind::Unavailable,
+            format!("init did not finish within {seconds} s; it may go on"),
+        )
+    };
+    let answer = asked.map_err(late)?.map_err(|error| match error.into() {
+        InitError::Exists(detail) | InitError::Failed(detail) => Problem::new(Kind::Conflict, detail).into(),
+        other => super::problem::Fault::from(other),
+    })?;
+    let Applied { done, left } = serde_json::from_str(&answer).map_err(|error| {
+        let detail = format!("init and the agent do not understand each other: {error}");
+        Problem::new(Kind::Internal, detail)
+    })?;
+    let attestation = app.inventory.profile(&app.config).await?.attestation;
+    app.drift.notice(&attestation, &app.events);
+    Ok(axum::Json(AppliedProfile {
+        done,
+        left,
+        attestation,
+    }))
 }
 
 /// What a machine config would bring on this node. Nothing is changed. Wishes that the node cannot grant are a 422 that
@@ -53,7 +88,10 @@ pub async fn proof(State(app): State<Arc<App>>) -> Answer<axum::Json<HostProof>>
     // Asked before the files are read: what has ended is in them.
     let status = answer(app.init.proxy()?.proof_status()).await?;
     let (last, previous) = app.inventory.proofs().await?;
+    let comparison = last.as_ref().zip(previous.as_ref());
+    let comparison = comparison.map(|(last, previous)| Comparison::of(last, previous));
     Ok(axum::Json(HostProof {
+        comparison,
         running: status.running,
         error: status.error,
         last,

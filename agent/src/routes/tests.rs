@@ -372,6 +372,22 @@ async fn events_are_a_stream_that_a_reader_can_take_up_again() {
 }
 
 #[tokio::test]
+async fn the_boot_profile_is_put_in_force_again_by_init() {
+    let agent = Agent::new().await;
+    let applied: axion_api::profile::AppliedProfile =
+        agent.call("POST", "/v1/host/profile/apply", "").await.json();
+    assert_eq!(applied.done, ["sysctl.vm.swappiness"]);
+    assert_eq!(applied.left.first().unwrap().reason, "a VM has it");
+    let seen = agent.app.drift.last().unwrap().attestation;
+    assert_eq!(
+        seen, applied.attestation,
+        "it is what readers of metrics see from then on"
+    );
+    let again = agent.call("POST", "/v1/host/profile/apply", "").await.problem();
+    assert_eq!(again.status, 409);
+}
+
+#[tokio::test]
 async fn a_proof_is_asked_of_init() {
     let agent = Agent::new().await;
     let start = async |body| agent.call("POST", "/v1/host/profile/proof", body).await;

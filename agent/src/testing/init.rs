@@ -32,6 +32,8 @@ pub(super) struct State {
     said: String,
     /// Calls about recovery, oldest first.
     recovery_calls: Vec<axion_api::recovery::Call>,
+    /// Times that the boot profile was to be put in force again.
+    applied: usize,
 }
 
 impl FakeInit {
@@ -369,6 +371,25 @@ impl FakeInit {
             }
         };
         serde_json::to_string(&answer).unwrap()
+    }
+
+    /// The second call meets one that is under way.
+    fn apply_profile(&self) -> zbus::fdo::Result<String> {
+        let mut init = self.0.lock().unwrap();
+        init.applied += 1;
+        if init.applied == 2 {
+            return Err(zbus::fdo::Error::FileExists(
+                "the boot profile is being put in force already".to_owned(),
+            ));
+        }
+        let applied = axion_api::profile::Applied {
+            done: vec!["sysctl.vm.swappiness".to_owned()],
+            left: vec![axion_api::profile::LeftItem {
+                key: "vfio.0000:01:00.0".to_owned(),
+                reason: "a VM has it".to_owned(),
+            }],
+        };
+        Ok(serde_json::to_string(&applied).unwrap())
     }
 
     fn start_proof(&self, seconds: u32) -> zbus::fdo::Result<()> {

@@ -42,7 +42,9 @@ use crate::host::{
     BootReport, Device, Host, HostConfig, LogEntry, PowerAction, PowerRequest, Process, UnitStatus,
 };
 use crate::network::{Network, NetworkSpec};
-use crate::profile::{CONFIG_MEDIA_TYPE, HostProfile, HostProof, ProfilePreview, ProofRequest};
+use crate::profile::{
+    AppliedProfile, CONFIG_MEDIA_TYPE, HostProfile, HostProof, ProfilePreview, ProofRequest,
+};
 use crate::vm::{BalloonRequest, Image, MemoryRequest, StopRequest, Vm, VmSpec, VmStats};
 use crate::volume::{Volume, VolumeSpec};
 
@@ -231,6 +233,15 @@ impl Client {
     pub async fn plan_profile(&self, document: &str) -> Result<ProfilePreview, Error> {
         let call = Call::new(Method::POST, "/v1/host/profile/plan");
         self.json(call.body(CONFIG_MEDIA_TYPE, document.to_owned())).await
+    }
+
+    /// `POST /v1/host/profile/apply`: puts what is not as planned in force again while the node runs. The kernel takes its time
+    /// for some of it; see [`Client::with_timeout`].
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn apply_profile(&self) -> Result<AppliedProfile, Error> {
+        self.json(Call::new(Method::POST, "/v1/host/profile/apply")).await
     }
 
     /// `GET /v1/host/profile/proof`: the last isolation proof, the one before it, and whether one is being taken.

@@ -1,6 +1,6 @@
 //! The boot profile.
 
-use axion_api::profile::{HostProfile, NextBoot, ProfilePreview};
+use axion_api::profile::{AppliedProfile, HostProfile, NextBoot, ProfilePreview};
 use axion_core::profile::{Attestation, ItemState, Plan, Refusal, Standing};
 use axion_core::topology::CpuSet;
 use console::measure_text_width;
@@ -25,6 +25,27 @@ pub fn show(profile: &HostProfile, style: &Style) -> String {
     text.push_str(&items(&profile.attestation, style));
     text.push_str(&fixes(&profile.attestation, style));
     text.push_str(&notes(&profile.plan, style));
+    text
+}
+
+/// What came of putting it in force again.
+pub fn applied(applied: &AppliedProfile, style: &Style) -> String {
+    let done = match applied.done.as_slice() {
+        [] => "nothing".to_owned(),
+        keys => keys.join(", "),
+    };
+    let rows = [
+        ("Done", done),
+        ("Profile", applied.attestation.state.word().to_owned()),
+    ];
+    let mut text = fields(&rows, style);
+    for left in &applied.left {
+        let key = style.paint(&plain(&left.key), Tone::Warning);
+        text.push_str(&format!("\n{key}\n{}", set_in(&left.reason, style)));
+    }
+    let mut wrong = applied.attestation.clone();
+    wrong.items.retain(|item| item.state != ItemState::Ok);
+    text.push_str(&items(&wrong, style));
     text
 }
 

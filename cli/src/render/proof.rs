@@ -2,7 +2,7 @@
 
 use axion_api::profile::HostProof;
 use axion_core::config::ProfileMode;
-use axion_core::proof::{CpuProof, NoiseKind, Proof};
+use axion_core::proof::{Change, Comparison, CpuProof, NoiseKind, Proof};
 
 use super::table::{Cell, Table, left, right, shrinking};
 use super::{Style, Tone, fields, moment, or_dash, plain};
@@ -24,13 +24,14 @@ pub fn show(proofs: &HostProof, style: &Style) -> String {
         text.push_str("A proof is being taken.\n");
     }
     match &proofs.last {
-        Some(proof) => text.push_str(&one(proof, proofs.previous.as_ref(), style)),
+        Some(proof) => text.push_str(&one(proof, proofs, style)),
         None => text.push_str("No proof has been taken. `axctl profile prove` takes one.\n"),
     }
     text
 }
 
-fn one(proof: &Proof, previous: Option<&Proof>, style: &Style) -> String {
+fn one(proof: &Proof, proofs: &HostProof, style: &Style) -> String {
+    let previous = proofs.previous.as_ref();
     let verdict = match (proof.is_met(), proof.mode) {
         (true, _) => "every CPU is left alone".to_owned(),
         (false, _) if proof.cpus.is_empty() => "no CPU was measured".to_owned(),
@@ -50,12 +51,18 @@ fn one(proof: &Proof, previous: Option<&Proof>, style: &Style) -> String {
         ),
     ];
     let mut text = fields(&rows, style);
-    text.push_str(&format!("\n{}", cpus(proof, previous, style)));
+    text.push_str(&format!("\n{}", cpus(proof, style)));
     for cpu in &proof.cpus {
         for missed in &cpu.missed {
             let head = style.paint(&format!("CPU {}:", cpu.cpu), Tone::Bad);
             text.push_str(&format!("{head} {}\n", plain(missed)));
         }
+    }
+    text.push_str(&switches(proof, style));
+    // A node of the version before compares nothing; what it sends is enough to.
+    let compared = previous.map(|previous| Comparison::of(proof, previous));
+    if let Some(comparison) = proofs.comparison.as_ref().or(compared.as_ref()) {
+        text.push_str(&changes(comparison, style));
     }
     text.push_str(&sources(proof, style));
     for skipped in &proof.skipped {
@@ -71,7 +78,7 @@ fn one(proof: &Proof, previous: Option<&Proof>, style: &Style) -> String {
     text
 }
 
-fn cpus(proof: &Proof, previous: Option<&Proof>, style: &Style) -> String {
+fn cpus(proof: &Proof, style: &Style) -> String {
     let mut table = Table::new([
         right("CPU"),
         left("STATE"),
@@ -83,10 +90,8 @@ fn cpus(proof: &Proof, previous: Option<&Proof>, style: &Style) -> String {
         right("P99"),
         right("P99.9"),
         right("MAX"),
-        right("MAX WAS"),
     ]);
     for cpu in &proof.cpus {
-        let was = previous.and_then(|previous| previous.cpus.iter().find(|was| was.cpu == cpu.cpu));
         table.row([
             cpu.cpu.to_string().into(),
             verdict(cpu),
@@ -98,10 +103,89 @@ fn cpus(proof: &Proof, previous: Option<&Proof>, style: &Style) -> String {
             time(cpu.delay.p99_ns).into(),
             time(cpu.delay.p999_ns).into(),
             time(cpu.delay.max_ns).into(),
-            or_dash(was.map(|was| time(was.delay.max_ns))).into(),
         ]);
     }
     table.render(style)
+}
+
+/// Context switches by their sources, and how late timers were.
+fn switches(proof: &Proof, style: &Style) -> String {
+    let mut table = Table::new([
+        right("CPU"),
+        right("PREEMPTED"),
+        right("YIELDED"),
+        right("SCHED_SWITCH"),
+        right("TIMERS"),
+        right("IRQ LATENCY"),
+        right("THREAD LATENCY"),
+    ]);
+    for cpu in &proof.cpus {
+        let latency = cpu.latency.as_ref();
+        table.row([
+            cpu.cpu.to_string().into(),
+            cpu.counts.switches.to_string().into(),
+            cpu.counts.voluntary_switches.to_string().into(),
+            or_dash(cpu.counts.sched_switches.map(|count| count.to_string())).into(),
+            or_dash(latency.map(|latency| latency.timers.to_string())).into(),
+            or_dash(latency.map(|latency| time(latency.irq_max_ns))).into(),
+            or_dash(latency.map(|latency| time(latency.thread_max_ns))).into(),
+        ]);
+    }
+    if proof.cpus.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table.render(style))
+}
+
+/// What is more and what is less than in the proof before.
+fn changes(comparison: &Comparison, style: &Style) -> String {
+    if comparison.cpus.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new([
+        right("CPU"),
+        right("TICKS"),
+        right("IRQS"),
+        right("SWITCH"),
+        right("P99"),
+        right("P99.9"),
+        right("MAX"),
+        right("IRQ"),
+        right("THREAD"),
+    ]);
+    let count = |change: Change| since(change, |value| value.to_string());
+    let delay = |change: Change| since(change, time);
+    for cpu in &comparison.cpus {
+        table.row([
+            cpu.cpu.to_string().into(),
+            count(cpu.ticks).into(),
+            count(cpu.device_interrupts).into(),
+            count(cpu.switches).into(),
+            delay(cpu.p99_ns).into(),
+            delay(cpu.p999_ns).into(),
+            delay(cpu.max_ns).into(),
+            or_dash(cpu.irq_max_ns.map(delay)).into(),
+            or_dash(cpu.thread_max_ns.map(delay)).into(),
+        ]);
+    }
+    let (was, now) = (comparison.was_window_ms / 1000, comparison.now_window_ms / 1000);
+    let windows = if was == now {
+        String::new()
+    } else {
+        format!(", which was {was} s long and not {now} s")
+    };
+    let heading = style.heading("Against the proof before");
+    format!("\n{heading}{windows}\n{}", table.render(style))
+}
+
+/// `+12`, `-1.2us`, `0`.
+fn since(change: Change, words: impl Fn(u64) -> String) -> String {
+    let Change { was, now } = change;
+    match now.cmp(&was) {
+        std::cmp::Ordering::Equal => "0".to_owned(),
+        std::cmp::Ordering::Greater => format!("+{}", words(now - was)),
+        std::cmp::Ordering::Less => format!("-{}", words(was - now)),
+    }
 }
 
 fn verdict(cpu: &CpuProof) -> Cell {

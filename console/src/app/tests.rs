@@ -70,6 +70,7 @@ fn pages_have_keys_and_q_has_none() {
         ("3", Page::Services),
         ("4", Page::Storage),
         ("5", Page::Log),
+        ("6", Page::Profile),
         ("1", Page::Summary),
     ] {
         press(&mut app, key);
@@ -78,7 +79,10 @@ fn pages_have_keys_and_q_has_none() {
     app.key(KeyEvent::from(KeyCode::F(5)));
     assert_eq!(app.page, Page::Log);
     app.key(KeyEvent::from(KeyCode::Tab));
+    assert_eq!(app.page, Page::Profile);
+    app.key(KeyEvent::from(KeyCode::Tab));
     assert_eq!(app.page, Page::Summary);
+    app.key(KeyEvent::from(KeyCode::BackTab));
     app.key(KeyEvent::from(KeyCode::BackTab));
     assert_eq!(app.page, Page::Log);
     assert_eq!(press(&mut app, "q"), None);
@@ -258,4 +262,23 @@ fn an_installation_has_every_console_until_its_end_was_seen() {
     assert_eq!(press(&mut app, "\n"), reboot);
     app.look(installable(false, None));
     assert_eq!(app.dialog, None);
+}
+
+#[test]
+fn the_boot_profile_is_checked_and_put_in_force_from_its_page_alone() {
+    let mut app = ready();
+    assert_eq!(press(&mut app, "ca"), None);
+    press(&mut app, "6");
+    assert_eq!(app.page, Page::Profile);
+    assert_eq!(press(&mut app, "c"), Some(Command::Ask(Request::CheckProfile)));
+    assert_eq!(press(&mut app, "a"), Some(Command::Ask(Request::ApplyProfile)));
+    assert!(app.notice.is_some());
+    for _ in 0..9 {
+        app.key(KeyEvent::from(KeyCode::Down));
+    }
+    assert_eq!(app.chosen_item(), 1, "the last of two");
+    app.key(KeyEvent::from(KeyCode::Up));
+    assert_eq!(app.chosen_item(), 0);
+    app.snapshot.profile = None;
+    assert_eq!(app.chosen_item(), 0);
 }

@@ -7,6 +7,40 @@ use sample::Sample;
 
 use super::*;
 
+pub fn item(key: &str, desired: &str, effective: &str, state: ItemState, fix: Option<&str>) -> Item {
+    Item {
+        key: key.to_owned(),
+        desired: desired.to_owned(),
+        effective: effective.to_owned(),
+        state,
+        fix: fix.map(str::to_owned),
+    }
+}
+
+/// A profile that two items left.
+pub fn drifted() -> Profile {
+    let mut profile = hpc();
+    profile.state = ItemState::NeedsReboot;
+    let wrong = [
+        item(
+            "hugepages.1GiB",
+            "0:16,1:16",
+            "0:16,1:12 (28 free)",
+            ItemState::NeedsReboot,
+            Some("reboot: node 1 has too little memory in one piece for pages of 1GiB"),
+        ),
+        item(
+            "sysctl.kernel.printk",
+            "7 4 1 7",
+            "9 4 1 7",
+            ItemState::Drifted,
+            Some("write /proc/sys/kernel/printk"),
+        ),
+    ];
+    profile.items.splice(0..0, wrong);
+    profile
+}
+
 /// A profile that is in force.
 fn hpc() -> Profile {
     Profile {
@@ -14,7 +48,10 @@ fn hpc() -> Profile {
         mode: ProfileMode::Hpc,
         isolated: "1-3".parse().unwrap(),
         state: ItemState::Ok,
-        wrong: 0,
+        items: vec![
+            item("cmdline.isolcpus", "1-3", "1-3", ItemState::Ok, None),
+            item("cpu.irqs", "on 0", "38 there", ItemState::Ok, None),
+        ],
         proof: Some(Proved::Quiet),
     }
 }
@@ -134,17 +171,21 @@ fn a_profile_is_said_in_words() {
     let said = |profile: &Profile| (profile.division(), profile.trouble().unwrap_or_default());
     let words = |division: &str, trouble: &str| (division.to_owned(), trouble.to_owned());
     assert_eq!(said(&hpc()), words("hpc, CPUs 1-3 for VMs", ""));
-    let drifted = Profile {
+    let one = Profile {
         state: ItemState::Drifted,
-        wrong: 1,
+        items: vec![item("cpu.irqs", "on 0", "astray: 12", ItemState::Drifted, None)],
         ..hpc()
     };
-    assert_eq!(said(&drifted), words("hpc, CPUs 1-3 for VMs", "1 item: drifted"));
+    assert_eq!(said(&one), words("hpc, CPUs 1-3 for VMs", "1 item: drifted"));
     let undivided = Profile {
         mode: ProfileMode::Balanced,
         isolated: CpuSet::default(),
         state: ItemState::NeedsReboot,
-        wrong: 2,
+        items: vec![
+            item("cmdline.a", "1", "0", ItemState::NeedsReboot, None),
+            item("cmdline.b", "1", "0", ItemState::NeedsReboot, None),
+            item("cpu.irqs", "on 0", "astray: 12", ItemState::Drifted, None),
+        ],
         ..hpc()
     };
     assert_eq!(
@@ -190,4 +231,31 @@ fn a_proof_counts_where_quiet_was_promised() {
         ..proof(ProfileMode::Hpc, &[])
     };
     assert_eq!(Proved::of(&nothing), None);
+}
+
+#[test]
+fn what_leaves_the_profile_after_the_boot_is_a_problem_until_it_is_mended() {
+    let mut node = snapshot(sample::ready());
+    assert_eq!(node.condition(), Condition::Ready);
+    node.profile = Some(drifted());
+    assert_eq!(node.condition(), Condition::Degraded);
+    assert_eq!(
+        node.problems(),
+        ["Boot profile needs reboot: hugepages.1GiB, sysctl.kernel.printk. Page 6 says what mends it."]
+    );
+    // What the boot found is old once the agent has looked.
+    let facts = node.init.as_mut().unwrap();
+    let phase = facts.boot.phases.last_mut().unwrap();
+    phase.outcome = Outcome::Degraded;
+    phase.tasks.push(axion_api::init::Task {
+        name: "attestation".to_owned(),
+        essential: false,
+        duration_us: 1,
+        error: Some("sysctl.kernel.printk drifted".to_owned()),
+    });
+    assert_eq!(node.problems().len(), 1);
+    node.profile = Some(hpc());
+    assert_eq!(node.condition(), Condition::Ready);
+    node.profile = None;
+    assert_eq!(node.condition(), Condition::Degraded);
 }

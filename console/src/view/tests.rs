@@ -9,7 +9,7 @@ use ratatui::style::Color;
 use super::*;
 use crate::app::Dialog;
 use crate::app::trouble::Trouble;
-use crate::node::tests::{sample, snapshot};
+use crate::node::tests::{drifted, sample, snapshot};
 use crate::node::{DeviceFacts, PoolFacts};
 use axion_api::host::PowerAction;
 use axion_api::recovery::{ResetPlan, ResetScope, Stick};
@@ -156,6 +156,52 @@ fn the_pools_and_what_is_wrong_with_them() {
     let mut degraded = app(sample::ready(), Page::Storage, (80, 24));
     degraded.snapshot.pools = Some(vec![tank]);
     assert_screen("storage-80x24", &degraded, &Theme::PLAIN);
+}
+
+#[test]
+fn the_boot_profile_item_by_item() {
+    let in_force = app(sample::idle(), Page::Profile, (80, 25));
+    assert_screen("profile-80x25", &in_force, &Theme::PLAIN);
+    let mut left = app(sample::idle(), Page::Profile, (80, 25));
+    left.snapshot.profile = Some(drifted());
+    assert_screen("profile-drifted-80x25", &left, &Theme::PLAIN);
+    left.scroll = 1;
+    left.size = (40, 12);
+    assert_screen("profile-drifted-40x12", &left, &Theme::PLAIN);
+    left.page = Page::Summary;
+    left.size = (80, 25);
+    assert_screen("summary-drifted-80x25", &left, &Theme::PLAIN);
+    left.page = Page::Profile;
+    left.snapshot.profile = None;
+    assert!(text(&rendered(&left, &Theme::PLAIN)).contains("nothing is known of it yet"));
+}
+
+#[test]
+fn the_chosen_item_is_in_sight_on_any_screen() {
+    for size in [(1, 1), (2, 3), (20, 8), (40, 12), (80, 25), (300, 100)] {
+        let mut node = app(sample::idle(), Page::Profile, size);
+        let mut profile = drifted();
+        for number in 0..60 {
+            let key = format!("sysctl.number-{number}");
+            profile.items.push(crate::node::tests::item(
+                &key,
+                "1",
+                "1",
+                axion_core::profile::ItemState::Ok,
+                None,
+            ));
+        }
+        node.snapshot.profile = Some(profile);
+        for scroll in [0, 30, last_scroll(&node), 1000] {
+            node.scroll = scroll;
+            let screen = text(&rendered(&node, &Theme::PLAIN));
+            if size.1 >= 12 {
+                let profile = node.snapshot.profile.as_ref().unwrap();
+                let key = &profile.items.get(node.chosen_item()).unwrap().key;
+                assert!(screen.matches(key.get(..8).unwrap()).count() >= 2, "{screen}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -3,14 +3,20 @@
 //! ```text
 //! a pinned loop of fixed work ── how late each round was ── Histogram ─┐
 //! /proc/interrupts, /proc/softirqs, before and after ── Table ─────────┼── prove ──► Proof, a verdict for each CPU
-//! the kernel's osnoise tracer ── who ran instead, for how long ────────┘
+//! the kernel's osnoise tracer ── who ran instead, for how long ────────┤
+//! its timerlat tracer, behind the window ── how late timers were ──────┘
 //! ```
+//!
+//! Context switches come from two sources: the kernel's counters of the working thread (getrusage(2), those of
+//! `/proc/TID/status`), and the scheduler's trace event of the CPU, which sees threads that the work never met.
 //!
 //! Counts are exact and decide the verdict; delays depend on the machine and its firmware, so they are told and compared
 //! with the last proof but decide nothing. Everything here is pure: the effects (spinning, sampling, tracing) are init's.
 
+mod compare;
 mod counters;
 mod histogram;
+mod latency;
 mod noise;
 #[cfg(test)]
 mod tests;
@@ -19,8 +25,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use compare::{Change, Comparison, CpuComparison};
 pub use counters::Table;
 pub use histogram::Histogram;
+pub use latency::{WakeLatency, read_latency};
 pub use noise::{Trace, read_trace};
 
 use crate::config::ProfileMode;
@@ -83,6 +91,9 @@ pub struct CpuProof {
     pub interrupts: Vec<Interrupt>,
     /// What ran instead of the work, as the tracer saw it, the longest in all first; empty without the tracer.
     pub noise: Vec<Noise>,
+    /// How late the busy CPU was for timers, measured behind the window; absent without the timerlat tracer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<WakeLatency>,
     /// The goals that it missed, in words; empty: none.
     pub missed: Vec<String>,
 }
@@ -130,8 +141,14 @@ pub struct Counts {
     pub other_interrupts: u64,
     /// Softirqs.
     pub softirqs: u64,
-    /// Times that another thread ran instead.
+    /// Times that another thread ran instead: involuntary context switches of the work.
     pub switches: u64,
+    /// Times that the work gave the CPU away by itself, which it never means to.
+    #[serde(default)]
+    pub voluntary_switches: u64,
+    /// Times that the CPU went over to another thread, by the trace event `sched_switch`; absent without the tracer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sched_switches: Option<u64>,
 }
 
 /// What an interrupt is for.
@@ -202,6 +219,8 @@ pub struct Spun {
     pub delay: Delay,
     /// Times that it was taken off the CPU.
     pub switches: u64,
+    /// Times that it gave the CPU away.
+    pub voluntary_switches: u64,
     /// Why there is nothing, where there is not.
     pub error: Option<String>,
 }
@@ -232,6 +251,8 @@ pub struct Evidence {
     pub after: Sample,
     /// What the tracer saw; `None` without it.
     pub trace: Option<Trace>,
+    /// How late timers were behind the window; `None` without that tracer.
+    pub latency: Option<BTreeMap<u32, WakeLatency>>,
     /// CPUs that were left alone.
     pub skipped: Vec<SkippedCpu>,
 }
@@ -240,7 +261,7 @@ pub struct Evidence {
 pub fn prove(evidence: Evidence) -> Proof {
     let interrupts = evidence.after.interrupts.since(&evidence.before.interrupts);
     let softirqs = evidence.after.softirqs.since(&evidence.before.softirqs);
-    let mut noise = BTreeMap::new();
+    let (mut noise, mut switched) = (BTreeMap::new(), None);
     let mut notes = Vec::new();
     match evidence.trace {
         None => notes.push("this kernel has no osnoise tracer: sources are counted, not timed".to_owned()),
@@ -252,7 +273,11 @@ pub fn prove(evidence: Evidence) -> Proof {
                 ));
             }
             noise = trace.noise;
+            switched = Some(trace.switches);
         }
+    }
+    if evidence.latency.is_none() {
+        notes.push("this kernel has no timerlat tracer: how late timers are is not known".to_owned());
     }
     let mut skipped = evidence.skipped;
     let mut cpus = Vec::new();
@@ -269,7 +294,14 @@ pub fn prove(evidence: Evidence) -> Proof {
                 ..softirq
             }))
             .collect();
-        let counts = count(&found, spun.switches);
+        let counts = Counts {
+            switches: spun.switches,
+            voluntary_switches: spun.voluntary_switches,
+            sched_switches: switched
+                .as_ref()
+                .map(|switched| switched.get(&spun.cpu).copied().unwrap_or_default()),
+            ..count(&found)
+        };
         cpus.push(CpuProof {
             cpu: spun.cpu,
             rounds: spun.rounds,
@@ -278,6 +310,11 @@ pub fn prove(evidence: Evidence) -> Proof {
             counts,
             interrupts: by_number(found),
             noise: noise.remove(&spun.cpu).unwrap_or_default(),
+            latency: evidence
+                .latency
+                .as_ref()
+                .and_then(|latency| latency.get(&spun.cpu))
+                .copied(),
         });
     }
     cpus.sort_by_key(|cpu| cpu.cpu);
@@ -297,11 +334,8 @@ fn by_number(mut interrupts: Vec<Interrupt>) -> Vec<Interrupt> {
     interrupts
 }
 
-fn count(found: &[Interrupt], switches: u64) -> Counts {
-    let mut counts = Counts {
-        switches,
-        ..Counts::default()
-    };
+fn count(found: &[Interrupt]) -> Counts {
+    let mut counts = Counts::default();
     for interrupt in found {
         *match interrupt.kind {
             NoiseKind::Tick => &mut counts.ticks,

@@ -3,6 +3,7 @@
 //! ```text
 //! axion-probe-961  [003] d.h..  789.857532: irq_noise: local_timer:236 start 789.857529929 duration 1845 ns
 //! migration/3-54   [003] d....  789.858413: thread_noise: migration/3:54 start 789.858409871 duration 3068 ns
+//! axion-probe-961  [003] d..2.  789.858409: sched_switch: prev_comm=axion-probe3 … ==> next_comm=migration/3 next_pid=54 next_prio=0
 //! ```
 
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use super::{Noise, NoiseKind, PROBE};
 pub struct Trace {
     /// By CPU, the longest in all first.
     pub noise: BTreeMap<u32, Vec<Noise>>,
+    /// By CPU, times that it went over to a thread that is neither the work nor the idle one.
+    pub switches: BTreeMap<u32, u64>,
     /// Events that the tracer had no room for.
     pub lost: u64,
 }
@@ -23,10 +26,15 @@ pub struct Trace {
 /// itself and the idle thread are no noise.
 pub fn read_trace(text: &str, window: Range<u64>) -> Trace {
     let mut sums: BTreeMap<(u32, NoiseKind, String), Noise> = BTreeMap::new();
+    let mut switches: BTreeMap<u32, u64> = BTreeMap::new();
     let mut lost = 0;
     for line in text.lines() {
         if let Some(entries) = line.strip_prefix("# entries-in-buffer/entries-written: ") {
             lost = overrun(entries).unwrap_or_default();
+        } else if let Some((at, cpu)) = switched(line)
+            && window.contains(&at)
+        {
+            *switches.entry(cpu).or_default() += 1;
         } else if let Some((at, cpu, noise)) = event(line)
             && window.contains(&at)
         {
@@ -49,7 +57,11 @@ pub fn read_trace(text: &str, window: Range<u64>) -> Trace {
     for of_cpu in noise.values_mut() {
         of_cpu.sort_by_key(|noise| std::cmp::Reverse(noise.total_ns));
     }
-    Trace { noise, lost }
+    Trace {
+        noise,
+        switches,
+        lost,
+    }
 }
 
 /// `205/310   #P:4`: 105 were overwritten.
@@ -57,6 +69,27 @@ fn overrun(entries: &str) -> Option<u64> {
     let (kept, written) = entries.split_whitespace().next()?.split_once('/')?;
     let (kept, written): (u64, u64) = (kept.parse().ok()?, written.parse().ok()?);
     Some(written.saturating_sub(kept))
+}
+
+/// When and where a line begins: `axion-probe-961  [003] d.h..  789.857532`, microseconds.
+fn place(head: &str) -> Option<(u64, u32)> {
+    // A thread's name, before the CPU, may have brackets of its own.
+    let (_, behind) = head.rsplit_once('[')?;
+    let (cpu, behind) = behind.split_once(']')?;
+    let (seconds, micros) = behind.split_whitespace().last()?.split_once('.')?;
+    let at = seconds.parse::<u64>().ok()?.checked_mul(1_000_000)? + micros.parse::<u64>().ok()?;
+    Some((at, cpu.parse().ok()?))
+}
+
+/// When and where another thread than the work or the idle one came to run.
+fn switched(line: &str) -> Option<(u64, u32)> {
+    let (head, event) = line.split_once(": sched_switch: ")?;
+    let (_, next) = event.rsplit_once(" ==> next_comm=")?;
+    let (name, number) = next.rsplit_once(" next_pid=")?;
+    let is_idle = number.split_whitespace().next() == Some("0");
+    (!is_idle && !name.starts_with(PROBE))
+        .then(|| place(head))
+        .flatten()
 }
 
 /// When it ended, where it was, what it was.
@@ -71,12 +104,7 @@ fn event(line: &str) -> Option<(u64, u32, Noise)> {
         let (head, event) = line.split_once(name)?;
         Some((head, event, *kind))
     })?;
-    // A thread's name, before the CPU, may have brackets of its own.
-    let (_, behind) = head.rsplit_once('[')?;
-    let (cpu, behind) = behind.split_once(']')?;
-    let cpu = cpu.parse().ok()?;
-    let (seconds, micros) = behind.split_whitespace().last()?.split_once('.')?;
-    let at = seconds.parse::<u64>().ok()?.checked_mul(1_000_000)? + micros.parse::<u64>().ok()?;
+    let (at, cpu) = place(head)?;
     // Of an NMI, nothing is told but when it was.
     let event = format!(" {event}");
     let (what, times) = event.split_once(" start ")?;

@@ -1,12 +1,15 @@
 //! The isolation proof: every CPU that was set apart is kept busy for a while, and what hits it is taken down.
 //!
 //! ```text
-//!          settle        window                      margin
-//!   add the unit ──┬────────────────────────────┬──────────┐
-//!   probe: spin    │ measure each round         │ spin     │ write result.json, end
+//!          settle        window                      latency
+//!   add the unit ──┬────────────────────────────┬──────────────────┐
+//!   probe: spin    │ measure each round         │ spin             │ write result.json, end
 //!   init:      sample counters              sample counters
-//!   tracer: ──────────── on all the time ───────────────────── read, removed
+//!   osnoise: ───────── on ──────────────────────── read, removed
+//!   timerlat:                                      on ──────── read, removed
 //! ```
+//!
+//! Timerlat wakes a thread of each CPU a thousand times a second, which is noise of its own: it comes behind the window.
 //!
 //! The work runs as the unit `proof` where VMs run, so that it has exactly what a vCPU has: their cgroup, their CPUs, no
 //! privilege. It spins before and after the window, so that neither its start nor its end is in it. What is measured is
@@ -23,12 +26,12 @@ use std::time::Duration;
 use axion_api::init::{ProofStatus, UnitState};
 use axion_api::profile::{LONGEST_PROOF_S, SHORTEST_PROOF_S};
 use axion_core::paths;
-use axion_core::proof::{Evidence, Proof, Sample, SkippedCpu, Spun, Table, prove, read_trace};
+use axion_core::proof::{Evidence, Proof, Sample, SkippedCpu, Spun, Table, prove, read_latency, read_trace};
 use axion_core::threads::{Thread, taken_by_vms};
 use axion_core::topology::CpuSet;
 
 use self::probe::Window;
-use self::trace::Tracer;
+use self::trace::{Kind, Tracer};
 use crate::clock;
 use crate::failure::chain;
 use crate::files::{self, FileError, PUBLIC};
@@ -44,6 +47,10 @@ const NOBODY: u32 = 65_534;
 const SETTLE: Duration = Duration::from_secs(2);
 /// The probe goes on for so long behind the window, while the counters are read.
 const MARGIN: Duration = Duration::from_millis(500);
+/// How late timers are is measured for as long as the window is, and for this long at most.
+const LONGEST_LATENCY: Duration = Duration::from_secs(5);
+/// The tracer of that is off so long before the probe ends: a CPU at rest is late in another way.
+const EARLY: Duration = Duration::from_millis(100);
 /// The probe has ended so long after that, or it never will.
 const END: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
@@ -196,34 +203,33 @@ fn run_directory() -> PathBuf {
 }
 
 async fn take(node: &Arc<Node>, seconds: u32, chosen: Chosen) -> Result<Proof, ProofError> {
-    let root = Path::new("/");
-    let cpus = chosen.cpus.clone();
-    let tracer = apart(move || Tracer::open(root, &cpus)).await?;
-    let tracer = tracer.unwrap_or_else(|error| {
-        node.log
-            .warning(&format!("isolation proof: no tracer: {}", chain(&error)));
-        None
-    });
+    let tracer = tracer(node, Kind::Osnoise, &chosen.cpus).await?;
     let length = Duration::from_secs(seconds.into());
     let begin = clock::monotonic() + SETTLE;
     let window = Window {
         begin,
         end: begin + length,
-        until: begin + length + MARGIN,
+        until: begin + length + length.min(LONGEST_LATENCY) + MARGIN,
         cpus: chosen.cpus,
     };
     // What an earlier one left, whose init was in a hurry.
     let _ = node.units.remove(UNIT).await;
     node.units.add(unit(&window)).await?;
-    let measured = measure(node, &window).await;
+    let measured = measure(node, &window, tracer).await;
     if measured.is_err() {
         let _ = node.units.kill(UNIT).await;
         let _ = ended(node).await;
     }
     let _ = node.units.remove(UNIT).await;
-    let (started_unix_us, before, after, spun) = measured?;
+    let Measured {
+        started_unix_us,
+        before,
+        after,
+        trace,
+        latency,
+        spun,
+    } = measured?;
     let times = (clock::micros(window.begin), clock::micros(window.end));
-    let trace = apart(move || tracer.and_then(|tracer| tracer.read())).await?;
     let proof = prove(Evidence {
         started_unix_us,
         window_ms: u64::from(seconds) * 1000,
@@ -232,25 +238,60 @@ async fn take(node: &Arc<Node>, seconds: u32, chosen: Chosen) -> Result<Proof, P
         before,
         after,
         trace: trace.map(|text| read_trace(&text, times.0..times.1)),
+        latency: latency.map(|text| read_latency(&text)),
         skipped: chosen.skipped,
     });
     store(&proof)?;
     Ok(proof)
 }
 
-/// Samples at both ends of the window, and what the probe saw in between.
-async fn measure(node: &Node, window: &Window) -> Result<(u64, Sample, Sample, Vec<Spun>), ProofError> {
+/// A tracer for `cpus`, where the kernel has it; one that it refuses is said.
+async fn tracer(node: &Node, kind: Kind, cpus: &CpuSet) -> Result<Option<Tracer>, ProofError> {
+    let cpus = cpus.clone();
+    let opened = apart(move || Tracer::open(Path::new("/"), kind, &cpus)).await?;
+    Ok(opened.unwrap_or_else(|error| {
+        let what = kind.name();
+        node.log
+            .warning(&format!("isolation proof: no tracer {what}: {}", chain(&error)));
+        None
+    }))
+}
+
+/// What was taken down in one go.
+struct Measured {
+    started_unix_us: u64,
+    before: Sample,
+    after: Sample,
+    trace: Option<String>,
+    latency: Option<String>,
+    spun: Vec<Spun>,
+}
+
+/// Samples at both ends of the window, what the probe saw in between, and how late timers are behind it.
+async fn measure(node: &Node, window: &Window, osnoise: Option<Tracer>) -> Result<Measured, ProofError> {
     sleep_until(window.begin).await;
     let started_unix_us = clock::unix_us();
     let before = apart(sample).await?;
     sleep_until(window.end).await;
     let after = apart(sample).await?;
+    // The kernel has one of the two tracers on at a time.
+    let trace = apart(move || osnoise.and_then(Tracer::read)).await?;
+    let timerlat = tracer(node, Kind::Timerlat, &window.cpus).await?;
+    sleep_until(window.until.saturating_sub(EARLY)).await;
+    let latency = apart(move || timerlat.and_then(Tracer::read)).await?;
     sleep_until(window.until).await;
     ended(node).await?;
     let file = run_directory().join(probe::RESULT);
     let text = std::fs::read(&file).map_err(|e| ProofError::Result(format!("{}: {e}", file.display())))?;
     let spun = serde_json::from_slice(&text).map_err(|e| ProofError::Result(e.to_string()))?;
-    Ok((started_unix_us, before, after, spun))
+    Ok(Measured {
+        started_unix_us,
+        before,
+        after,
+        trace,
+        latency,
+        spun,
+    })
 }
 
 async fn sleep_until(moment: Duration) {

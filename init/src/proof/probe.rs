@@ -130,7 +130,7 @@ fn spin(cpu: u32, window: &Window) -> Result<Spun, String> {
         histogram.record(now.saturating_sub(last));
         last = now;
     }
-    let switches = switches().saturating_sub(before);
+    let after = switches();
     let ended = (clock::monotonic(), tsc::read());
     while clock::monotonic() < window.until {
         black_box(work(cpu.into()));
@@ -143,7 +143,8 @@ fn spin(cpu: u32, window: &Window) -> Result<Spun, String> {
         cpu,
         rounds: histogram.rounds(),
         delay: histogram.delay(|value| scaled(value, time, ticks)),
-        switches,
+        switches: after.0.saturating_sub(before.0),
+        voluntary_switches: after.1.saturating_sub(before.1),
         error: None,
     })
 }
@@ -175,10 +176,17 @@ fn pin(cpu: u32) -> nix::Result<()> {
     sched_setaffinity(Pid::from_raw(0), &set)
 }
 
-/// Times that something else ran instead of this thread, which never waits.
-fn switches() -> u64 {
+/// Times that something else ran instead of this thread, and that it waited, which it never does: the counters that
+/// `/proc/TID/status` shows.
+fn switches() -> (u64, u64) {
+    let number = |count| u64::try_from(count).unwrap_or_default();
     getrusage(UsageWho::RUSAGE_THREAD)
-        .map(|usage| u64::try_from(usage.involuntary_context_switches()).unwrap_or_default())
+        .map(|usage| {
+            (
+                number(usage.involuntary_context_switches()),
+                number(usage.voluntary_context_switches()),
+            )
+        })
         .unwrap_or_default()
 }
 

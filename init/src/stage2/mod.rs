@@ -1,8 +1,9 @@
 //! Stage 2: the boot from the root file system, and the life of the node after it.
 //!
 //! [`plan`] says which phases there are and what is in them; [`run`] carries phases out; [`tasks`] are the tasks,
-//! [`profile`] those of the boot profile, [`pools`] those of ZFS.
+//! [`profile`] those of the boot profile, [`pools`] those of ZFS. [`apply`] puts the profile in force again later.
 
+mod apply;
 mod modules;
 mod plan;
 mod pools;
@@ -10,6 +11,7 @@ mod profile;
 mod run;
 mod tasks;
 
+pub use self::apply::{ApplyError, apply_profile};
 pub use self::pools::{fence_threads, give_back, load_zfs};
 pub use self::profile::host_uses;
 pub use self::run::TaskError;

@@ -17,7 +17,7 @@ use crate::node::Node;
 use crate::profile::{Part, name_functions, part, perform, undo, uses};
 use crate::sync::lock;
 
-const ROOT: &str = "/";
+pub(super) const ROOT: &str = "/";
 
 /// Whether the config's wishes became the plan: what was refused is said where a boot's failures are.
 pub async fn declare(node: Arc<Node>) -> Done {
@@ -138,7 +138,7 @@ pub fn host_uses(node: &Node, topology: &Topology) -> HostUses {
     )
 }
 
-fn load(node: &Node, name: &str) -> Done {
+pub(super) fn load(node: &Node, name: &str) -> Done {
     Ok(read_modules()?.load(name, &given(node, &[]))?)
 }
 

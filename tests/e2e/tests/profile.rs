@@ -206,8 +206,41 @@ fn a_drift_is_an_event(machine: &Machine, node: &Node) -> Result<()> {
         !check.status.success() && check.stdout.contains("9 4 1 7"),
         "{check:?}"
     );
-    machine.press_keys(&["alt", "sysrq", "7"])?;
+    const PRINTK: &str = "item=\"sysctl.kernel.printk\"";
+    let metrics = node.call(node.client().metrics())?;
+    ensure!(
+        metrics.contains(&format!(
+            "axion_profile_item_state{{{PRINTK},state=\"drifted\"}} 1"
+        )),
+        "{metrics}"
+    );
+    machine.screen().wait_for("Boot profile drifted", SOON)?;
+    machine.screen().wait_for("DEGRADED", SOON)?;
+
+    let applied = node.call(node.client().apply_profile())?;
+    ensure!(
+        applied.done.iter().any(|key| key == "sysctl.kernel.printk"),
+        "{applied:?}"
+    );
+    is_ok(&node.call(node.client().profile())?, "sysctl.kernel.printk")?;
     events.log().wait_for("profile in force", SOON)?;
+    let metrics = node.call(node.client().metrics())?;
+    ensure!(
+        metrics.contains(&format!("axion_profile_item_state{{{PRINTK},state=\"ok\"}} 1"))
+            && metrics.contains("axion_profile_items{state=\"ok\"}")
+            && metrics.contains("axion_profile_checked_timestamp_seconds "),
+        "{metrics}"
+    );
+    let again = node.try_axctl(&["profile", "apply"])?;
+    ensure!(!again.stdout.contains("kernel.printk"), "{again:?}");
+    // The console's own keys: what is as planned stays as it is.
+    machine.screen().press("6")?;
+    machine.screen().wait_for("sysctl.kernel.printk", SOON)?;
+    machine.screen().press("c")?;
+    machine.screen().wait_for("Checked: ", SOON)?;
+    machine.screen().press("a")?;
+    machine.screen().wait_for("Nothing was to be done", SOON)?;
+    machine.screen().press("1")?;
     Ok(())
 }
 

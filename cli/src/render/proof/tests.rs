@@ -1,4 +1,4 @@
-use axion_core::proof::{Counts, Delay, Interrupt, Noise, SkippedCpu};
+use axion_core::proof::{Counts, Delay, Interrupt, Noise, SkippedCpu, WakeLatency};
 
 use super::*;
 
@@ -22,8 +22,14 @@ fn proof() -> Proof {
         },
         counts: Counts {
             ticks: 1,
+            sched_switches: Some(3),
             ..Counts::default()
         },
+        latency: Some(WakeLatency {
+            timers: 5_000,
+            irq_max_ns: 2_100,
+            thread_max_ns: 7_700,
+        }),
         interrupts: vec![Interrupt {
             kind: NoiseKind::Tick,
             name: "LOC Local timer interrupts".to_owned(),
@@ -77,9 +83,19 @@ fn shown(proofs: &HostProof) -> String {
 
 #[test]
 fn a_proof_fits_eighty_columns_beside_the_one_before() {
+    let mut previous = proof();
+    previous.window_ms = 60_000;
+    for cpu in &mut previous.cpus {
+        cpu.counts.ticks += 12;
+        cpu.delay.max_ns -= 1_200;
+        cpu.latency = cpu.latency.map(|latency| WakeLatency {
+            irq_max_ns: 1_000,
+            ..latency
+        });
+    }
     let text = shown(&HostProof {
         last: Some(proof()),
-        previous: Some(proof()),
+        previous: Some(previous),
         ..HostProof::default()
     });
     for part in [
@@ -96,6 +112,13 @@ fn a_proof_fits_eighty_columns_beside_the_one_before() {
         "LOC Local timer interrupts",
         "CPU 4 left out: in use by VM web",
         "the tracer lost 3 events",
+        "SCHED_SWITCH",
+        "2.1us",
+        "7.7us",
+        "Against the proof before, which was 60 s long and not 10 s",
+        "-12",
+        "+1.2us",
+        "+1.1us",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }

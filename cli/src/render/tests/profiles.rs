@@ -171,3 +171,42 @@ profile.iommu.mode
         "{text}"
     );
 }
+
+#[test]
+fn a_boot_profile_that_was_put_in_force_again() {
+    let applied = axion_api::profile::AppliedProfile {
+        done: vec!["sysctl.vm.swappiness".to_owned(), "cpu.irqs".to_owned()],
+        left: vec![axion_api::profile::LeftItem {
+            key: "hugepages.2MiB".to_owned(),
+            reason: "node 0 has 40 pages of 2MiB in use, and 32 are planned; stop the VMs that have them"
+                .to_owned(),
+        }],
+        attestation: Attestation {
+            state: ItemState::Drifted,
+            items: vec![
+                item("cpu.irqs", "on 0", "38 there", ItemState::Ok, None),
+                item(
+                    "hugepages.2MiB",
+                    "0:32",
+                    "0:64 (24 free)",
+                    ItemState::Drifted,
+                    Some("write nr_hugepages of the nodes"),
+                ),
+            ],
+        },
+    };
+    assert_screen(
+        &profile::applied(&applied, &SCREEN),
+        r#"
+Done     sysctl.vm.swappiness, cpu.irqs
+Profile  drifted
+
+hugepages.2MiB
+  node 0 has 40 pages of 2MiB in use, and 32 are planned; stop the VMs that have
+  them
+
+ITEM            PLANNED  NOW             STATE
+hugepages.2MiB  0:32     0:64 (24 free)  drifted
+"#,
+    );
+}

@@ -22,7 +22,10 @@ fn a_kernel_without_the_tracer_is_no_error() {
         ],
     ] {
         let root = root(files);
-        assert!(Tracer::open(root.path(), &cpus).unwrap().is_none(), "{files:?}");
+        for kind in [Kind::Osnoise, Kind::Timerlat] {
+            let opened = Tracer::open(root.path(), kind, &cpus).unwrap();
+            assert!(opened.is_none(), "{kind:?} {files:?}");
+        }
     }
 }
 
@@ -36,7 +39,7 @@ fn a_setting_that_is_refused_is_named() {
     ]);
     let cpus: CpuSet = "1,3".parse().unwrap();
     // The files of an instance are made by the kernel, which is not here.
-    let error = crate::failure::chain(&Tracer::open(root.path(), &cpus).unwrap_err());
+    let error = crate::failure::chain(&Tracer::open(root.path(), Kind::Osnoise, &cpus).unwrap_err());
     assert!(error.contains("axion-proof/trace_clock"), "{error}");
     let text = |file: &str| std::fs::read_to_string(root.path().join(TRACING).join(file)).unwrap();
     assert!(text("osnoise/cpus").starts_with("1,3"));

@@ -7,11 +7,10 @@ pub mod trouble;
 use axion_api::host::PowerAction;
 use axion_api::init::LogEntry;
 use axion_api::install::{Answer, Call, Progress};
-use axion_api::keys::StateLock;
 use axion_core::config::Secret;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::node::Snapshot;
+use crate::node::{Lock, Snapshot};
 use crate::source::Request;
 use crate::view;
 use install::{Outcome, Wizard};
@@ -78,14 +77,19 @@ pub enum Dialog {
     Token,
     /// Has the recovery passphrase been noted?
     Recovery,
-    /// What unlocks the state?
+    /// Which of the things that are locked?
+    Locks {
+        /// The one that is chosen.
+        chosen: usize,
+    },
+    /// What unlocks it?
     Unlock {
+        /// What is to be unlocked.
+        lock: Lock,
         /// Typed so far.
         typed: Secret,
         /// A new passphrase that was typed once; it is typed twice.
         first: Option<Secret>,
-        /// Whether it is a new one.
-        is_new: bool,
     },
     /// What helps a node in trouble?
     Trouble(Trouble),
@@ -166,8 +170,12 @@ impl App {
             // Somebody confirmed it on another console.
             self.dialog = None;
         }
-        let is_unlocked =
-            matches!(self.dialog, Some(Dialog::Unlock { .. })) && self.snapshot.state_lock().is_none();
+        let locks = self.snapshot.locks();
+        let is_unlocked = match &self.dialog {
+            Some(Dialog::Unlock { lock, .. }) => !locks.contains(lock),
+            Some(Dialog::Locks { .. }) => locks.is_empty(),
+            _ => false,
+        };
         let is_noted = self.dialog == Some(Dialog::Recovery) && self.snapshot.recovery.is_none();
         if is_unlocked || is_noted {
             self.dialog = None;
@@ -339,24 +347,51 @@ impl App {
         });
     }
 
+    /// Asks for what unlocks the only thing that is locked, or else which one is meant.
     fn ask_passphrase(&mut self) {
-        if let Some(StateLock { is_new, .. }) = self.snapshot.state_lock() {
-            self.dialog = Some(Dialog::Unlock {
-                typed: Secret::from(String::new()),
-                first: None,
-                is_new: *is_new,
-            });
+        let mut locks = self.snapshot.locks();
+        self.dialog = match (locks.pop(), locks.is_empty()) {
+            (None, _) => None,
+            (Some(lock), true) => Some(Self::passphrase_of(lock)),
+            (Some(_), false) => Some(Dialog::Locks { chosen: 0 }),
+        };
+    }
+
+    fn passphrase_of(lock: Lock) -> Dialog {
+        Dialog::Unlock {
+            lock,
+            typed: Secret::from(String::new()),
+            first: None,
         }
+    }
+
+    fn locks_key(&mut self, chosen: usize, code: KeyCode) {
+        let locks = self.snapshot.locks();
+        let last = locks.len().saturating_sub(1);
+        self.dialog = match (code, locks.into_iter().nth(chosen.min(last))) {
+            (KeyCode::Enter, Some(lock)) => Some(Self::passphrase_of(lock)),
+            (KeyCode::Up, _) => Some(Dialog::Locks {
+                chosen: chosen.min(last).saturating_sub(1),
+            }),
+            (KeyCode::Down, _) => Some(Dialog::Locks {
+                chosen: (chosen + 1).min(last),
+            }),
+            _ => Some(Dialog::Locks { chosen }),
+        };
     }
 
     fn passphrase_key(
         &mut self,
+        lock: Lock,
         typed: Secret,
         first: Option<Secret>,
-        is_new: bool,
         code: KeyCode,
     ) -> Option<Command> {
-        let ask = |typed, first| Some(Dialog::Unlock { typed, first, is_new });
+        let is_new = lock == Lock::State { is_new: true };
+        let ask = |typed, first| {
+            let lock = lock.clone();
+            Some(Dialog::Unlock { lock, typed, first })
+        };
         let empty = || Secret::from(String::new());
         let text = typed.expose();
         match code {
@@ -373,7 +408,13 @@ impl App {
                 (true, Some(first)) if first != typed => {
                     self.notice = Some("These were not the same. Nothing was done.".to_owned());
                 }
-                _ => return Some(Command::Ask(Request::Unlock(typed))),
+                _ => {
+                    self.notice = Some("Asking the node; this may take some seconds.".to_owned());
+                    return Some(Command::Ask(match lock {
+                        Lock::State { .. } => Request::Unlock(typed),
+                        Lock::Dataset(name) => Request::LoadKey(name, typed),
+                    }));
+                }
             },
             _ => self.dialog = ask(typed, first),
         }
@@ -418,9 +459,11 @@ impl App {
             (Dialog::Token, KeyCode::Char('y' | 'Y')) => Some(Command::Ask(Request::ForgetToken)),
             (Dialog::Recovery, KeyCode::Char('y' | 'Y')) => Some(Command::Ask(Request::ForgetRecovery)),
             (Dialog::Token | Dialog::Recovery, _) => None,
-            (Dialog::Unlock { typed, first, is_new }, code) => {
-                self.passphrase_key(typed, first, is_new, code)
+            (Dialog::Locks { chosen }, code) => {
+                self.locks_key(chosen, code);
+                None
             }
+            (Dialog::Unlock { lock, typed, first }, code) => self.passphrase_key(lock, typed, first, code),
             (Dialog::Power { action, typed }, KeyCode::Enter) if typed == confirmation(action) => {
                 Some(Command::Ask(Request::Power(action)))
             }

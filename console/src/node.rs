@@ -14,7 +14,7 @@ use axion_core::profile::{Attestation, Item, ItemState, Standing};
 use axion_core::proof::Proof;
 use axion_core::topology::CpuSet;
 
-pub use pool::{DeviceFacts, PoolFacts};
+pub use pool::{DeviceFacts, PoolFacts, locked_datasets};
 
 /// What one look at the node found. Values are rounded to what the screen shows, so that two looks at an idle node are
 /// equal and nothing is painted.
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub recovery: Option<Secret>,
     /// Pools, once the agent has said how they are.
     pub pools: Option<Vec<PoolFacts>>,
+    /// Encrypted datasets that wait for a key of their own, by name; the node's own are in [`Snapshot::state_lock`].
+    pub locked: Vec<String>,
     /// What became of the boot profile, once the agent has said so.
     pub profile: Option<Profile>,
     /// Installation on a disk.
@@ -147,6 +149,28 @@ impl Profile {
     }
 }
 
+/// Something that waits for a passphrase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lock {
+    /// The node's state.
+    State {
+        /// Nothing is there yet: what is typed becomes the passphrase.
+        is_new: bool,
+    },
+    /// A dataset, and what is below it.
+    Dataset(String),
+}
+
+impl Lock {
+    /// For people.
+    pub fn words(&self) -> String {
+        match self {
+            Self::State { .. } => "the node's state".to_owned(),
+            Self::Dataset(name) => format!("dataset {name}"),
+        }
+    }
+}
+
 /// How busy the node is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Load {
@@ -207,6 +231,7 @@ impl Default for Snapshot {
             vms: Err("not asked yet".to_owned()),
             recovery: None,
             pools: None,
+            locked: Vec::new(),
             profile: None,
             install: axion_api::install::Status::default(),
             local: Local::default(),
@@ -309,6 +334,13 @@ impl Snapshot {
             }
             (Err(_), Err(_)) => Vec::new(),
         }
+    }
+
+    /// What can be unlocked here: the node's state, then datasets.
+    pub fn locks(&self) -> Vec<Lock> {
+        let state = self.state_lock().map(|lock| Lock::State { is_new: lock.is_new });
+        let datasets = self.locked.iter().cloned().map(Lock::Dataset);
+        state.into_iter().chain(datasets).collect()
     }
 
     /// Why the node's state is locked, where it is.

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::app::trouble::{Ask, Trouble};
-use crate::node::{InitFacts, Local, PoolFacts, Profile, Proved, Snapshot};
+use crate::node::{InitFacts, Local, PoolFacts, Profile, Proved, Snapshot, locked_datasets};
 
 /// How long a part of the node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,6 +61,8 @@ pub enum Request {
     ForgetRecovery,
     /// Unlock the node's state.
     Unlock(Secret),
+    /// Load the key of this dataset.
+    LoadKey(String, Secret),
     /// Compare the node with its boot profile now.
     CheckProfile,
     /// Put the boot profile in force again.
@@ -98,6 +100,7 @@ pub struct Source {
     profile_due: Instant,
     pools: Option<Vec<PoolFacts>>,
     pools_due: Instant,
+    locked: Vec<String>,
     recovery: Option<Secret>,
     attended_until: Instant,
 }
@@ -116,6 +119,7 @@ impl Source {
             profile_due: Instant::now(),
             pools: None,
             pools_due: Instant::now(),
+            locked: Vec::new(),
             recovery: None,
             attended_until: Instant::now() + STAY,
         }
@@ -161,6 +165,9 @@ impl Source {
                     Some(Request::ForgetToken) => Update::Answer(self.forget_token()),
                     Some(Request::ForgetRecovery) => Update::Answer(self.forget_recovery().await),
                     Some(Request::Unlock(key)) => Update::Answer(self.unlock(&key).await),
+                    Some(Request::LoadKey(dataset, key)) => {
+                        Update::Answer(self.load_key(&dataset, &key).await)
+                    }
                     Some(Request::CheckProfile) => Update::Answer(self.check_profile().await),
                     Some(Request::ApplyProfile) => Update::Answer(self.apply_profile().await),
                     Some(Request::Trouble(ask, line)) => self.trouble(ask, &line).await,
@@ -204,6 +211,7 @@ impl Source {
             recovery: self.recovery.clone(),
             profile: self.profile.clone(),
             pools: self.pools.clone(),
+            locked: self.locked.clone(),
             install,
             local: self.local.clone(),
         }
@@ -315,6 +323,12 @@ impl Source {
         if let Ok(pools) = self.agent.pools().await {
             self.pools = Some(pools.into_iter().map(PoolFacts::from).collect());
         }
+        let is_any = self.pools.as_ref().is_some_and(|pools| !pools.is_empty());
+        if !is_any {
+            self.locked.clear();
+        } else if let Ok(datasets) = self.agent.datasets(None).await {
+            self.locked = locked_datasets(&datasets);
+        }
     }
 
     /// Batches of log lines that came since the last time.
@@ -415,15 +429,24 @@ impl Source {
         }
     }
 
+    /// Loads the key of a dataset, and says in words what became of it.
+    async fn load_key(&mut self, dataset: &str, typed: &Secret) -> String {
+        let patient = self.agent.clone().with_timeout(UNLOCKED);
+        // Whatever comes of it, what is locked is looked at anew.
+        self.pools_due = Instant::now();
+        match patient.load_key(dataset, key_of(typed)).await {
+            Ok(()) => format!("The dataset {dataset} is unlocked."),
+            Err(client::Error::Problem(problem)) => format!("Not unlocked: {}.", problem.detail),
+            Err(error) => format!("Not unlocked: {error}."),
+        }
+    }
+
     /// Unlocks the node's state, and says in words what became of it.
     async fn unlock(&mut self, typed: &Secret) -> String {
-        let text = typed.expose().to_owned();
-        let key = if is_hex_key(&text) {
-            Key::Hex(text)
-        } else {
-            Key::Passphrase(text)
+        let request = UnlockRequest {
+            key: key_of(typed),
+            seal: true,
         };
-        let request = UnlockRequest { key, seal: true };
         match self.keys(&Call::Unlock { request }).await {
             Ok(_) => "The state is unlocked; the agent starts again with it.".to_owned(),
             Err(why) => format!("Not unlocked: {why}."),
@@ -455,6 +478,16 @@ impl Source {
             self.local.listen = Some(effective.config.api.listen);
             self.local.rejected = effective.rejected.iter().map(in_words).collect();
         }
+    }
+}
+
+/// What was typed, as the key that it looks like.
+fn key_of(typed: &Secret) -> Key {
+    let text = typed.expose().to_owned();
+    if is_hex_key(&text) {
+        Key::Hex(text)
+    } else {
+        Key::Passphrase(text)
     }
 }
 

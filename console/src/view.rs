@@ -157,7 +157,7 @@ fn footer<'a>(app: &'a App, theme: &Theme) -> Line<'a> {
         _ if last_scroll(app) > 0 => keys.push(("Up/Down", "scroll")),
         _ => {}
     }
-    if app.snapshot.state_lock().is_some() {
+    if !app.snapshot.locks().is_empty() {
         keys.push(("u", "unlock"));
     }
     if app.snapshot.install.offered {

@@ -184,7 +184,7 @@ impl Storage {
         self.start_state(wanted, keyring, deadline, &mut started);
         in_time(deadline)?;
         if !imported.is_empty() {
-            started.problems.extend(self.unlock_sealed(keyring, deadline)?);
+            started.problems.extend(self.unlock_known(keyring, deadline)?);
         }
         self.await_zvols(deadline);
         if let Err(error) = self.mount_all() {

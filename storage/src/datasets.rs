@@ -13,7 +13,7 @@ use crate::storage::Storage;
 use crate::{names, tune, zvol};
 
 const PROPERTIES: &str = "name,used,available,referenced,compressratio,compression,recordsize,volblocksize,volsize,quota,\
-                          reservation,mountpoint,mounted,origin,encryption,keystatus,receive_resume_token,creation";
+                          reservation,mountpoint,mounted,origin,encryption,keystatus,receive_resume_token,creation,atime,xattr";
 /// Block sizes of zvols, bytes.
 const VOLUME_BLOCKS: std::ops::RangeInclusive<u64> = 4096..=128 << 10;
 /// Largest blocks of file systems, bytes.
@@ -43,6 +43,12 @@ pub(crate) fn parse(list: &Value, devices: &BTreeMap<String, String>) -> Vec<Dat
             block_size: limit("volblocksize")
                 .or_else(|| limit("recordsize"))
                 .unwrap_or_default(),
+            atime: match of("atime").as_str() {
+                Some("on") => Some(true),
+                Some("off") => Some(false),
+                _ => None,
+            },
+            xattr: text(of("xattr")),
             volume_size: limit("volsize"),
             device: devices.get(name).map(|node| format!("/dev/{node}")),
             quota: limit("quota"),

@@ -46,6 +46,11 @@ pub trait Keyring: std::fmt::Debug + Send + Sync {
     /// They should be, and there is no key: the reason, for people.
     fn make(&self) -> Result<Option<NewKey>, String>;
 
+    /// Whether the node itself may know the key of a dataset that is not its own; of another one nothing is said at boot.
+    fn knows(&self, dataset: &Locked) -> bool {
+        dataset.sealed.is_some()
+    }
+
     /// The key of a dataset that is locked.
     ///
     /// # Errors
@@ -165,15 +170,15 @@ impl Storage {
         Ok(run.secret(secret(key).0).done()?)
     }
 
-    /// Unlocks the datasets whose keys are kept sealed, the node's own left out. What stays locked, for people.
-    pub(crate) fn unlock_sealed(
+    /// Unlocks the datasets whose keys the keyring knows, the node's own left out. What stays locked, for people.
+    pub(crate) fn unlock_known(
         &self,
         keyring: &dyn Keyring,
         deadline: Instant,
     ) -> Result<Vec<String>, StorageError> {
         let mut problems = Vec::new();
         for dataset in self.keyed()? {
-            let waits = dataset.state == KeyState::Unavailable && dataset.sealed.is_some();
+            let waits = dataset.state == KeyState::Unavailable && keyring.knows(&dataset);
             if !waits || names::is_system(&dataset.name) {
                 continue;
             }

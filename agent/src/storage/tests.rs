@@ -16,6 +16,8 @@ fn dataset(name: &str) -> Box<Dataset> {
         compress_ratio: "1.00".to_owned(),
         compression: "lz4".to_owned(),
         block_size: 131_072,
+        atime: None,
+        xattr: None,
         volume_size: None,
         device: None,
         quota: None,

@@ -64,6 +64,12 @@ pub struct Dataset {
     pub compression: String,
     /// Largest block of a file system's files, or the only block size of a zvol.
     pub block_size: u64,
+    /// Whether reading a file of a file system writes when that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub atime: Option<bool>,
+    /// Where a file system keeps extended attributes: `sa` beside the inode, `dir` in hidden directories, `off` nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xattr: Option<String>,
     /// Size of a zvol.
     pub volume_size: Option<u64>,
     /// Device node of a zvol.

@@ -282,3 +282,39 @@ fn the_boot_profile_is_checked_and_put_in_force_from_its_page_alone() {
     app.snapshot.profile = None;
     assert_eq!(app.chosen_item(), 0);
 }
+
+#[test]
+fn a_locked_dataset_is_chosen_and_unlocked() {
+    let mut app = ready();
+    assert_eq!(press(&mut app, "u"), None);
+    assert_eq!(app.dialog, None, "nothing is locked");
+    app.snapshot.locked = vec!["tank/a".to_owned()];
+    press(&mut app, "u");
+    let load = |name: &str| {
+        let key = axion_core::config::Secret::from("correct horse".to_owned());
+        Some(Command::Ask(Request::LoadKey(name.to_owned(), key)))
+    };
+    assert_eq!(press(&mut app, "correct horse\n"), load("tank/a"));
+
+    let mut locked = snapshot(sample::locked());
+    locked.locked = vec!["tank/a".to_owned(), "tank/b".to_owned()];
+    app.look(locked.clone());
+    press(&mut app, "u");
+    assert_eq!(app.dialog, Some(Dialog::Locks { chosen: 0 }));
+    for _ in 0..5 {
+        app.key(KeyEvent::from(KeyCode::Down));
+    }
+    app.key(KeyEvent::from(KeyCode::Up));
+    assert_eq!(app.dialog, Some(Dialog::Locks { chosen: 1 }));
+    assert_eq!(press(&mut app, "\ncorrect horse\n"), load("tank/a"));
+    // The first of the list is the node's state.
+    let key = axion_core::config::Secret::from("correct horse".to_owned());
+    assert_eq!(
+        press(&mut app, "u\ncorrect horse\n"),
+        Some(Command::Ask(Request::Unlock(key)))
+    );
+    // What was unlocked elsewhere is asked for no longer.
+    press(&mut app, "u");
+    app.look(snapshot(sample::idle()));
+    assert_eq!(app.dialog, None);
+}

@@ -1,6 +1,6 @@
 //! What an operator is told of a pool.
 
-use axion_api::storage::{Health, Pool, Scan, ScanKind, ScanState, Vdev};
+use axion_api::storage::{Dataset, Health, KeyState, Pool, Scan, ScanKind, ScanState, Vdev};
 
 /// A pool, rounded to what the screen shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,21 @@ fn devices(vdevs: &[Vdev], found: &mut Vec<DeviceFacts>) {
             devices(&vdev.children, found);
         }
     }
+}
+
+/// Datasets that wait for a key: the topmost of each tree, for the key of what is below is either the same or asked for next.
+/// The node's own are left out.
+pub fn locked_datasets(datasets: &[Dataset]) -> Vec<String> {
+    let is_locked = |dataset: &&Dataset| dataset.key == Some(KeyState::Unavailable) && !dataset.system;
+    let locked: Vec<&str> = datasets
+        .iter()
+        .filter(is_locked)
+        .map(|dataset| dataset.name.as_str())
+        .collect();
+    let above = |name: &str| name.rsplit_once('/').map(|(above, _)| above.to_owned());
+    let is_topmost = |name: &&&str| above(name).is_none_or(|above| !locked.contains(&above.as_str()));
+    let topmost = locked.iter().filter(is_topmost);
+    topmost.map(|name| (*name).to_owned()).collect()
 }
 
 impl From<Pool> for PoolFacts {

@@ -76,6 +76,7 @@ pub fn snapshot(sample: Sample) -> Snapshot {
         vms: Ok(sample.vms),
         recovery: None,
         pools: None,
+        locked: Vec::new(),
         profile: Some(hpc()),
         install: axion_api::install::Status::default(),
         local: Local {

@@ -10,9 +10,13 @@ use ratatui::widgets::Paragraph;
 
 use super::{Theme, trouble, wrap};
 use crate::app::{App, Dialog, confirmation};
+use crate::node::Lock;
 
 /// Columns of a dialog with its border.
 const WIDTH: u16 = 66;
+
+/// Locked things that are listed at once.
+const LISTED: usize = 10;
 
 /// A line of a dialog.
 pub(super) type Row = (String, Style);
@@ -25,7 +29,8 @@ pub fn draw(frame: &mut Frame<'_>, dialog: &Dialog, app: &App, theme: &Theme) {
         Dialog::Trouble(question) => trouble::rows(question, theme),
         Dialog::Token => token(theme),
         Dialog::Recovery => recovery(theme),
-        Dialog::Unlock { typed, first, is_new } => unlock(typed, first.is_some(), *is_new, app, theme),
+        Dialog::Locks { chosen } => locks(*chosen, app, theme),
+        Dialog::Unlock { lock, typed, first } => unlock(lock, typed, first.is_some(), app, theme),
     };
     let screen = frame.area();
     let width = WIDTH.min(screen.width);
@@ -138,30 +143,57 @@ fn recovery(theme: &Theme) -> (&'static str, Vec<Row>) {
     )
 }
 
+/// What is locked, as a list to choose from.
+fn locks(chosen: usize, app: &App, theme: &Theme) -> (&'static str, Vec<Row>) {
+    let locks = app.snapshot.locks();
+    let last = locks.len().saturating_sub(1);
+    let row = |(index, lock): (usize, &Lock)| {
+        let (mark, style) = if index == chosen.min(last) {
+            (">", theme.strong())
+        } else {
+            (" ", Style::new())
+        };
+        (format!("{mark} {}", lock.words()), style)
+    };
+    let ask = "Choose with Up and Down, and press Enter. Esc goes back.";
+    let mut rows = vec![(ask.to_owned(), theme.strong()), (String::new(), Style::new())];
+    // What is chosen stays in sight, however many there are.
+    let first = chosen.min(last).saturating_sub(LISTED / 2);
+    rows.extend(locks.iter().enumerate().map(row).skip(first).take(LISTED));
+    ("What is to be unlocked?", rows)
+}
+
 /// Of a passphrase only its length is seen.
 fn unlock(
+    lock: &Lock,
     typed: &Secret,
     is_second: bool,
-    is_new: bool,
     app: &App,
     theme: &Theme,
 ) -> (&'static str, Vec<Row>) {
-    let (title, ask) = match (is_new, is_second) {
-        (false, _) => (
+    let (title, ask) = match (lock, is_second) {
+        (Lock::Dataset(_), _) => (
+            "Unlock a dataset",
+            "Type its passphrase, or its key as 64 hex digits, and press Enter. Esc goes back.",
+        ),
+        (Lock::State { is_new: false }, _) => (
             "Unlock the node's state",
             "Type the passphrase and press Enter. Esc goes back.",
         ),
-        (true, false) => (
+        (Lock::State { is_new: true }, false) => (
             "A passphrase for the node's state",
             "Type a new passphrase of 8 bytes or more and press Enter. Esc goes back.",
         ),
-        (true, true) => (
+        (Lock::State { is_new: true }, true) => (
             "A passphrase for the node's state",
             "Type it once more and press Enter.",
         ),
     };
     let mut rows = Vec::new();
-    if let Some(lock) = app.snapshot.state_lock() {
+    if let Lock::Dataset(name) = lock {
+        rows.push((format!("Dataset {name} and what is below it."), Style::new()));
+        rows.push((String::new(), Style::new()));
+    } else if let Some(lock) = app.snapshot.state_lock() {
         rows.push((format!("Pool {}: {}.", lock.pool, lock.reason), Style::new()));
         rows.push((String::new(), Style::new()));
     }

@@ -29,6 +29,14 @@ pub fn lines<'a>(app: &'a App, theme: &Theme, width: u16) -> Vec<Line<'a>> {
             }
         }
     }
+    if !app.snapshot.locked.is_empty() {
+        lines.push(Line::styled(
+            "Locked datasets, u takes a passphrase",
+            theme.strong(),
+        ));
+        let names = app.snapshot.locked.iter();
+        lines.extend(names.map(|name| Line::styled(format!("  {name}"), theme.warn())));
+    }
     lines
 }
 

@@ -379,12 +379,28 @@ fn a_node_whose_state_is_locked() {
     locked.dialog = Some(Dialog::Unlock {
         typed: "correct horse".to_owned().into(),
         first: None,
-        is_new: false,
+        lock: crate::node::Lock::State { is_new: false },
     });
     assert_screen("unlock-80x24", &locked, &Theme::PLAIN);
     let mut made = app(sample::idle(), Page::Summary, (80, 24));
     made.snapshot.recovery = Some("0123-4567-89ab-cdef-ghjk-mnpq-rstv-wxyz".to_owned().into());
     assert_screen("recovery-80x24", &made, &Theme::PLAIN);
+}
+
+#[test]
+fn datasets_that_are_locked() {
+    let mut node = app(sample::locked(), Page::Storage, (80, 24));
+    node.snapshot.pools = Some(Vec::new());
+    node.snapshot.locked = vec!["tank/projects".to_owned(), "tank/secret".to_owned()];
+    assert_screen("locked-datasets-80x24", &node, &Theme::PLAIN);
+    node.dialog = Some(Dialog::Locks { chosen: 1 });
+    assert_screen("locks-80x24", &node, &Theme::PLAIN);
+    node.dialog = Some(Dialog::Unlock {
+        lock: crate::node::Lock::Dataset("tank/projects".to_owned()),
+        typed: "correct horse".to_owned().into(),
+        first: None,
+    });
+    assert_screen("unlock-dataset-80x24", &node, &Theme::PLAIN);
 }
 
 /// A node that can be installed, on a page of the installer.

@@ -1,5 +1,6 @@
 //! `[storage.encryption]`: whether the node's own datasets are encrypted, and what unlocks them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,6 +8,8 @@ use zeroize::Zeroizing;
 
 /// Where [`Encryption::secret`] is, which is shown nowhere and kept on no disk of the node.
 pub const SECRET_KEY: &str = "storage.encryption.secret";
+/// Where [`Encryption::secrets`] are, of which the same holds.
+pub const SECRETS_KEY: &str = "storage.encryption.secrets";
 /// Registers that whoever runs on the machine may reset at any time (TCG PC Client Platform TPM Profile, 4.6.2).
 pub const RESETTABLE_PCRS: [u8; 2] = [16, 23];
 /// Last register of a PC.
@@ -20,6 +23,8 @@ pub struct Encryption {
     pub key: KeySource,
     /// The key, where it is this config's: 64 hex digits, or a passphrase of 8 to 512 bytes.
     pub secret: Option<Secret>,
+    /// Keys of other datasets by their names, which unlock them at boot: 64 hex digits, or a passphrase of 8 to 512 bytes.
+    pub secrets: BTreeMap<String, Secret>,
     /// Registers of the TPM that keys are sealed to: 0 to 23, without 16 and 23.
     pub pcrs: Vec<u8>,
 }
@@ -29,6 +34,7 @@ impl Default for Encryption {
         Self {
             key: KeySource::None,
             secret: None,
+            secrets: BTreeMap::new(),
             // Which keys the firmware trusts, and which image it started.
             pcrs: vec![7, 11],
         }

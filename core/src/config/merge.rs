@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
-use super::{ConfigError, MachineConfig, SECRET_KEY, Secret, check};
+use super::{ConfigError, MachineConfig, SECRET_KEY, SECRETS_KEY, Secret, check};
 
 /// Where a document came from, weakest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -132,7 +132,7 @@ pub fn resolve(documents: &[Document]) -> Effective {
 }
 
 /// What the documents say, those with an error left out, as one document to be kept on a disk: without the table `left_out`,
-/// and without the key of what is on that disk.
+/// and without keys of what is on that disk and on others.
 pub fn in_one(documents: &[Document], left_out: &str) -> String {
     let mut ordered: Vec<&Document> = documents.iter().collect();
     ordered.sort_by_key(|document| document.source.rank());
@@ -146,6 +146,7 @@ pub fn in_one(documents: &[Document], left_out: &str) -> String {
     }
     merged.remove(left_out);
     remove(&mut merged, SECRET_KEY);
+    remove(&mut merged, SECRETS_KEY);
     merged.to_string()
 }
 
@@ -193,7 +194,9 @@ fn record(table: &toml::Table, above: &Place, source: &Source, into: &mut BTreeM
             toml::Value::Table(below) => record(below, &place, source, into),
             leaf => {
                 let change = ChangeCost::of(&place);
-                let value = if place.to_string() == SECRET_KEY {
+                let is_secret = [SECRET_KEY, SECRETS_KEY].contains(&above.to_string().as_str())
+                    || place.to_string() == SECRET_KEY;
+                let value = if is_secret {
                     format!("\"{}\"", Secret::HIDDEN)
                 } else {
                     leaf.to_string()

@@ -25,7 +25,8 @@ mod validate;
 pub use answers::{Addressing, Field, NetworkAnswers, NodeAnswers, Unanswered};
 pub use check::check;
 pub use encryption::{
-    Encryption, KeySource, LAST_PCR, RESETTABLE_PCRS, SECRET_KEY, Secret, is_hex_key, is_passphrase,
+    Encryption, KeySource, LAST_PCR, RESETTABLE_PCRS, SECRET_KEY, SECRETS_KEY, Secret, is_hex_key,
+    is_passphrase,
 };
 pub use install::{AfterInstall, DiskSelector, Existing, Install, PoolChoice};
 pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, in_one, resolve};

@@ -256,6 +256,14 @@ pub fn is_pool_name(name: &str) -> bool {
         && !TAKEN.contains(&name)
 }
 
+/// Whether a dataset may have this name: a pool's, and parts of letters, digits, `_`, `-`, `.` and `:` behind it.
+pub fn is_dataset_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+    let sound = |part: &str| !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed);
+    let mut parts = name.split('/');
+    name.len() <= 255 && parts.next().is_some_and(is_pool_name) && parts.all(sound)
+}
+
 /// What [`is_pool_name`] allows, for messages.
 pub const POOL_NAME_FORM: &str = "up to 40 of a-z, A-Z, 0-9, `_`, `-` and `.`, starting with a letter, but neither `log`, `auto` \
                                   or `none` nor what starts with `mirror`, `raidz`, `draid`, `spare` or `c` and a digit";

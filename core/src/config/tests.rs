@@ -253,6 +253,20 @@ const REFUSED: &[(&str, &str)] = &[
         "axion.toml line 2: `storage.encryption.secret`: a secret is text in quotes",
     ),
     (
+        "[storage.encryption.secrets]\n\"tank/a\" = \"short\"\n",
+        "axion.toml line 2: `storage.encryption.secrets.\"tank/a\"`: allowed are a key of 64 hex digits, and a passphrase of 8 \
+         to 512 bytes in one line",
+    ),
+    (
+        "[storage.encryption.secrets]\n\"tank//a\" = \"correct horse\"\n",
+        "axion.toml line 2: `storage.encryption.secrets.\"tank//a\"`: not a dataset's name; allowed is one as in `tank/projects`",
+    ),
+    (
+        "[storage.encryption.secrets]\n\"tank/axion/state\" = \"correct horse\"\n",
+        "axion.toml line 2: `storage.encryption.secrets.\"tank/axion/state\"`: belongs to the node itself, whose key is \
+         `storage.encryption.secret`",
+    ),
+    (
         "[storage.encryption]\npcrs = [7, 24]\n",
         "axion.toml line 2: `storage.encryption.pcrs[1]`: PCR 24 does not exist; allowed are 0 to 23",
     ),
@@ -577,6 +591,22 @@ fn a_secret_is_in_force_and_shown_nowhere() {
         in_one(&[document], "install"),
         "[storage.encryption]\nkey = \"config\"\n"
     );
+}
+
+#[test]
+fn secrets_of_datasets_are_in_force_and_shown_nowhere() {
+    let document = Document {
+        source: Source::Volume("/dev/sda1".to_owned()),
+        text: "[storage.encryption.secrets]\n\"tank/a\" = \"correct horse\"\n".to_owned(),
+    };
+    let effective = resolve(std::slice::from_ref(&document));
+    let secrets = &effective.config.storage.encryption.secrets;
+    assert_eq!(secrets["tank/a"].expose(), "correct horse");
+    let shown = &effective.provenance["storage.encryption.secrets.\"tank/a\""];
+    assert_eq!(shown.value, "\"(hidden)\"");
+    let stored = serde_json::to_string(&effective).unwrap();
+    assert!(!stored.contains("horse"), "{stored}");
+    assert!(!in_one(&[document], "install").contains("horse"));
 }
 
 #[test]

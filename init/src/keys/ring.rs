@@ -75,7 +75,14 @@ impl Keyring for Ring<'_> {
         }
     }
 
+    fn knows(&self, dataset: &Locked) -> bool {
+        dataset.sealed.is_some() || self.encryption.secrets.contains_key(&dataset.name)
+    }
+
     fn find(&self, dataset: &Locked) -> Result<Key, String> {
+        if let Some(secret) = self.encryption.secrets.get(&dataset.name) {
+            return Ok(key(secret.expose(), dataset.is_hex));
+        }
         if names::is_system(&dataset.name) && self.encryption.key == KeySource::Config {
             return declared(&self.encryption);
         }

@@ -175,7 +175,7 @@ fn other_datasets_are_unlocked_where_a_sealed_key_is_kept() {
         locked("tank/typed", "-"),
     ];
     let node = node(&datasets.join(","));
-    let problems = node.storage(7).unlock_sealed(&Ring::default(), soon()).unwrap();
+    let problems = node.storage(7).unlock_known(&Ring::default(), soon()).unwrap();
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(
         node.changes(),
@@ -186,7 +186,7 @@ fn other_datasets_are_unlocked_where_a_sealed_key_is_kept() {
         reason: Some("PCR 7 changed since the key was sealed"),
         ..Ring::default()
     };
-    let problems = node.storage(7).unlock_sealed(&ring, soon()).unwrap();
+    let problems = node.storage(7).unlock_known(&ring, soon()).unwrap();
     assert_eq!(
         problems,
         ["`tank/secret` stays locked: PCR 7 changed since the key was sealed"]

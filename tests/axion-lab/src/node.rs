@@ -130,6 +130,11 @@ impl Node {
         self.fingerprint
     }
 
+    /// Where what belongs to its machine is kept.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The typed client.
     pub fn client(&self) -> &Client {
         &self.client

@@ -3,6 +3,7 @@
 //! Each file below `tests/` is one machine (or a few), named after what a user notices. A boot costs some ten seconds, so
 //! checks that do not disturb each other share one; each check is a function whose name says what is promised.
 
+pub mod contents;
 pub mod installation;
 pub mod installed;
 pub mod recorded;

@@ -68,6 +68,13 @@ fn isolated_cpus_are_left_alone_while_they_work() -> Result<()> {
         ensure!(cpu.counts.ticks <= u64::from(WINDOW), "{text}");
         ensure!(cpu.counts.device_interrupts == 0, "{text}");
         ensure!(cpu.rounds > 0, "{text}");
+        ensure!(cpu.counts.sched_switches.is_some(), "{text}");
+        // A timer of each millisecond, for some seconds behind the window.
+        ensure!(
+            cpu.latency
+                .is_some_and(|latency| latency.timers > 100 && latency.thread_max_ns > latency.irq_max_ns),
+            "{text}"
+        );
     }
     node.axctl(&["profile", "proof"])?;
     let metrics = node.call(node.client().metrics())?;
@@ -91,6 +98,16 @@ fn isolated_cpus_are_left_alone_while_they_work() -> Result<()> {
     prove(&node)?;
     let proofs = node.call(node.client().proof())?;
     ensure!(proofs.previous.as_ref() == Some(&proof), "{:?}", proofs.previous);
+    let compared = proofs.comparison.context("two proofs are not compared")?;
+    ensure!(
+        compared.cpus.len() == 4 && compared.cpus.iter().all(|cpu| cpu.thread_max_ns.is_some()),
+        "{compared:?}"
+    );
+    let shown = node.axctl(&["profile", "proof"])?;
+    ensure!(
+        shown.contains("Against the proof before") && shown.contains("THREAD LATENCY"),
+        "{shown}"
+    );
     Ok(())
 }
 

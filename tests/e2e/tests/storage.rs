@@ -9,16 +9,23 @@ use anyhow::{Context, Result, ensure};
 use axion_api::client::Precondition;
 use axion_api::host::PowerAction;
 use axion_api::init::{Outcome, Phase};
+use axion_api::storage::{KeyState, Snapshot};
 use axion_api::volume::{VolumeKind, VolumeSpec};
 use axion_core::profile::ItemState;
-use axion_e2e::{SOON, boot};
+use axion_e2e::{SOON, boot, contents};
 use axion_lab::machine::READY;
+use axion_lab::screen::key;
 use axion_lab::spec::{DiskBus, DiskContent};
 use axion_lab::{Machine, Node, Spec, Token};
 
 const UUID: &str = "0b9dfb2b-6f3f-4a53-8c3e-5a0f6c1d2e3f";
 const MIRROR: &str = "[storage]\nsettle = \"5s\"\n[[storage.pools]]\nname = \"tank\"\nlayout = \"mirror\"\n\
-                      disks = [\"serial:axion-0\", \"serial:axion-1\"]\n";
+                      disks = [\"serial:axion-0\", \"serial:axion-1\"]\n\
+                      [storage.encryption.secrets]\n\"tank/declared\" = \"correct horse\"\n";
+/// What unlocks the encrypted datasets.
+const PASSPHRASE: &str = "correct horse";
+/// Another node's pool.
+const PEER: &str = "[[storage.pools]]\nname = \"far\"\nlayout = \"stripe\"\ndisks = [\"serial:axion-0\"]\n";
 /// Bytes of a disk: enough for a pool with what ZFS keeps in reserve.
 const DISK: u64 = 512 << 20;
 /// What somebody has written to a disk: the mark of an ext4 file system, at 1 KiB and 56 bytes.
@@ -57,6 +64,10 @@ fn a_declared_mirror_keeps_the_nodes_state_and_does_without_a_disk() -> Result<(
         node.call(node.client().put_volume("kept", &spec, Precondition::Absent))?;
         a_volume_of_the_pool_is_a_zvol_with_snapshots(&node)?;
         a_dataset_is_copied_and_what_breaks_off_leaves_nothing(&machine, &node)?;
+        properties_are_those_that_are_documented(&node)?;
+        let kept = contents::made_of(4);
+        let secret = an_encrypted_dataset_is_filled(&node, &kept, directory.path())?;
+        a_snapshot_goes_to_another_node(&node, &kept, directory.path())?;
         let (ready, fingerprint) = (machine.log().wait_for(READY, SOON)?, node.fingerprint());
 
         node.call(node.client().power(PowerAction::Reboot))?;
@@ -69,6 +80,8 @@ fn a_declared_mirror_keeps_the_nodes_state_and_does_without_a_disk() -> Result<(
             "the agent made itself another CA"
         );
         the_volume_is_there(&node)?;
+        a_locked_dataset_takes_its_passphrase_on_the_console(&machine, &node)?;
+        contents::are_in(&node, &secret, &kept, directory.path())?;
         power_off(&machine, &node)?;
     }
     let (machine, node) = boot(machine(
@@ -202,6 +215,135 @@ fn a_dataset_is_copied_and_what_breaks_off_leaves_nothing(machine: &Machine, nod
     node.axctl(&["dataset", "receive", "tank/c", &path])?;
     ensure!(guid("tank/c@1")? == guid("tank/a@1")?);
     Ok(())
+}
+
+/// What docs/storage.md says is set without asking, by what ZFS says of the pool and of datasets for each use.
+fn properties_are_those_that_are_documented(node: &Node) -> Result<()> {
+    let pool = node.call(node.client().pool("tank"))?;
+    // The lab's disks say that they are flash with sectors of 512 bytes.
+    ensure!(pool.ashift == Some(12) && pool.autotrim, "{pool:?}");
+    let scrub = node.call(node.client().config())?.config.storage.scrub;
+    ensure!(scrub.0.as_secs() == 30 * 86_400, "{scrub:?}");
+    for (name, purpose, block, compression) in [
+        ("tank/general", "general", 128 << 10, "lz4"),
+        ("tank/database", "database", 16 << 10, "lz4"),
+        ("tank/archive", "archive", 1 << 20, "zstd"),
+    ] {
+        node.axctl(&["dataset", "create", name, "--for", purpose])?;
+        let dataset = node.call(node.client().dataset(name))?;
+        ensure!(
+            dataset.block_size == block && dataset.compression == compression,
+            "{dataset:?}"
+        );
+        ensure!(
+            dataset.atime == Some(false) && dataset.xattr.as_deref() == Some("sa"),
+            "{dataset:?}"
+        );
+        node.axctl(&["dataset", "delete", name, "--yes"])?;
+    }
+    let create = ["dataset", "create", "tank/disk", "--size", "16MiB", "--sparse"];
+    node.axctl(&[&create[..], &["--for", "stream"]].concat())?;
+    let zvol = node.call(node.client().dataset("tank/disk"))?;
+    ensure!(
+        zvol.block_size == 64 << 10 && zvol.compression == "lz4" && zvol.atime.is_none(),
+        "{zvol:?}"
+    );
+    node.axctl(&["dataset", "delete", "tank/disk", "--yes"])?;
+    Ok(())
+}
+
+/// A volume with contents, and a copy of it in an encrypted dataset; gives the copy's snapshot. `tank/declared` is one whose key the
+/// machine config has.
+fn an_encrypted_dataset_is_filled(node: &Node, kept: &[u8], dir: &Path) -> Result<String> {
+    let file = dir.join("passphrase");
+    std::fs::write(&file, format!("{PASSPHRASE}\n"))?;
+    let file = file.to_string_lossy();
+    for name in ["tank/secret", "tank/declared"] {
+        node.axctl(&["dataset", "create", name, "--passphrase-file", &file])?;
+        let dataset = node.call(node.client().dataset(name))?;
+        ensure!(dataset.key == Some(KeyState::Available), "{dataset:?}");
+    }
+    contents::put_volume(node, "source", kept, dir)?;
+    let source = contents::snapshot(node, "source", "1")?;
+    node.axctl(&["dataset", "copy", &source, "tank/secret/kept"])?;
+    let copy = node.call(node.client().dataset("tank/secret/kept"))?;
+    ensure!(copy.encryption.is_some(), "{copy:?}");
+    let copy = "tank/secret/kept@1";
+    contents::are_in(node, copy, kept, dir)?;
+    node.axctl(&["dataset", "unload-key", "tank/secret"])?;
+    let locked = node.try_axctl(&["dataset", "send", copy, &dir.join("locked.zfs").to_string_lossy()])?;
+    ensure!(!locked.status.success(), "{locked:?}");
+    node.axctl(&["dataset", "load-key", "tank/secret", "--passphrase-file", &file])?;
+    Ok(copy.to_owned())
+}
+
+/// After a restart: one that the config has the key of is unlocked by itself, the other one waits for somebody.
+fn a_locked_dataset_takes_its_passphrase_on_the_console(machine: &Machine, node: &Node) -> Result<()> {
+    let declared = node.call(node.client().dataset("tank/declared"))?;
+    ensure!(declared.key == Some(KeyState::Available), "{declared:?}");
+    let secret = node.call(node.client().dataset("tank/secret"))?;
+    ensure!(secret.key == Some(KeyState::Unavailable), "{secret:?}");
+    let screen = machine.screen();
+    screen.press("4")?;
+    screen.wait_for("Locked datasets", SOON)?;
+    screen.press("u")?;
+    screen.wait_for("Unlock a dataset", SOON)?;
+    screen.press(PASSPHRASE)?;
+    screen.press(key::ENTER)?;
+    screen.wait_for("The dataset tank/secret is unlocked", SOON)?;
+    screen.press("1")?;
+    let secret = node.call(node.client().dataset("tank/secret"))?;
+    ensure!(secret.key == Some(KeyState::Available), "{secret:?}");
+    Ok(())
+}
+
+/// Two snapshots, the second as what changed since the first; the nodes know nothing of each other.
+fn a_snapshot_goes_to_another_node(node: &Node, kept: &[u8], dir: &Path) -> Result<()> {
+    let disk = blank_disk(dir.join("peer"))?;
+    let spec = Spec::new("storage-peer")
+        .cpus(2, 1)
+        .memory_mib(1536)
+        .disk(DiskBus::Nvme, DiskContent::File(disk))
+        .config_with_token(PEER)
+        .beside_others();
+    let (peer, far) = boot(spec)?;
+    peer.log().wait_for("pool `far` was made", SOON)?;
+    let endpoint = far.endpoint();
+    // Its token and its proof are in the environment of this command.
+    far.axctl(&["login", &endpoint.address.to_string(), "--name", "far"])?;
+    let saved = |machine: &Path| machine.join("config/axion/config.toml");
+    let here = saved(node.dir());
+    std::fs::create_dir_all(here.parent().context("a directory")?)?;
+    // With its mode, which keeps others out.
+    std::fs::copy(saved(far.dir()), &here)?;
+
+    let first = "tank/axion/zvols/source@1";
+    node.axctl(&["dataset", "copy", first, "far/kept", "--to", "far"])?;
+    contents::are_in(&far, "far/kept@1", kept, dir)?;
+    let second = contents::snapshot(node, "source", "2")?;
+    node.axctl(&[
+        "dataset",
+        "copy",
+        &second,
+        "far/kept",
+        "--from-snapshot",
+        "1",
+        "--to",
+        "far",
+    ])?;
+    let snapshots = |node: &Node, of: &str| node.call(node.client().snapshots(Some(of)));
+    let guid = |snapshots: Vec<Snapshot>| {
+        let second = snapshots.into_iter().find(|snapshot| snapshot.snapshot == "2");
+        second.map(|snapshot| snapshot.guid)
+    };
+    let (sent, received) = (
+        snapshots(node, "tank/axion/zvols/source")?,
+        snapshots(&far, "far/kept")?,
+    );
+    let (sent, received) = (guid(sent), guid(received));
+    ensure!(sent.is_some() && sent == received, "{sent:?} and {received:?}");
+    contents::are_in(&far, "far/kept@2", kept, dir)?;
+    power_off(&peer, &far)
 }
 
 /// The limit is the module's own word, not what it would be given.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use axion_api::client::Precondition;
 use axion_api::storage::{Health, Pool, ScanState};
 use axion_api::volume::VolumeSpec;
-use axion_e2e::{SOON, boot};
+use axion_e2e::{SOON, boot, contents};
 use axion_lab::deadline::Poll;
 use axion_lab::spec::{DiskBus, DiskContent};
 use axion_lab::{Node, Spec, Token};
@@ -80,10 +80,11 @@ fn a_pulled_disk_is_replaced_while_the_node_works() -> Result<()> {
     let spec = machine("storage-pulled", UUID, &token, DiskBus::NvmeSlot, &disks, "");
     let (machine, node) = boot(spec)?;
     machine.log().wait_for("pool `tank` was made", SOON)?;
-    put_volume(&node, "before")?;
+    let (before, meanwhile) = (contents::made_of(1), contents::made_of(2));
+    contents::put_volume(&node, "before", &before, directory.path())?;
 
     machine.pull_disk(1)?;
-    put_volume(&node, "meanwhile")?;
+    contents::put_volume(&node, "meanwhile", &meanwhile, directory.path())?;
     machine
         .log()
         .wait_for("pool `tank`: it is degraded, was online", LATER)?;
@@ -127,8 +128,9 @@ fn a_pulled_disk_is_replaced_while_the_node_works() -> Result<()> {
         };
         pool.state == Health::Online && devices(pool).len() == 2 && done(pool)
     })?;
-    for volume in ["before", "meanwhile"] {
-        node.call(node.client().volume(volume))?;
+    for (volume, kept) in [("before", &before), ("meanwhile", &meanwhile)] {
+        let snapshot = contents::snapshot(&node, volume, "after")?;
+        contents::are_in(&node, &snapshot, kept, directory.path())?;
     }
     machine.pull_plug()?;
     Ok(())
@@ -153,10 +155,12 @@ fn what_was_acknowledged_outlives_a_power_cut_and_stays_with_its_host() -> Resul
     let disks = blank_disks(directory.path())?;
     let token = Token::random();
     let spec = |name: &str, uuid: &str| machine(name, uuid, &token, DiskBus::Nvme, &disks, SMALL_CACHE);
+    let flushed = contents::made_of(3);
     let made = {
         let (machine, node) = boot(spec("storage-cut", UUID))?;
         machine.log().wait_for("pool `tank` was made", SOON)?;
         the_cache_stays_small(&node, directory.path())?;
+        contents::put_volume(&node, "flushed", &flushed, directory.path())?;
         let mut made = Vec::new();
         for n in 0..ACKNOWLEDGED {
             let name = format!("kept-{n}");
@@ -176,6 +180,8 @@ fn what_was_acknowledged_outlives_a_power_cut_and_stays_with_its_host() -> Resul
         for name in &made {
             node.call(node.client().volume(name))?;
         }
+        let snapshot = contents::snapshot(&node, "flushed", "after")?;
+        contents::are_in(&node, &snapshot, &flushed, directory.path())?;
         node.axctl(&["pool", "scrub", "tank"])?;
         let pool = wait_pool(&node, "the scrub's end", |pool| {
             pool.scan

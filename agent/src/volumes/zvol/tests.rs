@@ -38,6 +38,8 @@ fn zvol(name: &str) -> Dataset {
         compress_ratio: String::new(),
         compression: String::new(),
         block_size: 16_384,
+        atime: None,
+        xattr: None,
         volume_size: Some(1 << 20),
         device: None,
         quota: None,

@@ -176,6 +176,8 @@ fn file_system(name: &str) -> Dataset {
         compress_ratio: "1.53".to_owned(),
         compression: "lz4".to_owned(),
         block_size: 128 << 10,
+        atime: None,
+        xattr: None,
         volume_size: None,
         device: None,
         quota: Some(1 << 30),

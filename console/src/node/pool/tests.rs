@@ -40,3 +40,24 @@ fn a_scan_says_how_far_it_is() {
     };
     assert_eq!(scan_words(&over), "scrub: finished, 0 errors");
 }
+
+#[test]
+fn the_topmost_of_locked_datasets_are_asked_for() {
+    let dataset = |name: &str, key: Option<KeyState>, system: bool| -> Dataset {
+        serde_json::from_value(serde_json::json!({
+            "name": name, "kind": "filesystem", "used": 0, "available": 0, "referenced": 0, "compress_ratio": "1.00",
+            "compression": "lz4", "block_size": 131_072, "created_unix_s": 0, "system": system, "key": key,
+        }))
+        .unwrap()
+    };
+    let locked = Some(KeyState::Unavailable);
+    let datasets = [
+        dataset("tank", None, false),
+        dataset("tank/axion", locked, true),
+        dataset("tank/a", locked, false),
+        dataset("tank/a/below", locked, false),
+        dataset("tank/open", Some(KeyState::Available), false),
+        dataset("tank/open/inner", locked, false),
+    ];
+    assert_eq!(locked_datasets(&datasets), ["tank/a", "tank/open/inner"]);
+}

@@ -4,7 +4,12 @@ use std::collections::BTreeSet;
 
 use super::{Findings, Place};
 use crate::config::encryption::{Encryption, LAST_PCR, RESETTABLE_PCRS, is_hex_key, is_passphrase};
-use crate::config::storage::{ImportPolicy, POOL_NAME_FORM, PoolRule, StatePool, Storage, is_pool_name};
+use crate::config::storage::{
+    ImportPolicy, POOL_NAME_FORM, PoolRule, StatePool, Storage, is_dataset_name, is_pool_name,
+};
+
+/// Name of the node's own datasets, below a pool's.
+const NODE_DATASET: &str = "axion";
 
 pub(super) fn rules(found: &mut Findings, storage: &Storage) {
     found.range("storage.settle", storage.settle, 0..=300, "0s to 5min");
@@ -82,6 +87,21 @@ fn encryption(found: &mut Findings, encryption: &Encryption) {
     {
         let message = "allowed are a key of 64 hex digits, and a passphrase of 8 to 512 bytes in one line";
         found.refuse(place.key("secret"), message.to_owned());
+    }
+    for (name, secret) in &encryption.secrets {
+        let place = place.key("secrets").key(name);
+        if !is_dataset_name(name) {
+            let message = "not a dataset's name; allowed is one as in `tank/projects`";
+            found.refuse(place.clone(), message.to_owned());
+        } else if name.split('/').nth(1) == Some(NODE_DATASET) {
+            let message = "belongs to the node itself, whose key is `storage.encryption.secret`";
+            found.refuse(place.clone(), message.to_owned());
+        }
+        if !is_hex_key(secret.expose()) && !is_passphrase(secret.expose()) {
+            let message =
+                "allowed are a key of 64 hex digits, and a passphrase of 8 to 512 bytes in one line";
+            found.refuse(place, message.to_owned());
+        }
     }
     let mut seen = BTreeSet::new();
     for (at, pcr) in encryption.pcrs.iter().enumerate() {

@@ -41,6 +41,21 @@ async fn a_declared_secret_unlocks_the_nodes_own_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_dataset_may_have_a_secret_of_its_own_in_the_config() {
+    let config = "[storage.encryption.secrets]\n\"tank/a\" = \"battery staple\"\n";
+    let (node, _guard) = node(config, Measured::Absent).await;
+    let ring = Ring::new(&node);
+    assert!(ring.knows(&locked("tank/a", None)) && ring.knows(&locked("tank/b", Some("[]"))));
+    assert!(!ring.knows(&locked("tank/b", None)));
+    assert_eq!(
+        ring.find(&locked("tank/a", None)).unwrap(),
+        Key::Passphrase("battery staple".to_owned())
+    );
+    // It does not open what is below or beside.
+    assert!(ring.find(&locked("tank/a/b", None)).is_err());
+}
+
+#[tokio::test]
 async fn without_its_source_there_is_a_reason_and_no_key() {
     let (plain, guard) = node("", Measured::Absent).await;
     assert!(Ring::new(&plain).make().unwrap().is_none());

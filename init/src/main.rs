@@ -20,6 +20,7 @@
 //! | [`keys`]     | the TPM: measuring the boot, keys of encrypted datasets                             |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
 //! | [`slot`]     | the slot of an installed node: confirmed, or given up                              |
+//! | [`loader`]   | what the loader says of the start                                                  |
 //! | [`secure_boot`] | what firmware has checked stays checked                                         |
 //! | [`crash`]    | how the kernel before this one ended                                               |
 //! | [`firmware`] | what drivers asked for and did not get                                             |
@@ -39,6 +40,7 @@ mod firmware;
 mod handover;
 mod install;
 mod keys;
+mod loader;
 mod log;
 mod mounts;
 mod names;

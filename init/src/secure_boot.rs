@@ -13,11 +13,9 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
-use std::sync::OnceLock;
 
 use axion_core::secure_boot::{LOCKDOWN, Lockdown, SecureBoot};
 use axion_install::authenticode::{SIGNATURES, SignatureError, Signatures, for_kexec};
-use axion_install::slot::{Name, Slot};
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -27,20 +25,6 @@ use crate::mounts::{Mount, MountError};
 /// Where stage 1 leaves the signatures to stage 2.
 const KEPT: &str = "/run/axion/signatures.json";
 const ROOT: &str = "/";
-/// What systemd-boot says that it has started (Boot Loader Interface).
-const SELECTED: &str = "LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-/// Firmware's variables, for a moment: who asks for the slot does so before they are mounted for everyone.
-const VARIABLES: Mount = Mount {
-    source: "efivarfs",
-    target: "/run/axion/variables",
-    kind: "efivarfs",
-    flags: MsFlags::MS_NOSUID
-        .union(MsFlags::MS_NODEV)
-        .union(MsFlags::MS_NOEXEC),
-    options: "",
-};
-/// Bytes of a variable's attributes, before its content.
-const ATTRIBUTES: usize = 4;
 const SECURITYFS: Mount = Mount {
     source: "securityfs",
     target: "/sys/kernel/security",
@@ -164,34 +148,6 @@ pub fn keep_promise() -> Result<()> {
         return Ok(());
     }
     Guard::kept().ok_or(SecureBootError::NoSignatures)?.lock_down()
-}
-
-/// The slot that the loader has started, where Secure Boot is on: the stub does not tell the kernel what the loader's entry says.
-pub fn selected_slot() -> Option<Slot> {
-    static SLOT: OnceLock<Option<Slot>> = OnceLock::new();
-    *SLOT.get_or_init(|| {
-        if !SecureBoot::read(Path::new(ROOT)).is_on() {
-            return None;
-        }
-        VARIABLES.perform().ok()?;
-        let variable = std::fs::read(Path::new(VARIABLES.target).join(SELECTED));
-        // Else it stays mounted, for whoever may read it.
-        let _ = umount2(VARIABLES.target, MntFlags::MNT_DETACH);
-        slot_of(&variable.ok()?)
-    })
-}
-
-/// A variable with the name of an entry, in UTF-16 with a NUL at its end.
-fn slot_of(variable: &[u8]) -> Option<Slot> {
-    let units = variable.get(ATTRIBUTES..)?.chunks_exact(2);
-    let units = units.map(|pair| {
-        u16::from_le_bytes([
-            pair.first().copied().unwrap_or(0),
-            pair.get(1).copied().unwrap_or(0),
-        ])
-    });
-    let name: Vec<u16> = units.take_while(|unit| *unit != 0).collect();
-    Name::parse(&String::from_utf16(&name).ok()?).map(|name| name.slot)
 }
 
 fn content(mut file: &File) -> io::Result<Vec<u8>> {

@@ -36,9 +36,9 @@ pub use self::disk::{find, is_installed, on_thread};
 pub use self::serve::{serve, stage};
 use crate::clock;
 use crate::failure::chain;
+use crate::loader;
 use crate::node::Node;
 use crate::power::Verb;
-use crate::secure_boot;
 use crate::sync::lock;
 
 const STEP: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ const KEPT_LINES: usize = 2000;
 /// The slot that the kernel command line, or else the loader, says was started; `None`: the node was not started from an installed disk.
 pub fn running(cmdline: &CommandLine) -> Option<Slot> {
     let named = cmdline.get(ARGUMENT).and_then(Slot::parse);
-    named.or_else(secure_boot::selected_slot)
+    named.or_else(loader::selected_slot)
 }
 
 /// Decides about the running slot. Comes back at once where nothing is on trial.

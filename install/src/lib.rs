@@ -22,6 +22,7 @@
 //! | module        | what it is about                                                          |
 //! |---------------|---------------------------------------------------------------------------|
 //! | [`select`]    | which disk is meant: exactly one, or none                                 |
+//! | [`started`]   | which disk was started from, where several hold an installation            |
 //! | [`plan`]      | the layout, its summary and its token                                     |
 //! | [`perform`]   | writing it                                                                |
 //! | [`slot`]      | names, entries and generations of the slots; what is written next         |
@@ -56,6 +57,7 @@ pub mod replay;
 pub mod reset;
 pub mod select;
 pub mod slot;
+pub mod started;
 pub mod storage;
 pub mod table;
 pub mod torture;

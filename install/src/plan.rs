@@ -30,7 +30,7 @@ pub struct Plan {
     pub partitions: [Partition; 4],
     /// The partition table is there, and the pool in it stays.
     pub keep: bool,
-    /// GUID of the disk; those of its partitions follow it.
+    /// GUID of the disk; those of partitions that are made follow it.
     pub guid: u128,
     /// Bytes of a cluster of the ESP.
     pub cluster: u32,
@@ -93,12 +93,16 @@ impl Plan {
         ];
         let mut numbers = 1..;
         let mut names = NAMES.iter();
-        let partitions = places.map(|(kind, start, length)| Partition {
-            number: numbers.next().unwrap_or(1),
-            name: names.next().map(|name| (*name).to_owned()).unwrap_or_default(),
-            kind,
-            start,
-            length,
+        let partitions = places.map(|(kind, start, length)| {
+            let number = numbers.next().unwrap_or(1);
+            Partition {
+                number,
+                name: names.next().map(|name| (*name).to_owned()).unwrap_or_default(),
+                kind,
+                start,
+                length,
+                guid: guid.wrapping_add(u128::from(number)),
+            }
         });
         Self {
             partitions,
@@ -121,6 +125,12 @@ impl Plan {
             },
             _ => fresh,
         }
+    }
+
+    /// The partition that holds the slots.
+    pub const fn esp(&self) -> &Partition {
+        let [_, esp, ..] = &self.partitions;
+        esp
     }
 
     /// What a format of the config volume makes.

@@ -74,6 +74,8 @@ pub struct Partition {
     pub start: u64,
     /// Bytes.
     pub length: u64,
+    /// What tells it from every other one.
+    pub guid: u128,
 }
 
 /// A table cannot be used.
@@ -151,6 +153,7 @@ pub fn read(disk: &impl Storage) -> Result<Vec<Partition>, TableError> {
             kind: Kind::of(&partition.part_type_guid),
             start: start.map_err(failed)?,
             length: length.map_err(failed)?,
+            guid: partition.part_guid.as_u128(),
         })
     })
     .collect()
@@ -190,8 +193,7 @@ pub fn wipe(disk: &impl Storage) -> Result<(), TableError> {
     disk.flush().map_err(failed)
 }
 
-/// Writes a table of `partitions`, identified by `guid`, its partitions by the numbers that follow it: the backup first, the
-/// first table's header last. The disk's first sector gets `boot_code`, or loses what it has.
+/// Writes a table of `partitions`, identified by `guid`: the backup first, the first table's header last. The disk's first sector gets `boot_code`, or loses what it has.
 ///
 /// # Errors
 /// The disk fails, or the partitions do not fit on it.
@@ -205,7 +207,6 @@ pub fn write(
     let sector = disk.sector();
     let size = block_size(sector)?;
     let sectors = disk.size() / sector;
-    let id = |number: u32| Uuid::from_u128(guid.wrapping_add(u128::from(number)));
     let mut device = Device(Stream::new(&overlay));
     let mut first = ProtectiveMBR::with_lb_size(u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX));
     if let Some(code) = boot_code {
@@ -215,7 +216,7 @@ pub fn write(
     let mut table = GptConfig::new()
         .writable(true)
         .logical_block_size(size)
-        .create_from_device(device, Some(id(0)))
+        .create_from_device(device, Some(Uuid::from_u128(guid)))
         .map_err(TableError::Gpt)?;
     for partition in partitions {
         table
@@ -230,8 +231,10 @@ pub fn write(
             .map_err(TableError::Gpt)?;
     }
     let mut entries = table.take_partitions();
-    for (number, entry) in &mut entries {
-        entry.part_guid = id(*number);
+    for partition in partitions {
+        if let Some(entry) = entries.get_mut(&partition.number) {
+            entry.part_guid = Uuid::from_u128(partition.guid);
+        }
     }
     table.update_partitions(entries).map_err(TableError::Gpt)?;
     table.write().map_err(TableError::Gpt)?;

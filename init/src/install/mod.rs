@@ -19,7 +19,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use axion_core::cmdline::CommandLine;
+use axion_core::cmdline::{CommandLine, Param};
 use axion_core::config::{Document, Effective, PoolChoice, Source, resolve};
 use axion_core::profile::{Declaration, Resolved, compose};
 use axion_core::secure_boot::SecureBoot;
@@ -30,6 +30,7 @@ use axion_install::inspect;
 use axion_install::perform::{self, Installation, Progress};
 use axion_install::plan::{Plan, Summary, summary};
 use axion_install::select::{self, Candidate, Contents, SelectError};
+use axion_install::started;
 use axion_install::storage;
 
 pub use self::image::{Image, ImageError, KEPT, Origin};
@@ -38,9 +39,10 @@ pub use self::interactive::{Installer, serve};
 /// What asks for the installer.
 const MODE: &str = "axion.mode";
 /// Parameters of this boot that an installed node does not start with.
-const LEFT_OUT: [&str; 8] = [
+const LEFT_OUT: [&str; 9] = [
     MODE,
     "axion.config",
+    started::ARGUMENT,
     "axion.kexec",
     "axion.slot",
     "BOOT_IMAGE",
@@ -157,13 +159,13 @@ impl Job {
         check_firmware(&candidate)?;
         check_signed(image.is_signed())?;
         let uki = image.assemble()?;
+        let plan = Plan::of(&candidate, pool, guid()?);
         let update = Update {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             size: u64::try_from(uki.len()).unwrap_or(0),
             digest: inspect::digest(&uki),
-            options: options(cmdline, &config),
+            options: options(cmdline, &config, plan.esp().guid),
         };
-        let plan = Plan::of(&candidate, pool, guid()?);
         Ok(Self {
             name: candidate.to_string(),
             candidate,
@@ -259,12 +261,13 @@ fn is_config_on(disk: &str, documents: &[Document]) -> bool {
 }
 
 /// The kernel arguments of the installed node: those of this boot that are not about this boot, and those that the boot profile of
-/// its config wants, so that its first start needs no second one.
-fn options(cmdline: &CommandLine, config: &str) -> String {
+/// its config wants, so that its first start needs no second one. They name the partition `esp`, on which the slot is.
+fn options(cmdline: &CommandLine, config: &str, esp: u128) -> String {
     let kept = cmdline
         .iter()
         .filter(|param| !LEFT_OUT.iter().any(|key| param.is(key)));
-    let line = cmdline.with_params(kept.cloned().collect());
+    let esp = Param::new(started::ARGUMENT, Some(&started::text(esp)));
+    let line = cmdline.with_params(kept.cloned().chain(esp).collect());
     let effective = resolve(&[Document {
         source: Source::Installed(perform::CONFIG.to_owned()),
         text: config.to_owned(),

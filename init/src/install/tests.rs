@@ -14,10 +14,12 @@ fn the_command_line_asks() {
 #[test]
 fn arguments_of_this_boot_alone_are_not_installed() {
     let line = CommandLine::parse(
-        "rootfstype=ramfs BOOT_IMAGE=/vmlinuz console=tty0 axion.mode=install axion.config=inline:eA== console=ttyS1 initrd=x",
+        "rootfstype=ramfs BOOT_IMAGE=/vmlinuz console=tty0 axion.mode=install axion.config=inline:eA== console=ttyS1 initrd=x \
+         axion.esp=1",
     );
-    let options = options(&line, "[profile]\nmode = \"off\"\n");
-    assert_eq!(options, "console=tty0 console=ttyS1");
+    let options = options(&line, "[profile]\nmode = \"off\"\n", 0xa);
+    let esp = "axion.esp=00000000-0000-0000-0000-00000000000a";
+    assert_eq!(options, format!("console=tty0 console=ttyS1 {esp}"));
 }
 
 #[test]

@@ -4,22 +4,6 @@ use axion_install::authenticode::{Signature, behind_module};
 
 use super::*;
 
-fn variable(name: &str) -> Vec<u8> {
-    let units = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
-    [7, 0, 0, 0].into_iter().chain(units).collect()
-}
-
-#[test]
-fn the_loaders_entry_names_the_slot() {
-    assert_eq!(slot_of(&variable("axion-a.conf")), Some(Slot::A));
-    assert_eq!(slot_of(&variable("axion-b+2-1.conf")), Some(Slot::B));
-    // A medium, another system, an empty variable, none at all.
-    for other in ["axion.efi", "debian.conf", ""] {
-        assert_eq!(slot_of(&variable(other)), None, "{other}");
-    }
-    assert_eq!(slot_of(&[7, 0]), None);
-}
-
 #[test]
 fn a_module_gets_its_own_signature_and_no_other() {
     let signature = behind_module(&[1; 16]);

@@ -5,15 +5,18 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use axion_api::problem::{Kind, Problem};
+use axion_core::cmdline::CommandLine;
 use axion_core::topology::Topology;
 use axion_install::check::{KeyError, Rejection};
 use axion_install::esp::{Esp, EspError};
 use axion_install::fat::{FatError, Volume};
 use axion_install::plan::NAMES;
+use axion_install::started::{ARGUMENT, Found, Hint, Unclear, choose};
 use axion_install::storage::{Disk, Part};
 use axion_install::table::{self, Partition};
 
 use crate::failure::chain;
+use crate::loader;
 use crate::sync::lock;
 
 /// Held while something is done to the ESP.
@@ -31,9 +34,9 @@ pub enum SlotError {
     /// The slot that runs has no entry.
     #[error("the slot that runs has no entry on the disk, so it is not known what to keep")]
     NoEntry,
-    /// No disk, or more than one.
-    #[error("{0} disks hold an installation, and one must")]
-    Disks(usize),
+    /// It is not known which disk was started from.
+    #[error(transparent)]
+    Unclear(#[from] Unclear),
     /// The image is not taken.
     #[error(transparent)]
     Rejected(#[from] Rejection),
@@ -57,7 +60,7 @@ pub enum SlotError {
 impl From<SlotError> for Problem {
     fn from(error: SlotError) -> Self {
         let kind = match &error {
-            SlotError::NotInstalled | SlotError::NoEntry | SlotError::Disks(_) => Kind::Conflict,
+            SlotError::NotInstalled | SlotError::NoEntry | SlotError::Unclear(_) => Kind::Conflict,
             SlotError::Rejected(rejection) => match rejection {
                 Rejection::NoKeys | Rejection::Older { .. } => Kind::Conflict,
                 Rejection::TooLarge(_) => Kind::TooLarge,
@@ -87,9 +90,8 @@ pub async fn on_thread<T: Send + 'static>(
     work: impl FnOnce(&Esp<Part<&Disk>>) -> Result<T, SlotError> + Send + 'static,
 ) -> Result<T, SlotError> {
     let on_disk = move || -> Result<T, SlotError> {
-        let (_turn, disk, esp) = find()?;
-        let volume = Volume::open(Part::new(&disk, esp.start, esp.length))?;
-        work(&Esp::new(volume))
+        let installed = find()?;
+        work(&Esp::new(installed.esp()?))
     };
     tokio::task::spawn_blocking(on_disk).await?
 }
@@ -101,8 +103,43 @@ pub fn is_installed(partitions: &[Partition]) -> bool {
         .all(|name| partitions.iter().any(|partition| partition.name == *name))
 }
 
-/// The installed disk and its ESP, for as long as the guard is held.
-pub fn find() -> Result<(MutexGuard<'static, ()>, Disk, Partition), SlotError> {
+/// The disk that the node was started from, held.
+pub struct Installed {
+    disk: Disk,
+    partitions: Vec<Partition>,
+    /// Its name in `/dev`.
+    pub name: String,
+    /// Names of other disks with an installation, which is not the one that runs.
+    pub others: Vec<String>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Installed {
+    /// The volume with the slots.
+    pub fn esp(&self) -> Result<Volume<Part<&Disk>>, FatError> {
+        let [_, esp, ..] = NAMES;
+        self.volume(esp)
+    }
+
+    /// The volume with the machine config.
+    pub fn config(&self) -> Result<Volume<Part<&Disk>>, FatError> {
+        let [config, ..] = NAMES;
+        self.volume(config)
+    }
+
+    fn partition(&self, name: &str) -> Option<&Partition> {
+        self.partitions.iter().find(|partition| partition.name == name)
+    }
+
+    fn volume(&self, name: &str) -> Result<Volume<Part<&Disk>>, FatError> {
+        // Every name is there, or the disk would not have been found.
+        let (start, length) = self.partition(name).map_or((0, 0), |p| (p.start, p.length));
+        Volume::open(Part::new(&self.disk, start, length))
+    }
+}
+
+/// The disk that the node was started from, for as long as it is held.
+pub fn find() -> Result<Installed, SlotError> {
     let turn = lock(&TURN);
     let mut found = Vec::new();
     for disk in Topology::read(Path::new("/")).disks {
@@ -115,15 +152,26 @@ pub fn find() -> Result<(MutexGuard<'static, ()>, Disk, Partition), SlotError> {
         };
         let [_, esp, ..] = NAMES;
         let partitions = table::read(&storage).unwrap_or_default();
+        let esp = partitions.iter().find(|p| p.name == esp).map(|esp| esp.guid);
         if is_installed(&partitions)
-            && let Some(esp) = partitions.into_iter().find(|p| p.name == esp)
+            && let Some(esp) = esp
         {
-            found.push((storage, esp));
+            let name = disk.name;
+            found.push((Found { name, esp }, storage, partitions));
         }
     }
-    let count = found.len();
-    match found.pop() {
-        Some((disk, esp)) if count == 1 => Ok((turn, disk, esp)),
-        _ => Err(SlotError::Disks(count)),
-    }
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let line = CommandLine::parse(&line);
+    let hint = Hint::of(loader::partition(), line.get(ARGUMENT));
+    let choices: Vec<Found> = found.iter().map(|(found, ..)| found.clone()).collect();
+    let at = choose(&choices, hint)?;
+    let (own, disk, partitions) = found.swap_remove(at);
+    let others = found.into_iter().map(|(found, ..)| found.name);
+    Ok(Installed {
+        disk,
+        partitions,
+        name: own.name,
+        others: others.collect(),
+        _turn: turn,
+    })
 }

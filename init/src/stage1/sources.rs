@@ -9,6 +9,7 @@ use std::path::Path;
 
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{Rejected, Source};
+use axion_install::select::mounts;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nix::mount::{MntFlags, MsFlags, umount2};
@@ -19,6 +20,7 @@ use crate::failure::chain;
 use crate::handover::Handover;
 use crate::log::Log;
 use crate::mounts::{Mount, MountError};
+use crate::slot;
 
 /// Bytes of a document.
 pub const MAX_DOCUMENT: u64 = 1 << 20;
@@ -58,7 +60,7 @@ pub enum SourceError {
 
 /// Collects the documents into `handover`.
 pub fn gather(cmdline: &CommandLine, handover: &mut Handover, log: &Log) {
-    for device in volume::find(Path::new("/")) {
+    for device in own_volumes(volume::find(Path::new("/")), cmdline, log) {
         let document = read_volume(&device);
         keep(handover, log, Source::Volume(format!("/dev/{device}")), document);
     }
@@ -69,6 +71,31 @@ pub fn gather(cmdline: &CommandLine, handover: &mut Handover, log: &Log) {
         };
         keep(handover, log, Source::CommandLine(name), document);
     }
+}
+
+/// The config volumes without those of installations that do not run: a disk that is left over must not say what this node is.
+fn own_volumes(mut devices: Vec<String>, cmdline: &CommandLine, log: &Log) -> Vec<String> {
+    if devices.len() < 2 || slot::running(cmdline).is_none() {
+        return devices;
+    }
+    match slot::find() {
+        Ok(installed) => devices.retain(|device| {
+            let on = |disk: &String| !mounts(&format!("/dev/{device} /"), disk).is_empty();
+            let other = installed.others.iter().find(|disk| on(disk));
+            if let Some(disk) = other {
+                let own = &installed.name;
+                log.warning(&format!(
+                    "machine config: /dev/{device} is left out: {disk} holds another installation than {own}, which runs"
+                ));
+            }
+            other.is_none()
+        }),
+        Err(e) => log.warning(&format!(
+            "machine config: every volume counts, as the disk that runs is not known: {}",
+            chain(&e)
+        )),
+    }
+    devices
 }
 
 fn keep(handover: &mut Handover, log: &Log, source: Source, document: Result<Option<String>, SourceError>) {

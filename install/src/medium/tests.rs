@@ -15,6 +15,7 @@ fn medium(file: Option<&[u8]>) -> Disk {
         kind: Kind::Esp,
         start: ALIGNMENT,
         length: 8 << 20,
+        guid: 2,
     };
     table::write(&disk, 1, std::slice::from_ref(&esp), None).unwrap();
     let volume = || Stream::new(Part::new(&disk, esp.start, esp.length));

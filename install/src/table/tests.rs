@@ -14,6 +14,7 @@ fn partitions() -> Vec<Partition> {
         kind,
         start,
         length,
+        guid: 7 + u128::from(number),
     })
     .collect()
 }

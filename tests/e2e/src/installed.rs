@@ -100,11 +100,26 @@ pub fn disk(dir: &Path, config: &str) -> Result<PathBuf> {
 ///
 /// # Errors
 /// There are no media, or the disk cannot be written.
-pub fn disk_of(dir: &Path, config: &str, mut uki: &[u8], version: &str) -> Result<PathBuf> {
+pub fn disk_of(dir: &Path, config: &str, uki: &[u8], version: &str) -> Result<PathBuf> {
     let path = dir.join("disk.img");
+    write(&path, 0x6178_696f_6e00, config, uki, version)?;
+    Ok(path)
+}
+
+/// A disk in `dir` that is left over of another node: the same image, with a config of its own.
+///
+/// # Errors
+/// There are no media, or the disk cannot be written.
+pub fn left_over(dir: &Path, config: &str) -> Result<PathBuf> {
+    let path = dir.join("left-over.img");
+    write(&path, 0x6178_696f_6f00, config, &uki(VERSION)?, VERSION)?;
+    Ok(path)
+}
+
+fn write(path: &Path, guid: u128, config: &str, mut uki: &[u8], version: &str) -> Result<()> {
     let size = DISK_MIB << 20;
-    File::create(&path)?.set_len(size)?;
-    let plan = Plan::fresh(size, Sizes::for_sector(SECTOR), 0x6178_696f_6e00);
+    File::create(path)?.set_len(size)?;
+    let plan = Plan::fresh(size, Sizes::for_sector(SECTOR), guid);
     let image = Update {
         version: version.to_owned(),
         size: u64::try_from(uki.len())?,
@@ -120,9 +135,9 @@ pub fn disk_of(dir: &Path, config: &str, mut uki: &[u8], version: &str) -> Resul
         config,
         chunk: CHUNK,
     };
-    let disk = open(&path)?;
+    let disk = open(path)?;
     install(&disk, &plan, &what, &mut uki, &mut |_| {})?;
-    Ok(path)
+    Ok(())
 }
 
 /// An installed disk, to be looked at.
@@ -197,6 +212,17 @@ pub fn stage_image(disk: &Path, image: &[u8], version: &str, arguments: &str) ->
 /// # Errors
 /// It does not start.
 pub fn start(spec: Spec, disk: impl Into<DiskContent>) -> Result<Machine> {
+    start_beside(spec, disk, &[])
+}
+
+/// The same, with other disks beside it.
+///
+/// # Errors
+/// It does not start.
+pub fn start_beside(spec: Spec, disk: impl Into<DiskContent>, others: &[&Path]) -> Result<Machine> {
     let spec = spec.uefi().boot_from_disks().disk(DiskBus::Nvme, disk);
+    let spec = others
+        .iter()
+        .fold(spec, |spec, disk| spec.disk(DiskBus::Nvme, *disk));
     Ok(spec.start(&Image::find()?)?)
 }

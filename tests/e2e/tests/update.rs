@@ -1,6 +1,7 @@
 //! An installed node takes an update over its API: what nobody trusted has made, what was changed on its way and what is older
-//! is refused before a byte is written; what is good is started on trial, proves itself and stays; and there is a way back. All that
-//! the machine, its loader and its firmware wrote is cut as by a power failure, and the node starts from what such a cut leaves.
+//! is refused before a byte is written; what is good is started on trial, proves itself and stays; and there is a way back. A disk
+//! of another installation lies beside it all the time, and is left alone. All that the machine, its loader and its firmware wrote is cut
+//! as by a power failure, and the node starts from what such a cut leaves.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use axion_api::update::{SlotState, UpdateStatus};
-use axion_e2e::installed::{Signer, VERSION, disk, esp_digest, look, start, uki};
+use axion_e2e::installed::{
+    Signer, VERSION, disk, esp_digest, left_over, look, start, start_beside, uki,
+};
 use axion_e2e::recorded::Recorded;
 use axion_lab::deadline::Poll;
 use axion_lab::machine::READY;
@@ -29,9 +32,13 @@ fn an_update_is_checked_tried_and_confirmed() -> Result<()> {
     let disk = disk(dir, &config)?;
     let good = signer.write(dir, "axion.efi", &uki(NEW)?)?;
 
+    let other = left_over(dir, "hostname = \"left-over\"\n")?;
+    let untouched = esp_digest(&other)?;
+
     let recorded = Recorded::begin(&disk)?;
-    let machine = start(spec.clone(), &recorded)?;
+    let machine = start_beside(spec.clone(), &recorded, &[&other])?;
     let node = machine.wait_ready()?;
+    ensure!(node.call(node.client().host())?.hostname == "updated");
     let status = status(&node)?;
     ensure!(
         status.running == "a" && status.next.as_deref() == Some("a"),
@@ -86,6 +93,7 @@ fn an_update_is_checked_tried_and_confirmed() -> Result<()> {
     let found = look(&disk)?;
     let next = found.starts().map(|named| named.name.to_string());
     ensure!(next.as_deref() == Some("axion-a.conf"), "{found:?}");
+    ensure!(esp_digest(&other)? == untouched, "the other disk was written");
 
     recorded.check("an update, its trial, its confirmation and the way back")?;
     recorded.cut()?;

@@ -34,6 +34,7 @@ fn partition(name: &str) -> Partition {
         kind: axion_install::table::Kind::Other,
         start: 1 << 20,
         length: 1 << 30,
+        guid: 2,
     }
 }
 

@@ -17,6 +17,7 @@
 //! | [`disk`]  | the ESP of the installed disk, one hand at a time                      |
 //! | [`serve`] | the agent's calls: the slots, an image for the free one, the way back  |
 
+mod arguments;
 mod disk;
 mod guest;
 mod serve;
@@ -83,8 +84,10 @@ pub async fn watch(node: Arc<Node>) {
     if let Some(other) = state.of(slot.other()).filter(|named| named.name.failed()) {
         tokio::spawn(tell(node.clone(), other.clone()));
     }
-    if standing != Standing::OnTrial {
-        return;
+    match standing {
+        Standing::Confirmed => return arguments::keep(&node, slot).await,
+        Standing::GivenUp => return,
+        Standing::OnTrial => {}
     }
     let verdict = tokio::select! {
         verdict = vote(&node, slot) => verdict,
@@ -97,6 +100,7 @@ pub async fn watch(node: Arc<Node>) {
                 node.log.info(&format!("slot {slot} is confirmed"));
                 let text = format!("Axion {version} in slot {slot} has started well and is confirmed");
                 node.notice(NoticeKind::Update, text);
+                arguments::keep(&node, slot).await;
             }
             // It stays on trial, and is voted upon again after the next start.
             Err(e) => node

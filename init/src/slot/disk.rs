@@ -89,11 +89,15 @@ impl From<SlotError> for Problem {
 pub async fn on_thread<T: Send + 'static>(
     work: impl FnOnce(&Esp<Part<&Disk>>) -> Result<T, SlotError> + Send + 'static,
 ) -> Result<T, SlotError> {
-    let on_disk = move || -> Result<T, SlotError> {
-        let installed = find()?;
-        work(&Esp::new(installed.esp()?))
-    };
-    tokio::task::spawn_blocking(on_disk).await?
+    on_installed(move |installed| work(&Esp::new(installed.esp()?))).await
+}
+
+/// Does something to the installed disk, on a thread.
+pub async fn on_installed<T: Send + 'static, E: From<SlotError> + Send + 'static>(
+    work: impl FnOnce(&Installed) -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    let done = tokio::task::spawn_blocking(move || work(&find()?));
+    done.await.map_err(SlotError::from)?
 }
 
 /// Whether these are the partitions of an installation.
@@ -125,6 +129,12 @@ impl Installed {
     pub fn config(&self) -> Result<Volume<Part<&Disk>>, FatError> {
         let [config, ..] = NAMES;
         self.volume(config)
+    }
+
+    /// GUID of the partition with the slots.
+    pub fn guid(&self) -> u128 {
+        let [_, esp, ..] = NAMES;
+        self.partition(esp).map_or(0, |esp| esp.guid)
     }
 
     fn partition(&self, name: &str) -> Option<&Partition> {

@@ -17,8 +17,8 @@ use axion_install::slot::{Named, Slot, State, Tries};
 use axion_install::storage::Storage;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
-use super::disk::{SlotError, on_thread};
-use super::{running, vote};
+use super::disk::{SlotError, on_installed, on_thread};
+use super::{arguments, running, vote};
 use crate::node::Node;
 
 /// What a slot that says nothing is said to have done.
@@ -91,7 +91,9 @@ async fn staged(node: &Arc<Node>, image: OwnedFd, staging: Staging) -> Result<Up
     let slot = running(&node.cmdline).ok_or(SlotError::NotInstalled)?;
     let keys = keys(node)?;
     let before = vote::Picture::take(node).await.text();
-    let status = on_thread(move |esp| {
+    let own_node = node.clone();
+    let status = on_installed(move |installed| {
+        let esp = &Esp::new(installed.esp()?);
         let mut image = sealed(image)?;
         let state = esp.state()?;
         let own = state.of(slot).ok_or(SlotError::NoEntry)?;
@@ -106,14 +108,14 @@ async fn staged(node: &Arc<Node>, image: OwnedFd, staging: Staging) -> Result<Up
             version: checked.version.to_string(),
             size: checked.size,
             digest: checked.digest,
-            options: own.entry.options.clone(),
+            options: arguments::current(&own_node, &own.entry.options, installed.guid()),
         };
         let target = esp.stage(Some(slot), &update, &mut image, &mut |_| {})?;
         // Without it, the vote is about the present alone.
         let _ = esp.set_note(target, Note::Before, &before);
         describe(esp, slot, keys.ids())
     });
-    let status = status.await?;
+    let status: UpdateStatus = status.await?;
     say(node, "an update is written", &status);
     Ok(status)
 }

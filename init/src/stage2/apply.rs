@@ -17,7 +17,7 @@ use axion_api::profile::{Applied, LeftItem};
 use axion_core::profile::{Action, Attestation, ItemState, Plan, PlannedAction, attest};
 use axion_core::topology::{read_acs, write_acs};
 
-use super::profile::{ROOT, load};
+use super::profile::{ROOT, load, needed_after_all};
 use crate::failure::chain;
 use crate::files::{self, PUBLIC};
 use crate::node::Node;
@@ -85,9 +85,15 @@ fn apply_plan(node: &Node) -> Applied {
         return Applied::default();
     };
     let attestation = attest(root, plan);
+    let needed = needed_after_all(node, plan);
+    let use_of = |action: &Action| needed.iter().find(|(key, _)| *key == action.key());
     let applied = again(root, plan, &attestation, |action| match action {
+        action if let Some((_, use_)) = use_of(action) => Err(format!("not bound: it {use_}")),
         Action::LoadModule { name } => load(node, name).map_err(|e| chain(&*e)),
-        action => perform(root, action).map_err(|e| chain(&e)),
+        action => match use_of(action) {
+            Some((_, use_)) => Err(format!("not bound: it {use_}")),
+            None => perform(root, action).map_err(|e| chain(&e)),
+        },
     });
     if !applied.done.is_empty() {
         // What devices there are may have changed, and the agent may not read this.

@@ -109,7 +109,7 @@ async fn put_in_force(node: Arc<Node>, wanted: Part) -> Done {
 }
 
 /// Devices that the plan gives away and the node needs, as it turns out: a disk may show what it holds only after it was planned.
-fn needed_after_all(node: &Node, plan: &Plan) -> Vec<(String, String)> {
+pub(super) fn needed_after_all(node: &Node, plan: &Plan) -> Vec<(String, String)> {
     let binds = |planned: &PlannedAction| matches!(planned.action, Action::VfioBind { forced: false, .. });
     match node.config.get() {
         Some(effective) if plan.actions.iter().any(binds) => {

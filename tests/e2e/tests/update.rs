@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use axion_api::update::{SlotState, UpdateStatus};
-use axion_e2e::installed::{
-    Signer, VERSION, disk, esp_digest, left_over, look, start, start_beside, uki,
-};
+use axion_e2e::installed::{Signer, VERSION, disk, esp_digest, left_over, look, start, start_beside, uki};
 use axion_e2e::recorded::Recorded;
 use axion_lab::deadline::Poll;
 use axion_lab::machine::READY;

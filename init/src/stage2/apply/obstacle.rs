@@ -23,7 +23,7 @@ pub(super) fn obstacle(root: &Path, action: &Action) -> Option<String> {
         Action::Hugepages { page_size, nodes } => {
             nodes.iter().find_map(|pool| node.pages_in_use(*page_size, *pool))
         }
-        Action::VfioBind { address } => node.in_use(address),
+        Action::VfioBind { address, .. } => node.in_use(address),
         Action::VirtualFunctions {
             address, vfs, vfio, ..
         } => node.functions_in_use(address, *vfs, *vfio),

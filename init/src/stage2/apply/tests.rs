@@ -189,6 +189,7 @@ fn a_device_is_taken_from_nobody() {
     let root = root.path();
     let bind = |address: &str| Action::VfioBind {
         address: address.to_owned(),
+        forced: false,
     };
     function(root, "0000:01:00.0", "igb");
     assert_eq!(obstacle(root, &bind("0000:01:00.0")), None);

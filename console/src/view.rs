@@ -153,7 +153,7 @@ fn footer<'a>(app: &'a App, theme: &Theme) -> Line<'a> {
     let mut keys = vec![("1-6", "page")];
     match app.page {
         Page::Log => keys.extend([("Up/Down", "scroll"), ("s", "severity"), ("End", "newest")]),
-        Page::Profile => keys.extend([("Up/Down", "choose"), ("c", "check"), ("a", "apply")]),
+        Page::Profile => keys.extend([("c", "check"), ("a", "apply")]),
         _ if last_scroll(app) > 0 => keys.push(("Up/Down", "scroll")),
         _ => {}
     }

@@ -198,7 +198,7 @@ fn the_chosen_item_is_in_sight_on_any_screen() {
             if size.1 >= 12 {
                 let profile = node.snapshot.profile.as_ref().unwrap();
                 let key = &profile.items.get(node.chosen_item()).unwrap().key;
-                assert!(screen.matches(key.get(..8).unwrap()).count() >= 2, "{screen}");
+                assert!(screen.matches(key.get(..7).unwrap()).count() >= 2, "{screen}");
             }
         }
     }

@@ -40,8 +40,8 @@ pub fn read_latency(text: &str) -> BTreeMap<u32, WakeLatency> {
 
 /// The CPU, the context, the latency.
 fn line(line: &str) -> Option<(u32, &str, u64)> {
-    let (head, event) = line.split_once(" context ")?;
-    // A thread's name, before the CPU, may have brackets of its own.
+    // A thread's name, before the CPU, may have such words and brackets of its own.
+    let (head, event) = line.rsplit_once(" context ")?;
     let (cpu, _) = head.rsplit_once('[')?.1.split_once(']')?;
     let mut words = event.split_whitespace();
     let context = words.next()?;

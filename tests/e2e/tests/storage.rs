@@ -222,8 +222,9 @@ fn properties_are_those_that_are_documented(node: &Node) -> Result<()> {
     let pool = node.call(node.client().pool("tank"))?;
     // The lab's disks say that they are flash with sectors of 512 bytes.
     ensure!(pool.ashift == Some(12) && pool.autotrim, "{pool:?}");
-    let scrub = node.call(node.client().config())?.config.storage.scrub;
-    ensure!(scrub.0.as_secs() == 30 * 86_400, "{scrub:?}");
+    let config = node.call(node.client().config())?;
+    let scrub = config.values.iter().find(|value| value.key == "storage.scrub");
+    ensure!(scrub.is_some_and(|scrub| scrub.value == "\"30d\""), "{scrub:?}");
     for (name, purpose, block, compression) in [
         ("tank/general", "general", 128 << 10, "lz4"),
         ("tank/database", "database", 16 << 10, "lz4"),

@@ -1,5 +1,6 @@
 //! An agent in a temporary directory, with an init and VMMs that only pretend, on this machine or one that is written down.
 
+mod config;
 mod init;
 mod keys;
 pub mod machine;

@@ -96,6 +96,9 @@ pub struct HostConfig {
     pub values: Vec<ConfigValue>,
     /// Documents that were refused, each with its reason and line.
     pub rejected: Vec<String>,
+    /// What this version does not know and has left out of documents that are in force, each with its line.
+    #[serde(default)]
+    pub ignored: Vec<String>,
 }
 
 /// A process of the node (`GET /v1/host/processes`).

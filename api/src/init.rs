@@ -333,6 +333,9 @@ mod proxy {
         /// Tells or changes what an installed node starts: the JSON of a [`crate::update::Call`]; the JSON of a
         /// [`crate::update::Answer`].
         fn update(&self, call: &str) -> zbus::Result<String>;
+        /// Tells or replaces the machine config that the node keeps: the JSON of a [`crate::config::Call`]; the JSON of a
+        /// [`crate::config::Answer`].
+        fn machine_config(&self, call: &str) -> zbus::Result<String>;
         /// Checks an image and writes it to the slot that is free: a memory file that is sealed against changes
         /// (memfd_create(2)), and the JSON of a [`crate::update::Staging`]; the JSON of a [`crate::update::Answer`], which may
         /// take a minute.

@@ -11,6 +11,7 @@
 //! | [`keys`]    | any client and the agent, the agent or the console and init: the TPM, keys of datasets |
 //! | [`event`]   | the agent and any client: what changed, as server-sent events               |
 //! | [`profile`] | any client and the agent: the boot profile                                  |
+//! | [`config`]  | any client and the agent, the agent and init: the machine config that is kept |
 //! | [`recovery`] | any client, the agent and init: crashes, missing firmware       |
 //! | [`update`]  | any client and the agent, the agent and init: the slots of an installed node |
 //! | [`problem`] | every error of the REST API (RFC 9457)                                      |
@@ -21,6 +22,7 @@
 pub mod capacity;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod config;
 pub mod event;
 pub mod host;
 pub mod init;

@@ -61,4 +61,6 @@ pub enum NoticeKind {
     Update,
     /// A rescue shell was opened on a console, or closed.
     Rescue,
+    /// The machine config on the node's disk was replaced, or has what this version does not know.
+    Config,
 }

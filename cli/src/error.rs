@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use axion_api::client;
-use axion_core::config::ConfigError;
+use axion_core::config::{ConfigError, ConfigErrors};
 
 /// A command that failed. Its cause is in `source`, never repeated in its own text.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,9 @@ pub enum Error {
     /// A machine config document has a mistake.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A machine config document has mistakes, each with its line.
+    #[error(transparent)]
+    Configs(#[from] ConfigErrors),
     /// A machine cannot grant what a config wishes.
     #[error("the machine cannot grant {0} of the wishes in `[profile]`")]
     Refused(usize),

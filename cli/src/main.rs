@@ -84,7 +84,7 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Login(arguments) => login::run(arguments, node, output).await,
         Command::Context(command) => context::run(&command, output),
         Command::Token(command) => token::run(&command, output),
-        Command::Config(command) => config::run(&command, output),
+        Command::Config(command) => config::run(&command, node, output).await,
         Command::Media(command) => media::run(command, output),
         Command::Netboot(command) => netboot::run(command, output).await,
         Command::Api(command) => api::run(command, node, output).await,

@@ -206,6 +206,8 @@ pub struct Local {
     pub listen: Option<SocketAddr>,
     /// Machine config documents that were refused: source, line, reason.
     pub rejected: Vec<String>,
+    /// What this version does not know, and has left out of documents that are in force.
+    pub ignored: Vec<String>,
 }
 
 /// The node in one word.
@@ -284,6 +286,8 @@ impl Snapshot {
                 .iter()
                 .map(|why| format!("Machine config refused: {why}")),
         );
+        let ignored = self.local.ignored.iter();
+        problems.extend(ignored.map(|what| format!("Machine config, left out: {what}")));
         let failed = self
             .vms
             .iter()

@@ -476,7 +476,8 @@ impl Source {
                 text(paths::EFFECTIVE_CONFIG).and_then(|json| serde_json::from_str::<Effective>(&json).ok())
         {
             self.local.listen = Some(effective.config.api.listen);
-            self.local.rejected = effective.rejected.iter().map(in_words).collect();
+            self.local.rejected = effective.rejected.iter().map(ToString::to_string).collect();
+            self.local.ignored = effective.ignored.iter().map(ToString::to_string).collect();
         }
     }
 }
@@ -488,13 +489,6 @@ fn key_of(typed: &Secret) -> Key {
         Key::Hex(text)
     } else {
         Key::Passphrase(text)
-    }
-}
-
-fn in_words(rejected: &axion_core::config::Rejected) -> String {
-    match rejected.line {
-        Some(line) => format!("{} line {line}: {}", rejected.source, rejected.message),
-        None => format!("{}: {}", rejected.source, rejected.message),
     }
 }
 

@@ -20,6 +20,7 @@ use zbus::OwnedFd;
 use zbus::fdo;
 use zbus::object_server::SignalEmitter;
 
+use crate::config;
 use crate::failure::chain;
 use crate::files::{self, Access, FileError};
 use crate::install;
@@ -261,6 +262,10 @@ impl Init1 {
 
     async fn update(&self, call: &str) -> String {
         slot::serve(&self.node, call).await
+    }
+
+    async fn machine_config(&self, call: &str) -> String {
+        config::serve(&self.node, self.uid, call).await
     }
 
     async fn stage_update(&self, image: OwnedFd, staging: &str) -> String {

@@ -16,6 +16,7 @@
 //! | [`proof`]    | proving that isolated CPUs are left alone; `--probe` is its work                   |
 //! | [`network`]  | links, addresses, DHCP, resolvers                                                  |
 //! | [`install`]  | installation on a disk                                                             |
+//! | [`config`]   | the machine config that the node keeps, shown and replaced                          |
 //! | [`storage`]  | ZFS for whoever may ask                                                            |
 //! | [`keys`]     | the TPM: measuring the boot, keys of encrypted datasets                             |
 //! | [`log`]      | the node's log: ring, kernel log, forwarding                                       |
@@ -31,6 +32,7 @@
 //! | [`failure`]  | the screen of a boot that cannot go on                                             |
 
 mod clock;
+mod config;
 mod consoles;
 mod crash;
 mod dbus;

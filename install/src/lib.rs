@@ -1,7 +1,7 @@
 //! Installed disks: what is on them, how it gets there, and why no power cut makes one unbootable.
 //!
 //! ```text
-//! GPT  1 AXION-CFG   FAT32: axion.toml, the machine config
+//! GPT  1 AXION-CFG   FAT32: axion.toml, the machine config; axion.toml.old, the one before
 //!      2 AXION-EFI   FAT32, ESP, 1 GiB:  EFI/BOOT/BOOTX64.EFI         systemd-boot, written once, by the installer
 //!                                        EFI/axion/{a,b}.efi          the UKI of each slot
 //!                                        loader/entries/axion-a.conf, axion-b+3.conf
@@ -28,6 +28,7 @@
 //! | [`slot`]      | names, entries and generations of the slots; what is written next         |
 //! | [`esp`]       | update, confirmation, rollback, repair                                    |
 //! | [`bios`]      | the same for GRUB, which has a count of its own                           |
+//! | [`config`]    | the machine config on its volume, replaced                                |
 //! | [`reset`]     | factory reset: the order, and the machine config that it takes away       |
 //! | [`inspect`]   | a disk as the loaders see it                                              |
 //! | [`medium`]    | the kernel on a boot medium                                               |
@@ -45,6 +46,7 @@
 pub mod authenticode;
 pub mod bios;
 pub mod check;
+pub mod config;
 pub mod esp;
 pub mod fat;
 pub mod inspect;

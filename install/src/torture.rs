@@ -2,17 +2,21 @@
 //! writes, with what had not been flushed dropped, reordered and torn.
 //!
 //! Each disk that a cut leaves is looked at with [`inspect`], as UEFI and as a BIOS see it: either must start what it started
-//! before the step or what it starts after it, whole; the slot that was confirmed must be whole; the table and the pool must be
-//! untouched. From a sample of them the interrupted step is done again, as a node does, and the power is cut during that, too.
+//! before the step or what it starts after it, whole; the slot that was confirmed must be whole; so must the machine config, the
+//! old one or the new one; the table and the pool must be untouched. From a sample of them the interrupted step is done again, as a node does, and the power is cut during that, too.
 //! There are two lives, of a node whose starts systemd-boot counts, and of one whose starts GRUB counts.
+
+mod config;
+mod grub;
 
 use std::io;
 
-use crate::bios;
+pub(crate) use self::grub::Grub;
 use crate::esp::{EspError, Update};
+use crate::fat::FatError;
 use crate::inspect::{self, Inspection};
 use crate::perform::{InstallError, Installation, install};
-use crate::plan::{BIOS_START, Plan, Sizes};
+use crate::plan::{Plan, Sizes};
 use crate::recording::{Disk, Operation};
 use crate::slot::{Named, Slot};
 use crate::storage::Storage;
@@ -134,6 +138,8 @@ enum Step {
     GiveUp(Slot),
     /// A slot gets other kernel arguments.
     SetOptions(Slot),
+    /// Another machine config is written.
+    Configure(u8),
     /// Installs image 9 over what is there; the pool stays.
     InstallAgain,
 }
@@ -145,6 +151,8 @@ const LIFE: &[Step] = &[
     Step::Start,
     Step::Confirm(Slot::B),
     Step::SetOptions(Slot::B),
+    Step::Configure(1),
+    Step::Configure(2),
     // Fails three times.
     Step::Stage(2, Slot::B),
     Step::Start,
@@ -173,6 +181,8 @@ enum StepError {
     Esp(#[from] EspError),
     #[error(transparent)]
     Install(#[from] InstallError),
+    #[error(transparent)]
+    Fat(#[from] FatError),
     #[error(transparent)]
     NotBootable(#[from] inspect::NotBootable),
 }
@@ -236,6 +246,8 @@ struct Allowed {
     table: Option<Vec<Partition>>,
     /// Whether the pool is there.
     pool: bool,
+    /// What the machine config may be; nothing, where an installation writes it.
+    config: Vec<Option<Vec<u8>>>,
 }
 
 impl Torture {
@@ -301,11 +313,15 @@ impl Torture {
             self.perform(&again, step).map_err(|e| broken(chain(&e)))?;
         }
         self.cut(&left, &again.log(), allowed, name, 1)?;
-        if settled_starts(&again) == expected {
-            Ok(())
-        } else {
-            Err(broken("another image starts than without the cut".to_owned()))
+        if settled_starts(&again) != expected {
+            return Err(broken("another image starts than without the cut".to_owned()));
         }
+        if config::on(&again, &self.plan) != config::on(after, &self.plan) {
+            return Err(broken(
+                "the machine config is another one than without the cut".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Cuts behind every operation; gives a sample of what is left.
@@ -341,13 +357,11 @@ impl Torture {
             }
             for disk in left {
                 self.report.disks += 1;
-                check(&disk, allowed, self.pool_at(), self.grub.loader().digest()).map_err(|problem| {
-                    Failure::Cut {
-                        step: name.to_owned(),
-                        operation: number + 1,
-                        of: log.len(),
-                        problem,
-                    }
+                self.check(&disk, allowed).map_err(|problem| Failure::Cut {
+                    step: name.to_owned(),
+                    operation: number + 1,
+                    of: log.len(),
+                    problem,
                 })?;
                 if self.report.disks.is_multiple_of(self.effort.resume_every) {
                     sample.push(disk);
@@ -376,11 +390,15 @@ impl Torture {
             good: vec![first.as_ref().and_then(Inspection::good), last.good()],
             table: None,
             pool: step != Step::Install,
+            config: Vec::new(),
         };
         let nothing = allowed.starts.iter().any(|starts| starts.contains(&None));
         if installs {
             allowed.starts.iter_mut().for_each(|starts| starts.push(None));
             allowed.good.push(None);
+        }
+        if !installs {
+            allowed.config = vec![config::on(before, &self.plan), config::on(after, &self.plan)];
         }
         if step != Step::Install {
             allowed.table = Some(self.plan.partitions.to_vec());
@@ -390,6 +408,14 @@ impl Torture {
             return Err("nothing starts".to_owned());
         }
         Ok(allowed)
+    }
+
+    fn check(&self, disk: &Disk, allowed: &Allowed) -> Result<(), String> {
+        check(disk, allowed, self.pool_at(), self.grub.loader().digest())?;
+        if allowed.config.is_empty() || allowed.config.contains(&config::on(disk, &self.plan)) {
+            return Ok(());
+        }
+        Err("the machine config is neither the old one nor the new one".to_owned())
     }
 
     fn perform(&self, disk: &Disk, step: Step) -> Result<(), StepError> {
@@ -423,6 +449,9 @@ impl Torture {
                 on()?.give_up(slot)?;
             }
             Step::SetOptions(slot) => on()?.set_options(slot, "console=tty0 isolcpus=2-3")?,
+            Step::Configure(number) => {
+                config::replace(disk, &self.plan, number)?;
+            }
         }
         Ok(())
     }
@@ -457,36 +486,6 @@ impl Torture {
             options: "console=tty0".to_owned(),
         };
         (content, update)
-    }
-}
-
-/// A loader for a BIOS, as far as it is looked at.
-pub(crate) struct Grub {
-    boot_code: [u8; bios::BOOT_CODE],
-    core: Vec<u8>,
-}
-
-impl Grub {
-    pub(crate) fn new() -> Self {
-        let first = BIOS_START / bios::SECTOR;
-        let (mut boot_code, mut core) = ([0x90; bios::BOOT_CODE], vec![0x47; 3 * 512]);
-        put(&mut boot_code, 0x5c, &first.to_le_bytes());
-        put(&mut core, 500, &(first + 1).to_le_bytes());
-        put(&mut core, 508, &2_u16.to_le_bytes());
-        Self { boot_code, core }
-    }
-
-    pub(crate) fn loader(&self) -> bios::Loader<'_> {
-        bios::Loader {
-            boot_code: &self.boot_code,
-            core: &self.core,
-        }
-    }
-}
-
-fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
-    if let Some(to) = bytes.get_mut(at..at + value.len()) {
-        to.copy_from_slice(value);
     }
 }
 

@@ -62,16 +62,10 @@ pub fn config_of(config: &Effective) -> HostConfig {
         }
         .to_owned(),
     });
-    let rejected = config.rejected.iter().map(|document| {
-        let line = document
-            .line
-            .map(|line| format!(" line {line}"))
-            .unwrap_or_default();
-        format!("{}{line}: {}", document.source, document.message)
-    });
     HostConfig {
         values: values.collect(),
-        rejected: rejected.collect(),
+        rejected: config.rejected.iter().map(ToString::to_string).collect(),
+        ignored: config.ignored.iter().map(ToString::to_string).collect(),
     }
 }
 

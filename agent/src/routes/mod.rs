@@ -5,6 +5,7 @@
 //! ```
 
 mod capacity;
+mod config;
 mod console;
 mod datasets;
 mod events;
@@ -73,6 +74,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/host/tpm/seal", post(keys::seal))
         .route("/v1/host/units", get(host::units))
         .route("/v1/host/units/{name}/restart", post(host::restart_unit))
+        .route("/v1/config", get(config::get).put(config::put))
         .route("/v1/update", get(update::get))
         .route("/v1/update/stage", post(update::stage))
         .route("/v1/update/rollback", post(update::roll_back))

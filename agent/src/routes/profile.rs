@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axion_api::problem::{Kind, Problem};
 use axion_api::profile::{Applied, AppliedProfile, HostProfile, HostProof, ProfilePreview, ProofRequest};
-use axion_core::config::check;
+use axion_core::config::check_all;
 use axion_core::profile::{Declaration, HostUses};
 use axion_core::proof::Comparison;
 use axum::extract::State;
@@ -63,7 +63,8 @@ pub async fn apply(State(app): State<Arc<App>>) -> Answer<axum::Json<AppliedProf
     request_body(content = String, content_type = "application/toml", description = "A machine config document"),
     responses((status = 200, body = ProfilePreview)))]
 pub async fn plan(State(app): State<Arc<App>>, Text(document): Text) -> Answer<axum::Json<ProfilePreview>> {
-    let config = check(&document, "the document").map_err(|e| Problem::new(Kind::Invalid, e.to_string()))?;
+    let config =
+        check_all(&document, "the document").map_err(|e| Problem::new(Kind::Invalid, e.to_string()))?;
     let uses = if config.profile.vfio.is_empty() {
         HostUses::default()
     } else {

@@ -17,6 +17,7 @@ pub(super) struct State {
     /// Storage calls, oldest first, and what the next is answered.
     storage_calls: Vec<Call>,
     pub(super) keys: keys::FakeKeys,
+    pub(super) config: config::FakeConfig,
     pub(super) updates: update::FakeUpdates,
     storage_answer: Option<Told>,
     pools: Vec<axion_api::storage::Pool>,
@@ -250,6 +251,10 @@ impl FakeInit {
 
     fn remove_bridge(&self, name: &str) {
         self.0.lock().unwrap().bridges.remove(name);
+    }
+
+    fn machine_config(&self, call: &str) -> String {
+        self.0.lock().unwrap().config.answer(call)
     }
 
     fn update(&self, call: &str) -> String {

@@ -13,6 +13,7 @@
 //! Every call has a deadline ([`Client::with_timeout`]), except what lasts as long as it lasts: an upload's body, an
 //! event stream and a console have one for being opened, and none afterwards.
 
+mod config;
 mod connection;
 mod console;
 mod error;

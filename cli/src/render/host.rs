@@ -309,14 +309,16 @@ pub fn config(config: &HostConfig, style: &Style) -> String {
         ]);
     }
     let mut text = table.render(style);
-    for refused in &config.rejected {
+    let refused = config.rejected.iter().map(|what| ("refused:", what));
+    let wrong = refused.chain(config.ignored.iter().map(|what| ("left out:", what)));
+    for (word, what) in wrong {
         text.push_str(&format!(
             "\n{} {}",
-            style.paint("refused:", Tone::Bad),
-            super::plain(refused)
+            style.paint(word, Tone::Bad),
+            super::plain(what)
         ));
     }
-    if !config.rejected.is_empty() {
+    if !(config.rejected.is_empty() && config.ignored.is_empty()) {
         text.push('\n');
     }
     text

@@ -343,6 +343,7 @@ fn a_config() {
             ),
         ],
         rejected: vec!["axion.toml on the AXION-CFG volume (vda1) line 3: unknown field `ntpd`".to_owned()],
+        ignored: vec!["axion.toml on the AXION-CFG volume (vdb1) line 4: unknown field `vrf`".to_owned()],
     };
     assert_screen(
         &host::config(&config, &SCREEN),
@@ -352,6 +353,7 @@ hostname  "node1"                     axion.config= on the ker…  restart-servi
 time.ntp  ["0.debian.pool.ntp.org",…  default                    restart-service
 
 refused: axion.toml on the AXION-CFG volume (vda1) line 3: unknown field `ntpd`
+left out: axion.toml on the AXION-CFG volume (vdb1) line 4: unknown field `vrf`
 "#,
     );
 }

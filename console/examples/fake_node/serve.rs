@@ -127,6 +127,7 @@ fn config(sample: &Sample) -> String {
     };
     let effective = Effective {
         rejected: sample.rejected.iter().map(rejected).collect(),
+        ignored: Vec::new(),
         ..resolve(&[])
     };
     serde_json::to_string(&effective).unwrap()

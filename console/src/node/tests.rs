@@ -88,6 +88,7 @@ pub fn snapshot(sample: Sample) -> Snapshot {
                     format!("axion.config= on the kernel command line (inline) line {line}: {why}")
                 })
                 .collect(),
+            ignored: Vec::new(),
         },
     }
 }

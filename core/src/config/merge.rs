@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::read;
 use super::place::Place;
-use super::{ConfigError, MachineConfig, SECRET_KEY, SECRETS_KEY, Secret, check};
+use super::{ConfigError, MachineConfig, SECRET_KEY, SECRETS_KEY, Secret};
 
 /// Where a document came from, weakest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,9 +75,12 @@ pub struct Effective {
     pub provenance: BTreeMap<String, Provenance>,
     /// Documents that were refused, and why.
     pub rejected: Vec<Rejected>,
+    /// What this version does not know and has left out; the rest of these documents is in force.
+    #[serde(default)]
+    pub ignored: Vec<Rejected>,
 }
 
-/// A document that was refused.
+/// A document that was refused, or something in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
     /// Which.
@@ -87,7 +91,7 @@ pub struct Rejected {
     pub message: String,
 }
 
-/// Checks each document, drops the ones with an error, and merges the others over the defaults, weakest source first.
+/// Checks each document, drops the ones with an error, leaves out what only later versions know, and merges the others over the defaults, weakest source first.
 ///
 /// Tables are merged key by key, arrays are replaced whole. A key without a default that nobody gave (`console.log`) has
 /// no provenance.
@@ -95,7 +99,7 @@ pub fn resolve(documents: &[Document]) -> Effective {
     let mut ordered: Vec<&Document> = documents.iter().collect();
     ordered.sort_by_key(|document| document.source.rank());
 
-    let mut rejected = Vec::new();
+    let (mut rejected, mut ignored) = (Vec::new(), Vec::new());
     let mut merged = Merged::default();
     // The defaults hold nothing that TOML cannot: the empty table is never taken.
     merged.add(
@@ -104,12 +108,12 @@ pub fn resolve(documents: &[Document]) -> Effective {
     );
     for document in ordered {
         let name = document.source.to_string();
-        let parsed = check(&document.text, &name).and_then(|_| {
-            toml::from_str::<toml::Table>(&document.text)
-                .map_err(|e| ConfigError::without_line(&name, e.message()))
-        });
-        match parsed {
-            Ok(table) => merged.add(table, &document.source),
+        match read(&document.text, &name) {
+            Ok(known) => {
+                merged.add(known.table, &document.source);
+                let left_out = known.left_out.into_iter();
+                ignored.extend(left_out.map(|error| error.rejected(document.source.clone())));
+            }
             Err(error) => rejected.push(error.rejected(document.source.clone())),
         }
     }
@@ -118,6 +122,7 @@ pub fn resolve(documents: &[Document]) -> Effective {
             config,
             provenance: merged.provenance,
             rejected,
+            ignored,
         },
         // Valid documents merge to a valid one, as no rule spans documents; should one ever, the defaults hold.
         Err(error) => {
@@ -138,10 +143,8 @@ pub fn in_one(documents: &[Document], left_out: &str) -> String {
     ordered.sort_by_key(|document| document.source.rank());
     let mut merged = toml::Table::new();
     for document in ordered {
-        if check(&document.text, "").is_ok()
-            && let Ok(table) = toml::from_str(&document.text)
-        {
-            merge(&mut merged, table);
+        if let Ok(known) = read(&document.text, "") {
+            merge(&mut merged, known.table);
         }
     }
     merged.remove(left_out);
@@ -212,6 +215,13 @@ fn record(table: &toml::Table, above: &Place, source: &Source, into: &mut BTreeM
     }
 }
 
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.line.map(|line| format!(" line {line}")).unwrap_or_default();
+        write!(f, "{}{line}: {}", self.source, self.message)
+    }
+}
+
 impl Source {
     /// Later wins.
     fn rank(&self) -> u8 {
@@ -256,7 +266,7 @@ impl ChangeCost {
 }
 
 impl ConfigError {
-    fn without_line(source_name: &str, message: &str) -> Self {
+    pub(super) fn without_line(source_name: &str, message: &str) -> Self {
         Self {
             source_name: source_name.to_owned(),
             line: None,
@@ -264,7 +274,7 @@ impl ConfigError {
         }
     }
 
-    /// The same as a record of a refused document.
+    /// The same as a record of what was refused.
     pub fn rejected(self, source: Source) -> Rejected {
         Rejected {
             source,

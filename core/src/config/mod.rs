@@ -6,11 +6,12 @@
 //!
 //! A later source wins **per field**. Each document is checked on its own before anything is merged: one that has an
 //! error is rejected whole, with its line, and the node goes on with the others ([`Effective::rejected`]), so that a
-//! typing error never makes a node unreachable.
+//! typing error never makes a node unreachable. What only a later version knows is left out, and told ([`Effective::ignored`]).
 
 mod answers;
 mod check;
 mod encryption;
+mod hidden;
 mod install;
 mod merge;
 mod place;
@@ -23,11 +24,12 @@ mod update;
 mod validate;
 
 pub use answers::{Addressing, Field, NetworkAnswers, NodeAnswers, Unanswered};
-pub use check::check;
+pub use check::{check, check_all};
 pub use encryption::{
     Encryption, KeySource, LAST_PCR, RESETTABLE_PCRS, SECRET_KEY, SECRETS_KEY, Secret, is_hex_key,
     is_passphrase,
 };
+pub use hidden::{hide, restore};
 pub use install::{AfterInstall, DiskSelector, Existing, Install, PoolChoice};
 pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, in_one, resolve};
 pub use profile::{
@@ -57,3 +59,8 @@ pub struct ConfigError {
     /// What is wrong and what is allowed.
     pub message: String,
 }
+
+/// Everything that is wrong with a document, line by line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigErrors(pub Vec<ConfigError>);

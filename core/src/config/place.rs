@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 /// A key's full place: `network.interfaces[0].mtu`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +33,26 @@ impl Place {
 
     fn then(&self, step: Step) -> Self {
         Self(self.0.iter().cloned().chain([step]).collect())
+    }
+
+    /// The key that the value's table or array has, where it has one.
+    pub(super) fn above(&self) -> Option<&str> {
+        let (_, above) = self.0.split_last()?;
+        match above.last()? {
+            Step::Key(key) => Some(key),
+            Step::Index(_) => None,
+        }
+    }
+
+    /// What it belongs to: the entry of the innermost array, or else the section.
+    pub(super) fn entry(&self) -> Self {
+        let index = self.0.iter().rposition(|step| matches!(step, Step::Index(_)));
+        Self(self.0.iter().take(index.unwrap_or(0) + 1).cloned().collect())
+    }
+
+    /// Whether it is the value at `place`, or within it.
+    pub(super) fn is_in(&self, place: &Self) -> bool {
+        self.0.starts_with(&place.0)
     }
 
     /// Plain first key, for decisions by section.
@@ -86,6 +106,66 @@ pub(super) fn span(document: &DeTable<'_>, place: &Place) -> Option<Range<usize>
         here = below;
     }
     Some(here.span())
+}
+
+/// Where the value at `place` is in the document, exactly.
+pub(super) fn exactly(document: &DeTable<'_>, place: &Place) -> Option<Range<usize>> {
+    let mut here: Option<&toml::Spanned<DeValue<'_>>> = None;
+    for step in &place.0 {
+        here = Some(match (step, here.map(|value| value.get_ref())) {
+            (Step::Key(key), None) => document.get(key.as_str())?,
+            (Step::Key(key), Some(DeValue::Table(table))) => table.get(key.as_str())?,
+            (Step::Index(index), Some(DeValue::Array(array))) => array.get(*index)?,
+            _ => return None,
+        });
+    }
+    here.map(toml::Spanned::span)
+}
+
+/// The document without the value at `place`; whether it was there.
+pub(super) fn without<'d>(document: DeTable<'d>, place: &Place) -> (DeTable<'d>, bool) {
+    table_without(document, &place.0)
+}
+
+fn table_without<'d>(mut table: DeTable<'d>, steps: &[Step]) -> (DeTable<'d>, bool) {
+    let Some((Step::Key(key), rest)) = steps.split_first() else {
+        return (table, false);
+    };
+    let mut removed = false;
+    if rest.is_empty() {
+        removed = table.remove(key.as_str()).is_some();
+    } else if let Some(value) = table.get_mut(key.as_str()) {
+        removed = cut(value.get_mut(), rest);
+    }
+    (table, removed)
+}
+
+fn cut(value: &mut DeValue<'_>, steps: &[Step]) -> bool {
+    match value {
+        DeValue::Table(table) => {
+            let (left, removed) = table_without(std::mem::take(table), steps);
+            *table = left;
+            removed
+        }
+        DeValue::Array(array) => {
+            let Some((Step::Index(index), rest)) = steps.split_first() else {
+                return false;
+            };
+            if !rest.is_empty() {
+                return array
+                    .get_mut(*index)
+                    .is_some_and(|below| cut(below.get_mut(), rest));
+            }
+            let mut left = DeArray::new();
+            let all = std::mem::replace(array, DeArray::new());
+            let count = all.len();
+            let kept = all.into_iter().enumerate().filter(|(at, _)| at != index);
+            kept.for_each(|(_, below)| left.push(below));
+            *array = left;
+            array.len() < count
+        }
+        _ => false,
+    }
 }
 
 /// The key at `offset` and its value.

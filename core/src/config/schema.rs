@@ -1,6 +1,7 @@
 //! The schema of the machine config, version 1.
 //!
-//! Every table refuses unknown keys. Every field has a default, so an empty document is a valid one.
+//! Every table refuses unknown keys; whether that refuses the document is decided in `check`. A key of a later version may be
+//! left out by this one, so no new key may widen what a known one permits. Every field has a default, so an empty document is a valid one.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -439,7 +439,7 @@ fn a_bad_document_is_dropped_whole_and_the_others_hold() {
         document(Source::Volume("/dev/sda1".to_owned()), "hostname = \"n1\"\n"),
         document(
             Source::CommandLine("inline".to_owned()),
-            "hostname = \"n2\"\n[network]\nmtu = 9000\n",
+            "hostname = \"n2\"\n[watchdog]\nenabled = 1\n",
         ),
     ]);
     assert_eq!(effective.config.hostname, "n1");
@@ -450,8 +450,156 @@ fn a_bad_document_is_dropped_whole_and_the_others_hold() {
     assert_eq!(rejected.line, Some(3));
     assert_eq!(
         rejected.message,
-        "unknown field `network.mtu`, expected one of `dns`, `search`, `interfaces`"
+        "`watchdog.enabled`: expected a boolean, found integer `1`"
     );
+    assert!(effective.ignored.is_empty());
+}
+
+fn at_start(text: &str) -> Effective {
+    resolve(&[document(Source::Volume("/dev/sda1".to_owned()), text)])
+}
+
+/// Document, what is left out of it, and what of it is in force all the same.
+const LEFT_OUT: &[(&str, &[&str], &[&str])] = &[
+    (
+        "hostname = \"n2\"\n[network]\nmtu = 9000\ndns = []\n",
+        &["line 3: unknown field `network.mtu`, expected one of `dns`, `search`, `interfaces`"],
+        &["hostname", "network.dns"],
+    ),
+    (
+        "[future]\na = 1\nb = { c = 2 }\n[api]\nfuture = []\nlisten = \"[::]:1\"\n",
+        &[
+            "line 1: unknown field `future`, expected one of",
+            "line 5: unknown field `api.future`",
+        ],
+        &["api.listen"],
+    ),
+    // A key of an entry is left out alone, and the entry stays.
+    (
+        "[[storage.pools]]\nname = \"tank\"\nlayout = \"stripe\"\ndisks = [\"serial:a\"]\nfuture = 1\n",
+        &["line 5: unknown field `storage.pools[0].future`"],
+        &["storage.pools"],
+    ),
+    // A word takes its section, or its entry, along.
+    (
+        "hostname = \"a\"\n[boot]\ncountdown = \"1s\"\non_failure = \"retry\"\n",
+        &[
+            "line 4: `boot.on_failure`: unknown variant `retry`, expected one of `reboot`, `power-off`, `halt`; `boot` is left out",
+        ],
+        &["hostname"],
+    ),
+    (
+        "[[storage.pools]]\nname = \"tank\"\nlayout = \"draid\"\ndisks = [\"serial:a\"]\n\
+         [[storage.pools]]\nname = \"pond\"\nlayout = \"stripe\"\ndisks = [\"serial:b\"]\nfuture = 1\n",
+        &[
+            "line 3: `storage.pools[0].layout`: unknown variant `draid`",
+            "line 9: unknown field `storage.pools[1].future`",
+        ],
+        &["storage.pools"],
+    ),
+    // What would have narrowed something down takes it along.
+    (
+        "hostname = \"a\"\n[[network.interfaces]]\nmatch = { name = \"eth0\", speed = 100 }\n",
+        &[
+            "line 3: unknown field `network.interfaces[0].match.speed`, expected one of `name`, `mac`, `pci`; \
+           `network.interfaces[0]` is left out",
+        ],
+        &["hostname"],
+    ),
+    (
+        "[install]\nexisting = \"replace\"\n[install.disk]\nmin_size = \"1GiB\"\nbus = \"nvme\"\n",
+        &["line 5: unknown field `install.disk.bus`"],
+        &[],
+    ),
+    // What is wrong without the key that is left out.
+    (
+        "hostname = \"a\"\n[profile]\nhugepages = [{ size = \"2MiB\", share = 3 }]\n",
+        &[
+            "line 3: unknown field `profile.hugepages[0].share`",
+            "line 3: `profile.hugepages[0]`: give exactly one",
+        ],
+        &["hostname"],
+    ),
+];
+
+#[test]
+fn what_only_a_later_version_knows_is_left_out_and_told_at_the_start() {
+    for (text, told, in_force) in LEFT_OUT {
+        let effective = at_start(text);
+        assert!(effective.rejected.is_empty(), "{text}: {:?}", effective.rejected);
+        let ignored: Vec<String> = effective.ignored.iter().map(ToString::to_string).collect();
+        assert_eq!(ignored.len(), told.len(), "{text}: {ignored:#?}");
+        for (ignored, told) in ignored.iter().zip(*told) {
+            assert!(ignored.contains(told), "{told}\n{ignored}");
+        }
+        let given = effective
+            .provenance
+            .iter()
+            .filter(|(_, p)| p.source != Source::Default);
+        let given: Vec<&str> = given
+            .map(|(key, _)| key.as_str())
+            .filter(|key| in_force.contains(key))
+            .collect();
+        assert_eq!(given, *in_force, "{text}");
+        // Whoever writes it is told.
+        assert!(check_all(text, "x").is_err(), "{text}");
+    }
+    let pools = at_start(LEFT_OUT[4].0).config.storage.pools;
+    assert_eq!(
+        pools.iter().map(|pool| pool.name.as_str()).collect::<Vec<_>>(),
+        ["pond"]
+    );
+}
+
+#[test]
+fn a_config_of_a_later_version_keeps_tokens_pools_and_addresses() {
+    let text = include_str!("golden-next.toml");
+    let effective = at_start(text);
+    assert!(effective.rejected.is_empty(), "{:?}", effective.rejected);
+    assert_eq!(effective.ignored.len(), 7, "{:#?}", effective.ignored);
+    let config = &effective.config;
+    assert_eq!(config.hostname, "node-${serial}");
+    assert_eq!(config.api.token_hashes.len(), 1);
+    assert_eq!(config.storage.pools.len(), 1);
+    assert_eq!(config.network.interfaces.len(), 1);
+    assert_eq!(config.update.keys.len(), 1);
+    // The section with a word that is not known.
+    assert_eq!(config.profile, Profile::default());
+    assert!(check(text, "axion.toml").is_err());
+}
+
+#[test]
+fn what_is_wrong_with_what_is_known_refuses_the_document_all_the_same() {
+    for text in [
+        "future = 1\nhostname = \"a_b\"\n",
+        "future = 1\n[watchdog]\ntimeout = 5\n",
+        "version = 2\nfuture = 1\n",
+        "[[network.interfaces]]\nmatch = {}\n[[network.interfaces]]\nmatch.name = \"eth0\"\nfuture = 1\n",
+    ] {
+        let effective = at_start(text);
+        assert_eq!(effective.rejected.len(), 1, "{text}");
+        assert!(effective.ignored.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn every_mistake_of_a_document_is_told_at_once() {
+    let all = |text: &str| check_all(text, "x").unwrap_err().to_string();
+    assert_eq!(
+        all("[watchdog]\ntimeout = \"1s\"\n[time]\ninterval = \"1s\"\n")
+            .lines()
+            .count(),
+        2
+    );
+    let told = all(
+        "[network]\ndsn = []\n[[storage.pools]]\nname = \"t\"\nlayout = \"raid5\"\ndisks = []\n[watchdog]\nenabled = 1\n\
+         [boot]\non_fail = 1\n",
+    );
+    let lines: Vec<&str> = told
+        .lines()
+        .map(|line| line.split(": ").next().unwrap())
+        .collect();
+    assert_eq!(lines, ["x line 2", "x line 5", "x line 8", "x line 10"], "{told}");
 }
 
 #[test]

@@ -101,12 +101,9 @@ pub fn is_asked_for(cmdline: &CommandLine) -> bool {
 /// # Errors
 /// A document of it has an error.
 pub fn check_config(effective: &Effective) -> Result<(), Error> {
-    if let Some(rejected) = effective.rejected.first() {
-        let line = rejected.line.map(|n| format!(" line {n}")).unwrap_or_default();
-        return Err(Error::Config(format!(
-            "{}{line}: {}",
-            rejected.source, rejected.message
-        )));
+    // What is installed was written by somebody who should be told of every key.
+    if let Some(wrong) = effective.rejected.iter().chain(&effective.ignored).next() {
+        return Err(Error::Config(wrong.to_string()));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What an update must be able to do: start a guest, and answer on its API.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,8 +45,9 @@ pub async fn starts(node: &Arc<Node>) -> Result<(), String> {
     // A left-over of a self-test that was cut short.
     end(node).await;
     node.units.add(spec).await.map_err(|e| chain(&e))?;
+    let console = console();
     let started = tokio::select! {
-        heard = tokio::time::timeout(FIRST_WORD, first_word()) => {
+        heard = tokio::time::timeout(FIRST_WORD, first_word(&console)) => {
             heard.map_err(|_| format!("the guest said nothing within {} s", FIRST_WORD.as_secs()))
         }
         why = ended(node) => Err(why),
@@ -101,13 +102,17 @@ fn spec() -> Result<Spec, Failed> {
     })?)
 }
 
-/// Waits until the guest says something.
-async fn first_word() {
-    let socket = Path::new(paths::RUN).join(RUN_DIRECTORY).join(CONSOLE_SOCKET);
+/// The guest's console.
+fn console() -> PathBuf {
+    Path::new(paths::RUN).join(RUN_DIRECTORY).join(CONSOLE_SOCKET)
+}
+
+/// Waits until the guest on the console `socket` says something.
+async fn first_word(socket: &Path) {
     let mut heard = Vec::new();
     loop {
         // The VMM makes its sockets in its own time.
-        if let Ok(mut console) = UnixStream::connect(&socket).await {
+        if let Ok(mut console) = UnixStream::connect(socket).await {
             heard.clear();
             while heard.len() < HEARD && console.read_buf(&mut heard).await.is_ok_and(|read| read > 0) {
                 if heard.windows(WORD.len()).any(|part| part == WORD) {
@@ -151,12 +156,16 @@ async fn end(node: &Node) {
 /// # Errors
 /// It does not answer that it is well, for people.
 pub async fn api_answers() -> Result<(), String> {
-    let end = clock::since_start() + ANSWER;
+    answers(Path::new(paths::AGENT_SOCKET), ANSWER).await
+}
+
+async fn answers(socket: &Path, limit: Duration) -> Result<(), String> {
+    let end = clock::since_start() + limit;
     loop {
-        let why = match tokio::time::timeout(ANSWER, health()).await {
+        let why = match tokio::time::timeout(limit, health(socket)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(e)) => chain(&*e),
-            Err(_) => format!("it does not answer within {} s", ANSWER.as_secs()),
+            Err(_) => format!("it does not answer within {} s", limit.as_secs_f64()),
         };
         if clock::since_start() >= end {
             return Err(why);
@@ -165,8 +174,8 @@ pub async fn api_answers() -> Result<(), String> {
     }
 }
 
-async fn health() -> Result<(), Failed> {
-    let stream = UnixStream::connect(paths::AGENT_SOCKET).await?;
+async fn health(socket: &Path) -> Result<(), Failed> {
+    let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::get("/healthz").header("host", "localhost");
@@ -176,3 +185,6 @@ async fn health() -> Result<(), Failed> {
         status => Err(format!("it answers {status}").into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

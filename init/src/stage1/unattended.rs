@@ -30,7 +30,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Whether the config says which disk, or has an error that only an operator corrects.
 pub fn is_told(handover: &Handover) -> bool {
     let effective = resolve(&handover.documents());
-    let refused = !effective.rejected.is_empty() || !handover.rejected.is_empty();
+    let wrong = [&effective.rejected, &effective.ignored, &handover.rejected];
+    let refused = wrong.iter().any(|documents| !documents.is_empty());
     refused || effective.config.install.disk.is_some()
 }
 

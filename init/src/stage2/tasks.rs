@@ -12,6 +12,7 @@ use axion_core::secure_boot::SecureBoot;
 
 use super::modules::{Given, Modules, kvm_module};
 use super::run::TaskError;
+use crate::config as machine_config;
 use crate::consoles::{Terminals, log_line};
 use crate::failure::chain;
 use crate::files::{self, Access, PUBLIC};
@@ -73,11 +74,10 @@ pub async fn resolve_config(node: Arc<Node>) -> Done {
     let mut effective = resolve(&node.handover.documents());
     effective.rejected.extend(node.handover.rejected.iter().cloned());
     for rejected in &effective.rejected {
-        let line = rejected.line.map(|n| format!(" line {n}")).unwrap_or_default();
-        node.log.error(&format!(
-            "machine config refused: {}{line}: {}",
-            rejected.source, rejected.message
-        ));
+        node.log.error(&format!("machine config refused: {rejected}"));
+    }
+    for ignored in &effective.ignored {
+        node.log.error(&format!("machine config, left out: {ignored}"));
     }
     files::replace(
         Path::new(paths::EFFECTIVE_CONFIG),
@@ -85,6 +85,7 @@ pub async fn resolve_config(node: Arc<Node>) -> Done {
         PUBLIC,
     )?;
     let _ = node.config.set(effective);
+    tokio::spawn(machine_config::tell(node.clone()));
     if let Some(resolved) = &node.handover.profile {
         files::replace(
             Path::new(paths::PROFILE),

@@ -67,6 +67,45 @@ fn an_update_is_tried_and_confirmed() {
     assert_eq!(stage(&esp, Slot::B, 2).unwrap(), Slot::A);
 }
 
+/// Bytes that were written since the disk had `seen` operations behind it.
+fn written(disk: &Disk, seen: usize) -> u64 {
+    let log = disk.log();
+    let since = log.iter().skip(seen).map(|operation| match operation {
+        crate::recording::Operation::Write { bytes, .. } => bytes.len() as u64,
+        crate::recording::Operation::Flush => 0,
+    });
+    since.sum()
+}
+
+#[test]
+fn an_update_writes_its_image_once_and_little_besides() {
+    let disk = Disk::new(48 << 20);
+    let esp = esp(&disk);
+    // The second one replaces what the first has written.
+    for number in 1..=2 {
+        let content: Vec<u8> = (0..4_u32 << 20).map(|n| (n / 512 + number) as u8).collect();
+        let update = Update {
+            version: format!("0.{number}.0"),
+            size: content.len() as u64,
+            digest: digest(&content),
+            options: "console=tty0".to_owned(),
+        };
+        let seen = disk.log().len();
+        esp.stage(Some(Slot::A), &update, &mut content.as_slice(), &mut |_| {})
+            .unwrap();
+        let written = written(&disk, seen);
+        assert!(written >= update.size, "{written}");
+        // Both tables have 4 bytes for a cluster, which are written when it is freed and when it is taken: with clusters of 512
+        // bytes, 1/32. Names and the entry take some sectors.
+        let besides = written - update.size;
+        assert!(
+            besides <= update.size / 32 + (64 << 10),
+            "{besides} bytes besides {}",
+            update.size
+        );
+    }
+}
+
 #[test]
 fn an_update_that_is_never_confirmed_gives_way_to_the_last_good_slot() {
     let disk = Disk::new(40 << 20);

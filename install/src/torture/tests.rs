@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::BIOS_START;
 
 #[test]
 fn no_cut_leaves_a_disk_that_does_not_start() {

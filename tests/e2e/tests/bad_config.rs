@@ -1,11 +1,12 @@
-//! A typing error in a machine config is named with its line, and never makes a node unreachable.
+//! A typing error in a machine config is named with its line, and never makes a node unreachable. A key that only a later version
+//! knows is named, too, and the rest of its document is in force.
 
 use anyhow::{Context, Result, ensure};
 use axion_e2e::{SOON, boot};
 use axion_lab::machine::READY;
 use axion_lab::{Image, Machine, Node, Spec, Token};
 
-const UNKNOWN_FIELD: &str = "version = 1\n\n[network]\ndsn = [\"10.0.2.3\"]\n";
+const UNKNOWN_FIELD: &str = "version = 1\n\n[network]\ndsn = [\"10.0.2.3\"]\nsearch = [\"example.org\"]\n";
 const WRONG_TYPE: &str = "hostname = \"typo\"\n[watchdog]\nenabled = \"yes\"\n";
 const WRONG_UNIT: &str = "[boot]\non_failure = \"halt\"\ncountdown = \"30 parsecs\"\n";
 
@@ -13,15 +14,23 @@ const WRONG_UNIT: &str = "[boot]\non_failure = \"halt\"\ncountdown = \"30 parsec
 const TOKEN_TITLE: &str = "First API token";
 
 #[test]
-fn an_unknown_field_is_named_and_the_other_documents_count() -> Result<()> {
+fn an_unknown_field_is_named_and_the_rest_is_in_force() -> Result<()> {
     let spec = Spec::new("bad-config-volume")
         .config_volume(UNKNOWN_FIELD)
         .config_with_token("hostname = \"good\"\n");
     let (machine, node) = boot(spec)?;
     ensure!(node.call(node.client().host())?.hostname == "good");
-    let rejected = rejected(&node)?;
-    ensure!(rejected.len() == 1, "{rejected:?}");
-    names(rejected.first(), &["AXION-CFG", "line 4", "dsn"])?;
+    let config = node.call(node.client().config())?;
+    ensure!(
+        config.rejected.is_empty() && config.ignored.len() == 1,
+        "{config:?}"
+    );
+    names(config.ignored.first(), &["AXION-CFG", "line 4", "dsn"])?;
+    let search = config.values.iter().find(|value| value.key == "network.search");
+    ensure!(
+        search.is_some_and(|search| search.value.contains("example.org")),
+        "{config:?}"
+    );
     machine.log().wait_for("dsn", SOON)?;
     Ok(())
 }

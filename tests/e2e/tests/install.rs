@@ -1,6 +1,8 @@
 //! A node is installed from one machine's memory onto an NVMe disk; from then on, machines start from that disk: as installed, with
-//! an update that is good, and with one that never starts. What the installer wrote is cut as by a power failure.
+//! an update that is good, and with one that never starts. What the installer wrote is cut as by a power failure. The machine config
+//! is replaced meanwhile: the first start after that takes a second kernel, the next one does not.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -13,16 +15,19 @@ use axion_install::inspect;
 use axion_install::slot::Slot;
 use axion_lab::machine::READY;
 use axion_lab::spec::DiskContent;
-use axion_lab::{Firmware, Spec};
+use axion_lab::{Firmware, Node, Spec};
 
 const UEFI: Firmware = Firmware::Uefi;
+const WITHOUT_MITIGATIONS: &str = "hostname = \"installed\"\n[profile.cpu]\nmitigations = \"off\"\n";
+const SECOND_KERNEL: &str = "boot profile: starting the kernel again with";
 
 #[test]
 fn an_installed_node_starts_from_its_disk_takes_updates_and_falls_back() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let disk = dir.path().join("disk.img");
     blank(&disk)?;
-    let config = Spec::new("installed").medium_config("hostname = \"installed\"\n");
+    let spec = Spec::new("installed");
+    let config = spec.medium_config("hostname = \"installed\"\n");
 
     let recorded = Recorded::begin(&disk)?;
     install(&recorded, dir.path(), &config)?;
@@ -35,6 +40,9 @@ fn an_installed_node_starts_from_its_disk_takes_updates_and_falls_back() -> Resu
     let machine = start("installed-first", UEFI, &disk)?;
     machine.log().wait_for("slot a runs", SOON)?;
     machine.log().wait_for(READY, INSTALLATION)?;
+    ensure!(options(&disk)?.contains("axion.esp="), "{installed:?}");
+    let node = machine.node(&spec.token)?;
+    replace_config(&node, dir.path(), &spec.medium_config(WITHOUT_MITIGATIONS))?;
     down(machine)?;
 
     // A kernel that ends at once, three times; then the slot that was good.
@@ -43,7 +51,19 @@ fn an_installed_node_starts_from_its_disk_takes_updates_and_falls_back() -> Resu
     machine
         .log()
         .wait_for("slot b, Axion 0.9.1, was given up", FALL_BACK)?;
+    // The config that was applied is in force, and what it took is kept.
+    machine.log().wait_for(SECOND_KERNEL, SOON)?;
+    machine
+        .log()
+        .wait_for("the next start has the arguments of this one", INSTALLATION)?;
+    let node = machine.node(&spec.token)?;
+    let in_force = node.call(node.client().kept_config(false))?;
+    ensure!(
+        in_force.in_force && in_force.text.contains("mitigations"),
+        "{in_force:?}"
+    );
     down(machine)?;
+    ensure!(options(&disk)?.contains("mitigations=off"), "{}", options(&disk)?);
     ensure!(
         look(&disk)?
             .starts()
@@ -53,6 +73,10 @@ fn an_installed_node_starts_from_its_disk_takes_updates_and_falls_back() -> Resu
     stage(&disk, "0.9.2", &options(&disk)?)?;
     let machine = start("installed-good-update", UEFI, &disk)?;
     machine.log().wait_for("slot b is confirmed", INSTALLATION)?;
+    ensure!(
+        !machine.log().text().contains(SECOND_KERNEL),
+        "it took a second kernel"
+    );
     down(machine)?;
     let updated = look(&disk)?;
     let next = updated.starts().context("nothing starts")?;
@@ -74,6 +98,38 @@ fn no_disk_is_written_that_is_not_the_one() -> Result<()> {
         .wait_for("no disk fits `install.disk`", INSTALLATION)?;
     machine.wait_exit()?;
     ensure!(inspect::inspect(&open(&disk)?).is_err(), "the disk was written");
+    Ok(())
+}
+
+/// What is wrong is refused with every mistake; what is right is kept for the next start.
+fn replace_config(node: &Node, dir: &Path, config: &str) -> Result<()> {
+    let file = dir.join("axion.toml");
+    let path = file.to_string_lossy();
+    fs::write(
+        &file,
+        "[network]\ndsn = []\n[watchdog]\ntimeout = \"1s\"\nmodules = 1\n",
+    )?;
+    let refused = node.try_axctl(&["config", "apply", &path])?;
+    let told = &refused.stderr;
+    ensure!(
+        !refused.status.success() && told.contains("line 2") && told.contains("line 5"),
+        "{told}"
+    );
+    let before = node.axctl(&["config", "show"])?;
+    fs::write(&file, config)?;
+    node.axctl(&["config", "apply", &path, "--dry-run"])?;
+    ensure!(
+        node.axctl(&["config", "show"])? == before,
+        "a dry run has written"
+    );
+    let told = node.axctl(&["config", "apply", &path])?;
+    ensure!(told.contains("is replaced"), "{told}");
+    ensure!(
+        node.axctl(&["config", "show", "--previous"])? == before,
+        "the config before is not kept"
+    );
+    let kept = node.call(node.client().kept_config(false))?;
+    ensure!(kept.text == config && !kept.in_force, "{kept:?}");
     Ok(())
 }
 

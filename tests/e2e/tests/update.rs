@@ -69,7 +69,7 @@ fn an_update_is_checked_tried_and_confirmed() -> Result<()> {
         .log()
         .wait_for_after(&seen, "slot b runs, Axion 0.1.9, on trial", TRIAL)?;
     let node = machine.wait_ready_after(&seen)?;
-    machine
+    let seen = machine
         .log()
         .wait_for_after(&seen, "slot b is confirmed", TRIAL)?;
     let confirmed = node.poll("slot b confirmed", TRIAL, |node| {
@@ -83,9 +83,17 @@ fn an_update_is_checked_tried_and_confirmed() -> Result<()> {
     let shown = node.axctl(&["update", "status"])?;
     ensure!(shown.contains(NEW) && shown.contains(VERSION), "{shown}");
 
-    // The way back is the entry of the other slot; nothing has to be started for that.
-    let back: UpdateStatus = serde_json::from_str(&node.axctl(&["-o", "json", "update", "rollback"])?)?;
+    let back = node.axctl(&["-o", "json", "update", "rollback", "--reboot"])?;
+    let back: UpdateStatus = serde_json::from_str(&back)?;
     ensure!(back.next.as_deref() == Some("a"), "{back:?}");
+    machine
+        .log()
+        .wait_for_after(&seen, "slot a runs, Axion 0.1.0, confirmed", TRIAL)?;
+    let node = machine.wait_ready_after(&seen)?;
+    ensure!(
+        self::status(&node)?.running == "a",
+        "the version before does not run"
+    );
     machine.power_button()?;
     machine.wait_exit()?;
     let found = look(&disk)?;

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use axion_install::esp::Update;
+use axion_install::fat::Volume;
 use axion_install::inspect::{self, Inspection};
 use axion_install::perform::{Installation, install};
 use axion_install::plan::{Plan, Sizes};
 use axion_install::recording::{Disk, Operation};
 use axion_install::slot::{Named, Slot};
 use axion_install::torture::Chance;
-use axion_install::{bios, storage};
+use axion_install::{bios, config, storage};
 use axion_lab::machine::READY;
 use axion_lab::spec::{DiskBus, DiskContent};
 use axion_lab::{Firmware, Image, Spec};
@@ -42,14 +43,16 @@ enum Act {
     Confirm(Slot),
     RollBack,
     SetOptions(Slot),
+    Configure,
 }
 
 /// The life of a node that was installed.
-const LIFE: [Act; 8] = [
+const LIFE: [Act; 9] = [
     Act::Stage("0.2.0", Slot::A),
     Act::Start,
     Act::Confirm(Slot::B),
     Act::SetOptions(Slot::B),
+    Act::Configure,
     Act::Stage("0.3.0", Slot::B),
     Act::Start,
     Act::RollBack,
@@ -174,6 +177,12 @@ fn perform(disk: &Disk, act: Act, firmware: Firmware, mut uki: &[u8]) -> Result<
             esp.roll_back()?;
         }
         Act::SetOptions(slot) => esp.set_options(slot, &format!("{ARGUMENTS} printk.time=1"))?,
+        Act::Configure => {
+            let [volume, ..] = Plan::fresh(SIZE, Sizes::for_sector(512), 0x7000).partitions;
+            let volume = Volume::open(storage::Part::new(disk, volume.start, volume.length))?;
+            let config = Spec::new("tortured").medium_config("hostname = \"tortured-again\"\n");
+            config::replace(&volume, &config)?;
+        }
     }
     Ok(())
 }

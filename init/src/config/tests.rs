@@ -1,0 +1,112 @@
+use std::cell::RefCell;
+
+use super::*;
+
+fn volume(device: &str, text: &str) -> (Source, String) {
+    (Source::Volume(device.to_owned()), text.to_owned())
+}
+
+fn inline() -> (Source, String) {
+    let source = Source::CommandLine("inline".to_owned());
+    (source, "hostname = \"a\"\n".to_owned())
+}
+
+fn own() -> Source {
+    Source::Volume("/dev/nvme0n1p1".to_owned())
+}
+
+#[test]
+fn a_config_is_kept_where_it_was_found() {
+    assert_eq!(Place::of(Some(Slot::A), &[]), Ok(Place::Installed));
+    assert_eq!(
+        Place::of(Some(Slot::A), &[volume("/dev/sda1", "")]),
+        Ok(Place::Installed)
+    );
+    assert_eq!(
+        Place::of(None, &[inline(), volume("/dev/sda1", "")]),
+        Ok(Place::Volume("/dev/sda1".to_owned()))
+    );
+    let refused = |documents: &[(Source, String)]| {
+        let problem = Place::of(None, documents).unwrap_err();
+        assert_eq!(problem.status, 409);
+        problem.detail
+    };
+    assert!(refused(&[]).contains("nothing but defaults"));
+    assert!(refused(&[inline()]).contains("axion.config= on the kernel command line (inline)"));
+    let several = refused(&[volume("/dev/sda1", ""), volume("/dev/sdb1", "")]);
+    assert!(several.contains("/dev/sda1, /dev/sdb1"), "{several}");
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_before_anything_is_written() {
+    let problem = whole(
+        "[network]\ndsn = []\n[boot]\non_failure = \"x\"\n",
+        &own(),
+        true,
+        [].iter(),
+    )
+    .unwrap_err();
+    assert_eq!(problem.status, 422);
+    let lines: Vec<&str> = problem.detail.lines().collect();
+    assert_eq!(lines.len(), 2, "{problem}");
+    assert!(
+        lines[0].starts_with("the document line 2: unknown field `network.dsn`"),
+        "{problem}"
+    );
+    let long = "#".repeat(LONGEST + 1);
+    assert_eq!(whole(&long, &own(), true, [].iter()).unwrap_err().status, 413);
+}
+
+#[test]
+fn a_secret_does_not_come_to_lie_beside_what_it_protects() {
+    let text = "[storage.encryption]\nkey = \"config\"\nsecret = \"correct horse\"\n";
+    let problem = whole(text, &own(), true, [].iter()).unwrap_err();
+    assert!(problem.detail.contains("beside what it protects") && !problem.detail.contains("horse"));
+    whole(text, &own(), false, [].iter()).unwrap();
+}
+
+#[test]
+fn the_other_sources_count_as_at_the_start() {
+    let by_hand = (
+        Source::CommandLine("inline".to_owned()),
+        "[profile]\nmode = \"off\"\n".to_owned(),
+    );
+    let merged = whole("[profile]\nmode = \"hpc\"\n", &own(), true, [by_hand].iter()).unwrap();
+    assert_eq!(merged.profile.mode, axion_core::config::ProfileMode::Off);
+}
+
+/// A volume in memory.
+#[derive(Default)]
+struct Kept(RefCell<[Option<Vec<u8>>; 2]>);
+
+impl Keeps for Kept {
+    fn read(&self) -> Result<Option<Vec<u8>>, FatError> {
+        let [current, _] = self.0.borrow().clone();
+        Ok(current)
+    }
+    fn read_previous(&self) -> Result<Option<Vec<u8>>, FatError> {
+        let [_, previous] = self.0.borrow().clone();
+        Ok(previous)
+    }
+    fn replace(&self, text: &str) -> Result<bool, FatError> {
+        let current = self.read()?;
+        *self.0.borrow_mut() = [Some(text.as_bytes().to_vec()), current];
+        Ok(true)
+    }
+}
+
+#[test]
+fn what_is_in_force_is_what_the_node_has_started_with() {
+    let kept = Kept::default();
+    let on = On {
+        name: "axion.toml".to_owned(),
+        disk: "nvme0n1",
+        volume: &kept,
+    };
+    let documents = [volume("/dev/sda1", "x = 1"), volume("/dev/nvme0n1p1", "a = 1")];
+    assert!(is_in_force(&on, &documents, Some("a = 1")));
+    assert!(!is_in_force(&on, &documents, Some("x = 1")));
+    assert!(!is_in_force(&on, &documents, None));
+    assert!(is_in_force(&on, &documents[..1], None));
+    assert!(on.volume.replace("b").unwrap() && on.volume.read_previous().unwrap().is_none());
+}

@@ -1,0 +1,72 @@
+//! The machine config on its volume: read, and replaced so that no power cut leaves the node without one.
+//!
+//! ```text
+//! replace   axion.new, read back ─ axion.bak, a copy of the present one, read back ─ it gets the name axion.toml.old
+//!           ─ axion.new gets the name axion.toml
+//! ```
+//! Each step that counts is one sector of a directory, as everywhere on these volumes: at any moment `axion.toml` is the old one or
+//! the new one, whole, and `axion.toml.old` the one before or none. A step that was cut may be done again.
+
+use crate::fat::{FatError, Volume};
+use crate::perform::CONFIG;
+use crate::storage::Storage;
+
+/// The config before the present one.
+pub const PREVIOUS: &str = "axion.toml.old";
+/// Bytes of a config at most.
+pub const LONGEST: usize = 1 << 20;
+
+const ROOT: &str = "";
+const NEW: &str = "axion.new";
+const COPY: &str = "axion.bak";
+
+type Result<T> = std::result::Result<T, FatError>;
+
+/// The config; `None`: there is none.
+///
+/// # Errors
+/// The disk fails.
+pub fn read<S: Storage>(volume: &Volume<S>) -> Result<Option<Vec<u8>>> {
+    volume.read(CONFIG, LONGEST)
+}
+
+/// The config before it; `None`: it was never replaced.
+///
+/// # Errors
+/// The disk fails.
+pub fn read_previous<S: Storage>(volume: &Volume<S>) -> Result<Option<Vec<u8>>> {
+    volume.read(PREVIOUS, LONGEST)
+}
+
+/// Makes `text` the config; whether it was another one.
+///
+/// # Errors
+/// There is no room, or the disk fails; the config is then the one that was there.
+pub fn replace<S: Storage>(volume: &Volume<S>, text: &str) -> Result<bool> {
+    let current = read(volume)?;
+    if current.as_deref() == Some(text.as_bytes()) {
+        return Ok(false);
+    }
+    // What a cut has left behind.
+    for name in [NEW, COPY] {
+        volume.unlink(name)?;
+    }
+    volume.sweep()?;
+    put(volume, NEW, text.as_bytes())?;
+    if let Some(current) = current {
+        put(volume, COPY, &current)?;
+        volume.rename(ROOT, COPY, PREVIOUS)?;
+    }
+    volume.rename(ROOT, NEW, CONFIG)?;
+    volume.sweep()?;
+    Ok(true)
+}
+
+fn put<S: Storage>(volume: &Volume<S>, path: &str, mut content: &[u8]) -> Result<()> {
+    let length = u64::try_from(content.len()).unwrap_or(0);
+    volume.write(path, &mut content, length, &mut |_| {})?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

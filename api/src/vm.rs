@@ -9,7 +9,7 @@ use axion_core::quantity::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::vmm::InForce;
-pub use resources::{MemoryRequest, Scheduling, VmMemory};
+pub use resources::{CpuModel, MemoryRequest, Scheduling, VmMemory};
 pub use stats::{VmBalloonStats, VmDiskStats, VmLatency, VmNetStats, VmStats, VmVcpuStats, VmVsockStats};
 
 /// What a VM is to be (body of `PUT /v1/vms/{name}`).
@@ -29,6 +29,9 @@ pub struct VmSpec {
     /// How the threads of its vCPUs are scheduled; `fifo` in a dedicated VM only.
     #[serde(default)]
     pub scheduling: Scheduling,
+    /// The CPU that the guest sees: the host's, or a baseline that the host has.
+    #[serde(default)]
+    pub cpu_model: CpuModel,
     /// Guest memory, a multiple of 2 MiB (or of `hugepages`), at least 32 MiB.
     #[serde(default = "default_memory")]
     pub memory: ByteSize,
@@ -92,6 +95,7 @@ impl Default for VmSpec {
             cpus: one(),
             threads: VmThreads::default(),
             scheduling: Scheduling::default(),
+            cpu_model: CpuModel::default(),
             memory: default_memory(),
             memory_max: None,
             hugepages: HugepageSize::default(),

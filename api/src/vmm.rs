@@ -33,7 +33,7 @@ pub mod placement;
 
 use serde::{Deserialize, Serialize};
 
-use crate::vm::HugepageSize;
+use crate::vm::{CpuModel, HugepageSize};
 pub use in_force::InForce;
 pub use metrics::VmmMetrics;
 pub use placement::{CpuTopology, GuestNode, Placement, SandboxMode};
@@ -59,6 +59,9 @@ pub struct VmmConfig {
     pub name: String,
     /// vCPUs.
     pub cpus: u32,
+    /// The CPU that the guest sees. A baseline needs a host that has all of it.
+    #[serde(default)]
+    pub cpu_model: CpuModel,
     /// Guest memory.
     pub memory: MemoryConfig,
     /// What to boot.

@@ -9,12 +9,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axion_api::vm::CpuModel;
 use axion_api::vmm::{
     BalloonConfig, CONFIG_FILE, ConsoleDevice, MemoryConfig, SandboxMode, VmmConfig, VsockConfig,
 };
 
 use axion_core::placement::block_size;
 
+use crate::arch::cpuid::model::MissingFeatures;
 use crate::arch::layout::{self, Layout, TooMuchMemory};
 use crate::arch::topology::Topology;
 use crate::boot::{BootError, BootFiles};
@@ -72,6 +74,9 @@ pub enum ConfigError {
     /// A network interface.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// This host's CPU is not what was asked for.
+    #[error(transparent)]
+    CpuModel(#[from] MissingFeatures),
     /// This host cannot run machines.
     #[error(transparent)]
     Kvm(#[from] KvmError),
@@ -83,6 +88,8 @@ pub struct Plan {
     pub name: String,
     /// CPUs that the guest sees.
     pub topology: Topology,
+    /// What the host shows of its own.
+    pub cpu_model: CpuModel,
     /// What backs the memory.
     pub memory: MemoryConfig,
     /// Where the memory lies.
@@ -122,7 +129,8 @@ pub fn load(run_dir: &Path) -> Result<Plan, ConfigError> {
     hardware::check_host(&config, &nodes)?;
     nodes.admit(&config.memory)?;
     let boot = BootFiles::open(&config.boot)?;
-    let host = Host::open()?;
+    let mut host = Host::open()?;
+    host.limit(config.cpu_model)?;
     if config.cpus > host.max_cpus() {
         return Err(value(
             "cpus",
@@ -155,6 +163,7 @@ pub fn load(run_dir: &Path) -> Result<Plan, ConfigError> {
         name: config.name,
         numa: Numa::new(&config.memory, config.cpus, &layout),
         topology,
+        cpu_model: config.cpu_model,
         memory: config.memory,
         layout,
         placement: Placement::new(config.placement)?,

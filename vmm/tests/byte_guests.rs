@@ -14,12 +14,16 @@ use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 
-use axion_api::vm::HugepageSize;
+use axion_api::vm::{CpuModel, HugepageSize};
 use axion_api::vmm::in_force::{Coverage, DisabledExit};
 use axion_api::vmm::metrics::VcpuExits;
 use axion_api::vmm::{GuestNode, MachineState, SandboxMode};
+use axion_vmm::arch::cpuid::model::limited;
+use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
+use kvm_ioctls::Kvm;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::program::Program;
 use support::{Vmm, disk, field, have_kvm, have_numa, kernel, monitor, wait_for};
 
 fn start(cpus: u32) -> Option<Vmm> {
@@ -121,6 +125,65 @@ fn guest_that_halts_for_good_ends() {
     vmm.type_in("H");
     let ended = vmm.end();
     assert_eq!((ended.status, ended.stderr.as_str()), (0, "guest halted\n"));
+}
+
+/// EAX to EDX of leaves, as the guest of a machine of `model` reads them.
+fn cpuid(model: CpuModel, leaves: &[(u32, u32)]) -> Vec<[u32; 4]> {
+    let mut program = Program::at(0);
+    program.print(b'>');
+    leaves
+        .iter()
+        .for_each(|(leaf, index)| program.cpuid(*leaf, *index));
+    program.raw(&[0xeb, 0xfe]); // stay here
+    let code = kernel(&program.code());
+    let mut vmm = Vmm::start_as(&code, |config| config.cpu_model = model);
+    vmm.expect(">");
+    let mut register = || u32::from_le_bytes([(); 4].map(|()| vmm.read()));
+    let read = leaves.iter().map(|_| [(); 4].map(|()| register())).collect();
+    assert_eq!(vmm.status().in_force.map(|state| state.cpu_model), Some(model));
+    vmm.put("stop");
+    assert_eq!(vmm.end().status, 0);
+    read
+}
+
+#[test]
+fn guest_of_a_baseline_sees_its_features_alone() {
+    if !have_kvm() {
+        return;
+    }
+    let leaves = [
+        (1, 0),
+        (7, 0),
+        (0xd, 0),
+        (0xd, 1),
+        (0x8000_0001, 0),
+        (0x4000_0000, 0),
+    ];
+    let host = cpuid(CpuModel::Host, &leaves);
+    let supported = Kvm::new().unwrap().get_supported_cpuid(KVM_MAX_CPUID_ENTRIES);
+    let supported = supported.unwrap();
+    let baselines = [
+        (CpuModel::V2, 0x81b8_2201, 0x0010_0080, 0),
+        (CpuModel::V3, 0xb5f8_3201, 0x0010_01a8, 0x7),
+        (CpuModel::V4, 0xb5f8_3201, 0xd013_01a8, 0xe7),
+    ];
+    for (model, leaf_1, leaf_7, state) in baselines {
+        if let Err(missing) = limited(supported.as_slice(), model) {
+            eprintln!("skipped: {missing}");
+            continue;
+        }
+        let seen = cpuid(model, &leaves);
+        assert_eq!(seen[0][2], host[0][2] & leaf_1, "{model}, leaf 1 ECX");
+        assert_eq!(seen[1][1], host[1][1] & leaf_7, "{model}, leaf 7 EBX");
+        assert_eq!(seen[2][0], state, "{model}, leaf 0xD EAX");
+        assert_eq!(seen[3], [0; 4], "{model}, leaf 0xD.1");
+        assert_eq!(
+            seen[4][3] & (1 << 26 | 1 << 27),
+            0,
+            "{model}: 1 GiB pages, RDTSCP"
+        );
+        assert_eq!(seen[5], host[5], "{model}: KVM's leaves");
+    }
 }
 
 #[test]

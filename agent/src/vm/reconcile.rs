@@ -356,6 +356,7 @@ fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
     VmmConfig {
         name: name.to_owned(),
         cpus: spec.cpus,
+        cpu_model: spec.cpu_model,
         memory: MemoryConfig {
             size: spec.memory.0,
             max: spec.memory_max.map(|max| max.0),

@@ -29,6 +29,46 @@ impl Scheduling {
     }
 }
 
+/// The CPU that a guest sees. A baseline is what the psABI for x86-64 names, the same on every host that has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum CpuModel {
+    /// All that KVM offers of the host's CPU.
+    #[default]
+    #[serde(rename = "host")]
+    Host,
+    /// Up to SSE4.2 and POPCNT.
+    #[serde(rename = "x86-64-v2")]
+    V2,
+    /// Up to AVX2, BMI2 and FMA.
+    #[serde(rename = "x86-64-v3")]
+    V3,
+    /// Up to AVX-512 F, BW, CD, DQ and VL.
+    #[serde(rename = "x86-64-v4")]
+    V4,
+}
+
+impl CpuModel {
+    /// All of them, the least baseline first after the host's own.
+    pub const ALL: [Self; 4] = [Self::Host, Self::V2, Self::V3, Self::V4];
+
+    /// Its name in specs and on command lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::V2 => "x86-64-v2",
+            Self::V3 => "x86-64-v3",
+            Self::V4 => "x86-64-v4",
+        }
+    }
+}
+
+impl std::fmt::Display for CpuModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl VmSpec {
     /// By how much the VM's memory grows and shrinks at a time, where it does.
     pub fn memory_block(&self) -> Option<ByteSize> {

@@ -4,12 +4,15 @@ use axion_core::topology::CpuSet;
 use serde::{Deserialize, Serialize};
 
 use super::placement::SandboxMode;
-use crate::vm::HugepageSize;
+use crate::vm::{CpuModel, HugepageSize};
 
 /// What was asked of the host for a machine, and what is so.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InForce {
+    /// The CPU that the guest sees.
+    #[serde(default)]
+    pub cpu_model: CpuModel,
     /// Exits that were to be disabled.
     pub exits_wanted: Vec<DisabledExit>,
     /// Exits that are disabled.

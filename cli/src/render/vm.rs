@@ -139,6 +139,7 @@ pub fn show(vm: &Vm, style: &Style) -> String {
         ("Last exit", or_dash(vm.status.exit.as_ref())),
         ("Class", capacity::class(vm.spec.class).to_owned()),
         ("CPUs", cpus(&vm.spec)),
+        ("CPU model", vm.spec.cpu_model.to_string()),
         (
             "Memory",
             format!("{}, hugepages {}", vm.spec.memory, hugepages(vm.spec.hugepages)),

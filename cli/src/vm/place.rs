@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axion_api::vm::{Scheduling, VmSpec};
+use axion_api::vm::{CpuModel, Scheduling, VmSpec};
 use axion_core::placement::{NumaPolicy, VmClass, VmThreads};
 use axion_core::quantity::{ByteSize, QuantityError};
 use clap::{Args, ValueEnum};
@@ -22,6 +22,9 @@ pub struct Place {
     /// How the threads of its vCPUs are scheduled
     #[arg(long, value_enum, default_value_t = Scheduled::Normal)]
     scheduling: Scheduled,
+    /// The CPU that the guest sees
+    #[arg(long, value_enum, default_value_t = Model::Host, value_name = "MODEL")]
+    cpu_model: Model,
     /// Whether it may be on several NUMA nodes
     #[arg(long, value_enum, default_value_t = Numa::Single)]
     numa: Numa,
@@ -63,6 +66,21 @@ enum Scheduled {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Model {
+    /// The node's
+    Host,
+    /// Up to SSE4.2 and POPCNT, on any node that has them
+    #[value(name = "x86-64-v2")]
+    V2,
+    /// Up to AVX2, BMI2 and FMA
+    #[value(name = "x86-64-v3")]
+    V3,
+    /// Up to AVX-512 F, BW, CD, DQ and VL
+    #[value(name = "x86-64-v4")]
+    V4,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Numa {
     /// One node, or not at all
     Single,
@@ -87,6 +105,12 @@ impl Place {
             scheduling: match self.scheduling {
                 Scheduled::Normal => Scheduling::Normal,
                 Scheduled::Fifo => Scheduling::Fifo,
+            },
+            cpu_model: match self.cpu_model {
+                Model::Host => CpuModel::Host,
+                Model::V2 => CpuModel::V2,
+                Model::V3 => CpuModel::V3,
+                Model::V4 => CpuModel::V4,
             },
             numa: match self.numa {
                 Numa::Single => NumaPolicy::Single,

@@ -60,6 +60,7 @@ fn spec() -> Result<Spec, Failed> {
     let config = VmmConfig {
         name: UNIT.to_owned(),
         cpus: 1,
+        cpu_model: Default::default(),
         memory: MemoryConfig {
             size: 128 << 20,
             ..MemoryConfig::default()

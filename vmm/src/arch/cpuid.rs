@@ -1,8 +1,10 @@
-//! What CPUID says to the guest: what KVM supports, made true for this machine.
+//! What CPUID says to the guest: what KVM supports, or what a baseline leaves of it ([`model`]), made true for this machine.
 //!
 //! The host's topology never shows: every leaf that tells of packages, cores, threads or who shares a cache is made from
 //! [`Topology`]. TSC frequency is told by kvm-clock and by leaf 0x4000_0010, because there is no PIT, HPET or PM timer to
 //! measure it against.
+
+pub mod model;
 
 use axion_api::vmm::in_force::DisabledExit;
 use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};

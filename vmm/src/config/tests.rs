@@ -11,6 +11,7 @@ pub(super) fn config() -> VmmConfig {
     VmmConfig {
         name: "hello".to_owned(),
         cpus: 1,
+        cpu_model: Default::default(),
         memory: MemoryConfig {
             size: 128 << 20,
             ..Default::default()

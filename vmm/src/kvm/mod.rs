@@ -9,6 +9,7 @@ pub mod stats;
 
 use std::sync::Arc;
 
+use axion_api::vm::CpuModel;
 use axion_api::vmm::in_force::DisabledExit;
 use kvm_bindings::{
     CpuId, KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API, KVM_MAX_CPUID_ENTRIES,
@@ -18,6 +19,7 @@ use kvm_bindings::{
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::arch::cpuid::model::{self, MissingFeatures};
 use crate::arch::cpuid::{self, Machine};
 use crate::arch::layout;
 use crate::arch::registers::{self, Entry};
@@ -117,6 +119,15 @@ impl Host {
             supported: supported.as_slice().to_vec(),
             kvm,
         })
+    }
+
+    /// Lets guests see no more of the CPU than `model`.
+    ///
+    /// # Errors
+    /// [`MissingFeatures`], where this host lacks some of it.
+    pub fn limit(&mut self, model: CpuModel) -> Result<(), MissingFeatures> {
+        self.supported = model::limited(&self.supported, model)?;
+        Ok(())
     }
 
     /// Most vCPUs of a machine.

@@ -469,6 +469,7 @@ impl Machine {
 
     fn in_force(&self, life: &Life, backing: &[NodeMemory]) -> InForce {
         InForce {
+            cpu_model: self.plan.cpu_model,
             exits_wanted: if self.plan.dedicated {
                 kvm::exits::wanted()
             } else {

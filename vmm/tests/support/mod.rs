@@ -209,6 +209,7 @@ impl Vmm {
             let mut config = VmmConfig {
                 name: "bytes".into(),
                 cpus: 1,
+                cpu_model: Default::default(),
                 memory: MemoryConfig {
                     size: 32 << 20,
                     ..Default::default()

@@ -85,6 +85,20 @@ impl Program {
         self.raw(&[0x66, 0xba, 0xf8, 0x03, 0xee]);
     }
 
+    /// Prints EAX to EDX of a leaf of CPUID, 16 bytes.
+    pub fn cpuid(&mut self, leaf: u32, index: u32) {
+        self.raw(&[0xb8]); // mov eax
+        self.raw(&leaf.to_le_bytes());
+        self.raw(&[0xb9]); // mov ecx
+        self.raw(&index.to_le_bytes());
+        self.raw(&[0x0f, 0xa2]);
+        for (register, opcode) in [0x05, 0x1d, 0x0d, 0x15].into_iter().enumerate() {
+            self.raw(&[0x89, opcode]); // mov [BUFFER + 4 * register], register
+            self.raw(&(BUFFER + 4 * u32::try_from(register).unwrap()).to_le_bytes());
+        }
+        (BUFFER..BUFFER + 16).for_each(|address| self.show(address));
+    }
+
     /// Switches the machine off.
     pub fn power_off(&mut self) {
         self.raw(&[0x66, 0xba, 0x00, 0x06, 0xb0, 0x34, 0xee, 0xf4]);

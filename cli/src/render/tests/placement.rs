@@ -61,6 +61,7 @@ fn a_dedicated_vm_with_its_place() {
         ..NodeMemory::default()
     };
     solver.status.in_force = Some(InForce {
+        cpu_model: Default::default(),
         exits_wanted: vec![DisabledExit::Hlt, DisabledExit::Pause, DisabledExit::Mwait],
         exits_disabled: vec![DisabledExit::Hlt, DisabledExit::Pause],
         vcpus: vec![
@@ -83,6 +84,7 @@ Process     412
 Last exit   -
 Class       dedicated
 CPUs        4, one thread of a core, fifo, may be spread, of node 0 or 1
+CPU model   host
 Memory      8GiB, hugepages 1GiB
 Placed      node 0: vCPUs 0-1, 4GiB in pages of 1GiB
 Placed      node 1: vCPUs 2-3, 4GiB in pages of 1GiB

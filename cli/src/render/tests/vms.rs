@@ -41,6 +41,7 @@ Process    412
 Last exit  -
 Class      shared
 CPUs       4
+CPU model  host
 Memory     8GiB, hugepages 2MiB
 Kernel     builtin
 Initrd     builtin
@@ -90,6 +91,7 @@ Paused
 Last exit   -
 Class       shared
 CPUs        4
+CPU model   host
 Memory      8GiB, hugepages 2MiB
 Kernel      builtin
 Initrd      builtin

@@ -70,6 +70,9 @@ pub struct UnitStatus {
     pub exit: Option<String>,
     /// Exit status of the last run, where it ended by itself.
     pub exit_status: Option<i32>,
+    /// Last line that the last run wrote to the log.
+    #[serde(default)]
+    pub last_line: Option<String>,
 }
 
 /// A transient unit to start.
@@ -105,6 +108,8 @@ pub struct TransientUnit {
     pub taps: Vec<Tap>,
     /// What it may use of the CPUs.
     pub cpus: UnitCpus,
+    /// Most memory that it may use, bytes (memory.max); at the limit all of its processes are killed. 0: no limit.
+    pub memory_max: u64,
 }
 
 /// What a unit may use of the CPUs (cgroup-v2.rst). As a whole it is what a unit gets that does not say.

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::vmm::InForce;
 pub use resources::{CpuModel, MemoryRequest, Scheduling, VmMemory};
-pub use stats::{VmBalloonStats, VmDiskStats, VmLatency, VmNetStats, VmStats, VmVcpuStats, VmVsockStats};
+pub use stats::{
+    VmBalloonStats, VmDiskStats, VmExits, VmLatency, VmNetStats, VmStats, VmVcpuStats, VmVsockStats,
+};
 
 /// What a VM is to be (body of `PUT /v1/vms/{name}`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -28,6 +28,7 @@
 //! host's KVM cannot disable are merely missing from the status.
 
 pub mod in_force;
+mod limit;
 pub mod metrics;
 pub mod placement;
 

@@ -171,6 +171,8 @@ fn spec(name: &str, line: &str) -> Spec {
             weight: CPU_WEIGHT,
             ..Cpus::default()
         },
+        memory_max: None,
+        own_pids: false,
     }
 }
 

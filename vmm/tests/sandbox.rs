@@ -17,6 +17,7 @@ use axion_api::vmm::in_force::Coverage;
 use axion_vmm::devices::virtio::worker::{Restrict, Worker};
 use axion_vmm::sandbox::{Needs, Role, Sandbox};
 use nix::libc;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
@@ -148,6 +149,28 @@ fn a_forbidden_call_ends_the_process_and_is_named() {
         // glibc blocks signals while it starts a thread: no last words.
         assert_eq!(run(role, "thread").status.signal(), Some(libc::SIGSYS), "{role}");
     }
+}
+
+/// As a service manager starts it that gives it a PID namespace, in which the kernel keeps signals from it.
+#[test]
+fn a_forbidden_call_ends_the_first_process_of_a_namespace_too() {
+    let ended = std::thread::spawn(|| {
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWPID) {
+            eprintln!("skipped: no PID namespace for this user: {error}");
+            return None;
+        }
+        Some(run("vcpu", "open"))
+    });
+    let Some(output) = ended.join().unwrap() else {
+        return;
+    };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{stderr}");
+    let words = format!(
+        "sandbox: thread sinner made the forbidden system call {}; killed\n",
+        libc::SYS_openat
+    );
+    assert!(stderr.ends_with(&words), "{stderr}");
 }
 
 #[test]

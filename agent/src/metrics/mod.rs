@@ -179,6 +179,14 @@ pub fn render(node: &Node<'_>, pools: Option<&[Pool]>, vms: &[(Vm, Option<Measur
     if let Some(checked) = node.profile {
         profile::profile(&mut text, checked);
     }
+    text.metric(
+        "vm_answers",
+        "gauge",
+        "Whether the VMM of a VM that runs says what it has counted; without it the VM's counters are missing.",
+        vms.iter()
+            .filter(|(vm, _)| vm.status.pid.is_some())
+            .map(|(vm, measured)| (label("vm", &vm.name), f64::from(u8::from(measured.is_some())))),
+    );
     if let Some(proof) = node.proof {
         isolation(&mut text, proof);
     }
@@ -359,12 +367,13 @@ fn vm_counters(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
 
 fn disk_counters(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
     type Of = fn(&VmDiskStats) -> u64;
-    let counters: [(&str, &str, Of); 7] = [
+    let counters: [(&str, &str, Of); 8] = [
         ("reads", "Reads.", |disk| disk.reads),
         ("read_bytes", "Bytes read.", |disk| disk.read_bytes),
         ("writes", "Writes.", |disk| disk.writes),
         ("write_bytes", "Bytes written.", |disk| disk.write_bytes),
         ("flushes", "Flushes.", |disk| disk.flushes),
+        ("discards", "Discards and zeroings.", |disk| disk.discards),
         ("errors", "Requests that failed.", |disk| disk.errors),
         (
             "waits",

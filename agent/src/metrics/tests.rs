@@ -57,6 +57,7 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         disks: vec![VmDiskStats {
             source: "data".to_owned(),
             waits: 3,
+            discards: 4,
             ..VmDiskStats::default()
         }],
         balloon: Some(VmBalloonStats {

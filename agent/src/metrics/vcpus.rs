@@ -1,7 +1,7 @@
 //! What vCPUs do, and how their memory is mapped.
 
 use axion_api::vm::{Vm, VmVcpuStats};
-use axion_api::vmm::metrics::{VcpuCounts, VcpuExits};
+use axion_api::vmm::metrics::VcpuCounts;
 
 use super::{Text, float, label};
 use crate::vm::stats::Measured;
@@ -46,58 +46,33 @@ fn times(text: &mut Text, vms: Vms<'_>) {
 
 /// Exits by reason: those that KVM has seen, and those of them that it left to the VMM.
 fn exits(text: &mut Text, vms: Vms<'_>) {
-    type Kvm = fn(&VcpuCounts) -> u64;
-    const KVM: [(&str, Kvm); 8] = [
-        ("io", |counts| counts.io),
-        ("mmio", |counts| counts.mmio),
-        ("interrupt", |counts| counts.interrupts),
-        ("interrupt-window", |counts| counts.interrupt_windows),
-        ("halt", |counts| counts.halts),
-        ("signal", |counts| counts.signals),
-        ("hypercall", |counts| counts.hypercalls),
-        ("page-fault", |counts| counts.page_faults),
-    ];
-    type Vmm = fn(&VcpuExits) -> u64;
-    const VMM: [(&str, Vmm); 8] = [
-        ("port-read", |exits| exits.port_reads),
-        ("port-write", |exits| exits.port_writes),
-        ("mmio-read", |exits| exits.mmio_reads),
-        ("mmio-write", |exits| exits.mmio_writes),
-        ("interrupt-end", |exits| exits.interrupt_ends),
-        ("signal", |exits| exits.interrupted),
-        ("init-wait", |exits| exits.init_waits),
-        ("other", |exits| exits.others),
-    ];
-    let by_kvm = |of: Kvm| {
-        measured(vms).flat_map(move |(vm, measured)| {
-            let vcpus = measured.counted.kvm.iter().enumerate();
-            vcpus.map(move |(number, counts)| (labels(vm, number), float(of(counts))))
-        })
+    let by_kvm = measured(vms).flat_map(|(vm, measured)| {
+        let vcpus = measured.counted.kvm.iter().enumerate();
+        vcpus.map(move |(number, counts)| (labels(vm, number), float(counts.exits)))
+    });
+    text.metric("vm_vcpu_exits_total", "counter", "Exits from the guest.", by_kvm);
+    let reason = |labels: String, (name, count): (&str, u64)| {
+        (format!("{labels},{}", label("reason", name)), float(count))
     };
-    text.metric(
-        "vm_vcpu_exits_total",
-        "counter",
-        "Exits from the guest.",
-        by_kvm(|counts| counts.exits),
-    );
-    let reason = |labels: String, name: &str| format!("{labels},{}", label("reason", name));
+    let by_reason = measured(vms).flat_map(|(vm, measured)| {
+        let vcpus = measured.counted.kvm.iter().enumerate();
+        vcpus.flat_map(move |(number, counts)| counts.reasons().map(|one| reason(labels(vm, number), one)))
+    });
     text.metric(
         "vm_vcpu_exits_by_reason_total",
         "counter",
         "Exits from the guest for one of the reasons that KVM tells apart.",
-        KVM.iter()
-            .flat_map(|(name, of)| by_kvm(*of).map(move |(labels, value)| (reason(labels, name), value))),
+        by_reason,
     );
+    let to_vmm = measured(vms).flat_map(|(vm, measured)| {
+        let vcpus = measured.counted.vcpus.iter().enumerate();
+        vcpus.flat_map(move |(number, exits)| exits.reasons().map(|one| reason(labels(vm, number), one)))
+    });
     text.metric(
         "vm_vcpu_vmm_exits_total",
         "counter",
         "Exits from the guest that KVM left to the VMM.",
-        VMM.iter().flat_map(|(name, of)| {
-            measured(vms).flat_map(move |(vm, measured)| {
-                let vcpus = measured.counted.vcpus.iter().enumerate();
-                vcpus.map(move |(number, exits)| (reason(labels(vm, number), name), float(of(exits))))
-            })
-        }),
+        to_vmm,
     );
 }
 

@@ -156,6 +156,9 @@ impl FakeInit {
                 since_unix_us: init.clock,
                 exit: status.map(|status| format!("exited with status {status}")),
                 exit_status: status,
+                last_line: status
+                    .filter(|status| *status != 0)
+                    .map(|_| "kernel: no PVH note".to_owned()),
             };
             init.units.insert(name.to_owned(), unit.clone());
             (unit, init.peers.clone())
@@ -344,10 +347,7 @@ impl FakeInit {
             source: source.to_owned(),
             message: message.to_owned(),
         };
-        let lines = [
-            line("vm-broken", "kernel: no PVH note"),
-            line("init", "unrelated"),
-        ];
+        let lines = [line("init", "unrelated")];
         let said = self.0.lock().unwrap().said.clone();
         let said: Vec<LogEntry> = said.lines().map(|message| line("agent", message)).collect();
         let lines = lines.into_iter().chain(said);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::vmm::{MachineState, PauseReason, VmmStatus};
+use axion_api::vmm::{MachineState, PauseReason, VmmMetrics, VmmStatus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
@@ -15,6 +15,7 @@ pub struct FakeVmm(Arc<Mutex<Machine>>);
 struct Machine {
     commands: Vec<String>,
     status: VmmStatus,
+    metrics: String,
 }
 
 impl FakeVmm {
@@ -41,6 +42,7 @@ impl FakeVmm {
         let vmm = Self(Arc::new(Mutex::new(Machine {
             commands: Vec::new(),
             status,
+            metrics: serde_json::to_string(&VmmMetrics::default()).unwrap(),
         })));
         let answering = vmm.clone();
         tokio::spawn(async move {
@@ -81,7 +83,11 @@ impl FakeVmm {
     fn answer(&self, request: &str) -> String {
         let mut machine = self.0.lock().unwrap();
         if request.starts_with("GET") {
-            let body = serde_json::to_string(&machine.status).unwrap();
+            let body = if request.contains("/metrics ") {
+                machine.metrics.clone()
+            } else {
+                serde_json::to_string(&machine.status).unwrap()
+            };
             return format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         }
         machine.commands.push(request.to_owned());
@@ -106,6 +112,11 @@ impl FakeVmm {
     /// First line of each command.
     pub fn requests(&self) -> Vec<String> {
         self.0.lock().unwrap().commands.clone()
+    }
+
+    /// What it answers from now on when it is asked what it has counted.
+    pub fn set_metrics(&self, body: &str) {
+        body.clone_into(&mut self.0.lock().unwrap().metrics);
     }
 
     /// What it says of itself from now on.

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::record::{Stored, unit_name};
-use super::{Vms, VmsError, control};
+use super::{Vms, VmsError, control, kernel};
 use crate::events::unix_us;
 use crate::log::chain;
 
@@ -135,7 +135,10 @@ impl Vms {
 
     async fn ask(&self, name: &str, pid: u32) -> Option<VmmStatus> {
         match control::status(self.run_directory(name).join(API_SOCKET)).await {
-            Ok(status) => {
+            Ok(mut status) => {
+                if let Some(in_force) = &mut status.in_force {
+                    kernel::add(in_force, name, pid);
+                }
                 self.machines.note(name, pid, status.clone());
                 if let Some(memory) = status.memory {
                     self.follow_memory(name, memory).await;

@@ -12,11 +12,13 @@
 //! call; it writes records and never touches a process, except for what a guest does not notice as a start or a stop:
 //! `reset`, `pause`, `resume`. Where a VM goes is decided before it is stored as one that is to run ([`admission`]); what its
 //! place, its disks and its networks become for the VMM and for init in [`placed`] and [`devices`], which of these may not
-//! be deleted in [`uses`]; [`machines`] watches what VMMs say of themselves, [`resize`] has memory grow and shrink.
+//! be deleted in [`uses`]; [`machines`] watches what VMMs say of themselves, [`kernel`] knows what the kernel says of them,
+//! [`resize`] has memory grow and shrink.
 
 pub mod admission;
 pub mod control;
 mod devices;
+mod kernel;
 pub mod machines;
 mod placed;
 pub mod plan;

@@ -15,7 +15,8 @@
 //! A unit that has ended is always recorded first and removed then, so a crash between the two repeats the recording and
 //! loses nothing.
 
-use axion_api::init::UnitState;
+use axion_api::init::{UnitState, UnitStatus};
+use axion_api::vmm::GUEST_HALTED;
 
 use super::record::{End, Goal, Record};
 use crate::init::Unit;
@@ -57,18 +58,16 @@ pub fn plan(record: &Record, unit: Option<&Unit>) -> Action {
     }
 }
 
-/// How a run has ended whose VMM had nothing to complain about.
-pub const POWERED_OFF: &str = "guest powered off";
-
 /// How a unit that has ended did so.
 fn end(unit: &Unit, goal: Goal) -> End {
     let status = &unit.status;
     let clean = status.exit_status == Some(0);
-    let why = match (&status.exit, goal) {
-        (_, Goal::Cut) => "power cut".to_owned(),
-        _ if clean => POWERED_OFF.to_owned(),
-        (Some(exit), _) => exit.clone(),
-        (None, _) => "ended for an unknown reason".to_owned(),
+    let halted = status.last_line.as_deref() == Some(GUEST_HALTED);
+    let why = match goal {
+        Goal::Cut => "power cut".to_owned(),
+        _ if clean && halted => GUEST_HALTED.to_owned(),
+        _ if clean => "guest powered off".to_owned(),
+        _ => failure(status),
     };
     End {
         why,
@@ -76,3 +75,25 @@ fn end(unit: &Unit, goal: Goal) -> End {
         unix_us: status.since_unix_us,
     }
 }
+
+/// Why a VMM failed, for people: how its process ended, and its last words where they belong to that. Who is killed by SIGKILL
+/// has none; what it said last was about something else.
+pub fn failure(unit: &UnitStatus) -> String {
+    let Some(exit) = &unit.exit else {
+        return "ended for an unknown reason".to_owned();
+    };
+    let words = unit.last_line.as_deref().filter(|line| !line.is_empty());
+    match words {
+        _ if exit.starts_with(SIGKILL) => exit.clone(),
+        Some(words) if exit == SIGSYS => format!("{exit}, {FORBIDDEN}: {words}"),
+        None if exit == SIGSYS => format!("{exit}, {FORBIDDEN}"),
+        Some(words) => format!("{exit}: {words}"),
+        None => exit.clone(),
+    }
+}
+
+/// What init says of a process that the kernel killed at once, and, behind it, for want of memory.
+const SIGKILL: &str = "killed by SIGKILL";
+/// What init says of a process that made a system call which its seccomp filter does not allow.
+const SIGSYS: &str = "killed by SIGSYS";
+const FORBIDDEN: &str = "for a system call that its sandbox forbids";

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use axion_api::event::What;
 use axion_api::init::{TransientUnit, UnitCpus, UnitState};
-use axion_api::vm::{ConsoleKind, RestartPolicy, Vm};
+use axion_api::vm::{ConsoleKind, RestartPolicy, Vm, VmSpec};
 use axion_api::vmm::{
-    API_SOCKET, BalloonConfig, BootConfig, CONFIG_FILE, ConsoleDevice, GUEST_HALTED, MemoryConfig, VmmConfig,
-    VsockConfig,
+    API_SOCKET, BalloonConfig, BootConfig, CONFIG_FILE, ConsoleDevice, MemoryConfig, VmmConfig, VsockConfig,
 };
 use axion_core::paths;
 use tokio::task::JoinSet;
@@ -24,11 +23,12 @@ use tokio::time::Instant;
 use super::control::{self, Command};
 use super::devices::{Devices, devices};
 use super::placed;
-use super::plan::{Action, POWERED_OFF, plan};
+use super::plan::{Action, plan};
 use super::record::{End, Goal, Record, Stored, unit_name};
 use super::{Vms, VmsError};
 use crate::init::{InitError, Units, answer};
 use crate::log::chain;
+use crate::volumes::Place;
 
 /// Between two presses of the power button; a guest that is still booting does not hear the first.
 const PRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -315,6 +315,8 @@ async fn unit(vms: &Vms, stored: &Stored) -> Result<TransientUnit, VmsError> {
         placed::configure(&mut config, &record.spec, placement);
         cpus = placed::cpus(&record.spec, placement);
     }
+    let written = disks_in_memory(&record.spec, &places);
+    let memory_max = config.memory_limit().saturating_add(written);
     let config = serde_json::to_vec_pretty(&config).map_err(VmsError::Config)?;
     files.insert(0, (CONFIG_FILE.to_owned(), config));
     Ok(TransientUnit {
@@ -339,7 +341,15 @@ async fn unit(vms: &Vms, stored: &Stored) -> Result<TransientUnit, VmsError> {
         volumes,
         taps,
         cpus,
+        memory_max,
     })
+}
+
+/// What a guest may write to disks whose files lie in memory: it is the memory of whoever writes, in the kernel's account.
+fn disks_in_memory(spec: &VmSpec, places: &BTreeMap<String, Place>) -> u64 {
+    let writable = spec.disks.iter().filter(|disk| !disk.read_only);
+    let places = writable.filter_map(|disk| places.get(disk.volume.as_deref()?));
+    places.fold(0, |sum, place| sum.saturating_add(place.memory))
 }
 
 /// What the VMM runs, but for its devices and its place.
@@ -437,12 +447,7 @@ async fn cut_power(vms: &Vms, name: &str) -> Result<(), VmsError> {
     Ok(vms.init.refresh().await?)
 }
 
-async fn record_end(vms: &Vms, planned: &Stored, mut end: End) -> Result<(), VmsError> {
-    match last_words(vms, &planned.name).await {
-        Some(cause) if end.failed => end.why = format!("{}: {cause}", end.why),
-        Some(cause) if cause == GUEST_HALTED && end.why == POWERED_OFF => end.why = cause,
-        _ => {}
-    }
+async fn record_end(vms: &Vms, planned: &Stored, end: End) -> Result<(), VmsError> {
     let writing = vms.writing.lock().await;
     if vms.record(&planned.name).await?.as_ref() != Some(planned) {
         return Ok(());
@@ -456,17 +461,6 @@ async fn record_end(vms: &Vms, planned: &Stored, mut end: End) -> Result<(), Vms
     vms.write(&stored).await?;
     drop(writing);
     remove(vms, &stored.name).await
-}
-
-/// The VMM's last words: its last line says how the machine ended.
-async fn last_words(vms: &Vms, name: &str) -> Option<String> {
-    let lines = answer(vms.init.proxy().ok()?.logs(0, 200)).await.ok()?;
-    let unit = unit_name(name);
-    lines
-        .into_iter()
-        .rev()
-        .find(|line| line.source == unit)
-        .map(|line| line.message)
 }
 
 async fn remove(vms: &Vms, name: &str) -> Result<(), VmsError> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::devices::tap_name;
 use super::machines::Machine;
+use super::plan::failure;
 use crate::init::Unit;
 use crate::store::{Entry, kept};
 
@@ -144,13 +145,12 @@ impl Record {
         let exit = match unit.state {
             _ if state == VmState::Stopping => None,
             UnitState::Running | UnitState::Stopping => None,
-            UnitState::BackOff => unit.exit.clone(),
-            // An end that is recorded already says more.
-            UnitState::Inactive | UnitState::Failed => self
-                .end
-                .as_ref()
-                .map(|end| end.why.clone())
-                .or_else(|| unit.exit.clone()),
+            UnitState::BackOff => Some(failure(unit)),
+            UnitState::Inactive | UnitState::Failed => match &self.end {
+                Some(end) => Some(end.why.clone()),
+                None if unit.state == UnitState::Failed => Some(failure(unit)),
+                None => unit.exit.clone(),
+            },
         };
         let paused = paused.filter(|_| state == VmState::Paused);
         VmStatus {

@@ -5,19 +5,18 @@ use std::path::Path;
 
 use axion_api::problem::{Kind, Problem};
 use axion_api::vm::{
-    Vm, VmBalloonStats, VmDiskStats, VmLatency, VmNetStats, VmStats, VmVcpuStats, VmVsockStats,
+    Vm, VmBalloonStats, VmDiskStats, VmExits, VmLatency, VmNetStats, VmStats, VmVcpuStats, VmVsockStats,
 };
 use axion_api::vmm::metrics::{Latency, QueueLatencies};
 use axion_api::vmm::{API_SOCKET, BalloonStatus, DiskStatus, VmmMetrics, VmmStatus, VsockStatus};
 use futures_util::future::join_all;
 
+use super::control::ControlError;
 use super::devices::source;
+use super::kernel::{PROCESSES, cgroup};
 use super::{Vms, control};
+use crate::log::chain;
 
-/// Cgroups of VMs (`init/src/units/cgroup.rs`).
-const CGROUPS: &str = "/sys/fs/cgroup/vms.slice";
-/// Processes.
-const PROCESSES: &str = "/proc";
 /// Interfaces of the host.
 const INTERFACES: &str = "/sys/class/net";
 
@@ -41,16 +40,15 @@ impl Vms {
                 format!("the VMM of VM `{name}` does not answer"),
             )
         })?;
-        Ok(stats(&vm, &status, &self.count(name).await))
+        Ok(stats(&vm, &status, &self.count(name).await?))
     }
 
-    /// What a VMM has counted; nothing where it does not say.
-    async fn count(&self, name: &str) -> VmmMetrics {
-        let socket = self.run_directory(name).join(API_SOCKET);
-        control::metrics(socket).await.unwrap_or_default()
+    /// What a VMM has counted.
+    async fn count(&self, name: &str) -> Result<VmmMetrics, ControlError> {
+        control::metrics(self.run_directory(name).join(API_SOCKET)).await
     }
 
-    /// Every VM, with what it has used and done where its VMM answers.
+    /// Every VM, with what it has used and done where its VMM answers: what is not known is left out, never zero.
     pub async fn all_stats(&self) -> Result<Vec<(Vm, Option<Measured>)>, Problem> {
         let vms = self.list().await?;
         let asked = vms.into_iter().map(async |vm| {
@@ -59,13 +57,20 @@ impl Vms {
                 None => None,
             };
             let measured = match status {
-                Some(status) => {
-                    let counted = self.count(&vm.name).await;
-                    Some(Measured {
+                Some(status) => match self.count(&vm.name).await {
+                    Ok(counted) => Some(Measured {
                         stats: stats(&vm, &status, &counted),
                         counted,
-                    })
-                }
+                    }),
+                    Err(error) => {
+                        tracing::warn!(
+                            "VM {}: what it has counted is not known: {}",
+                            vm.name,
+                            chain(&error)
+                        );
+                        None
+                    }
+                },
                 None => None,
             };
             (vm, measured)
@@ -75,7 +80,7 @@ impl Vms {
 }
 
 fn stats(vm: &Vm, status: &VmmStatus, counted: &VmmMetrics) -> VmStats {
-    let cgroup = Path::new(CGROUPS).join(format!("vm-{}", vm.name));
+    let cgroup = cgroup(&vm.name);
     let read = |file: &str| std::fs::read_to_string(cgroup.join(file)).unwrap_or_default();
     let mut sources: Vec<&str> = vm.spec.disks.iter().map(source).collect();
     if vm.spec.cloud_init.is_some() {
@@ -96,6 +101,7 @@ fn stats(vm: &Vm, status: &VmmStatus, counted: &VmmMetrics) -> VmStats {
         resets: status.resets,
         start_us: status.start_us,
         vcpus: vcpu_stats(counted, &threads),
+        exits: exits(counted),
         disks: status
             .disks
             .iter()
@@ -154,6 +160,28 @@ fn vcpu_stats(counted: &VmmMetrics, threads: &BTreeMap<usize, (u64, u64)>) -> Ve
     each.collect()
 }
 
+/// Exits of all vCPUs by reason.
+fn exits(counted: &VmmMetrics) -> Vec<VmExits> {
+    let by_kvm = counted.kvm.iter().flat_map(|counts| counts.reasons());
+    let to_vmm = counted.vcpus.iter().flat_map(|exits| exits.reasons());
+    let all = by_kvm
+        .map(|one| (false, one))
+        .chain(to_vmm.map(|one| (true, one)));
+    let mut sums: Vec<VmExits> = Vec::new();
+    for (vmm, (reason, count)) in all.filter(|(_, (_, count))| *count > 0) {
+        match sums.iter_mut().find(|sum| sum.vmm == vmm && sum.reason == reason) {
+            Some(sum) => sum.count = sum.count.saturating_add(count),
+            None => sums.push(VmExits {
+                reason: reason.to_owned(),
+                vmm,
+                count,
+            }),
+        }
+    }
+    sums.sort_by_key(|sum| (sum.vmm, std::cmp::Reverse(sum.count)));
+    sums
+}
+
 fn vsock_stats(vsock: &VsockStatus) -> VmVsockStats {
     VmVsockStats {
         connections: vsock.connections,
@@ -204,6 +232,7 @@ fn disk_stats(source: &str, disk: &DiskStatus, queues: &[QueueLatencies]) -> VmD
         writes: sum(|queue| queue.writes),
         write_bytes: sum(|queue| queue.write_bytes),
         flushes: sum(|queue| queue.flushes),
+        discards: sum(|queue| queue.discards),
         errors: sum(|queue| queue.errors),
         waits: sum(|queue| queue.waits),
         read_times: latency(queues, |queue| &queue.reads),
@@ -295,6 +324,17 @@ mod tests {
             ],
             ..VmmMetrics::default()
         };
+        let two = [("port-read", 2), ("other", 1)].map(|(reason, count)| VmExits {
+            reason: reason.to_owned(),
+            vmm: true,
+            count,
+        });
+        let faults = VmExits {
+            reason: "page-fault".to_owned(),
+            vmm: false,
+            count: 4,
+        };
+        assert_eq!(super::exits(&counted), [&[faults], &two[..]].concat());
         let stats = vcpu_stats(&counted, &thread_times(process.path()));
         let busy = VmVcpuStats {
             cpu_us: 5,

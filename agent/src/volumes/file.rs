@@ -59,6 +59,12 @@ impl Files {
         Ok(Self { directory })
     }
 
+    /// Whether they lie in the node's memory, on a node whose state does not survive a reboot.
+    pub fn are_in_memory(&self) -> bool {
+        let found = nix::sys::statfs::statfs(&self.directory);
+        found.is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC)
+    }
+
     /// Where the volume is, or would be.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)

@@ -62,6 +62,8 @@ pub struct Place {
     pub pool: Option<String>,
     /// Where a VMM finds it.
     pub path: PathBuf,
+    /// Bytes of the node's memory that it comes to take as it is written.
+    pub memory: u64,
 }
 
 /// A record and where it is in the store.
@@ -138,6 +140,11 @@ pub fn is_name(name: &str) -> bool {
         && name.chars().all(letters)
 }
 
+/// What a file of `size` bytes takes of a file system in memory, with the kernel's index of its pages.
+fn in_memory(size: u64) -> u64 {
+    size.saturating_add(size / 64)
+}
+
 fn check_name(name: &str) -> Result<(), Problem> {
     if is_name(name) {
         return Ok(());
@@ -179,7 +186,11 @@ impl Volumes {
                     Some(pool) => Zvols::path(pool, name),
                     None => self.files.path(name),
                 };
-                places.insert(name.to_owned(), Place { pool, path });
+                let memory = match &pool {
+                    None if self.files.are_in_memory() => in_memory(stored.record.spec.size.0),
+                    _ => 0,
+                };
+                places.insert(name.to_owned(), Place { pool, path, memory });
             }
         }
         Ok(places)

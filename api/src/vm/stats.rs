@@ -25,6 +25,9 @@ pub struct VmStats {
     /// vCPUs, in order.
     #[serde(default)]
     pub vcpus: Vec<VmVcpuStats>,
+    /// Exits of all vCPUs since the start by reason, those that there were. By vCPU in `/metrics`.
+    #[serde(default)]
+    pub exits: Vec<VmExits>,
     /// Disks, as in the spec; the last one is the seed of `cloud_init`, where there is one.
     pub disks: Vec<VmDiskStats>,
     /// Network interfaces, as in the spec.
@@ -35,6 +38,18 @@ pub struct VmStats {
     /// Its balloon, where it has one.
     #[serde(default)]
     pub balloon: Option<VmBalloonStats>,
+}
+
+/// Exits from the guest for one reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmExits {
+    /// The reason: one of those that KVM tells apart, or why KVM left the exit to the VMM.
+    pub reason: String,
+    /// KVM left them to the VMM; without it all are meant, whoever has dealt with them.
+    pub vmm: bool,
+    /// How many.
+    pub count: u64,
 }
 
 /// What a vCPU has done since the VM's start.
@@ -107,6 +122,9 @@ pub struct VmDiskStats {
     pub write_bytes: u64,
     /// Flushes.
     pub flushes: u64,
+    /// Discards and zeroings.
+    #[serde(default)]
+    pub discards: u64,
     /// Requests that failed.
     pub errors: u64,
     /// Requests that had to wait for room on the node.

@@ -26,6 +26,12 @@ pub struct InForce {
     pub memory: Vec<NodeMemory>,
     /// What the process cannot do.
     pub sandbox: SandboxState,
+    /// What its unit may use. The agent reads it; a VMM does not see it.
+    #[serde(default)]
+    pub unit: Option<UnitLimits>,
+    /// Its process. The agent reads it.
+    #[serde(default)]
+    pub process: Option<ProcessState>,
 }
 
 /// An instruction that need not leave the guest.
@@ -113,4 +119,36 @@ pub enum Coverage {
     Part,
     /// All.
     Full,
+}
+
+/// What the unit of a VM may use, as it was read back from its cgroup (cgroup-v2.rst).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct UnitLimits {
+    /// CPUs on which its threads may run (cpuset.cpus.effective).
+    pub cpus: CpuSet,
+    /// Its share of CPU time among the VMs when there is not enough (cpu.weight).
+    pub cpu_weight: u32,
+    /// Most CPU time, percent of one CPU (cpu.max); `None`: no limit.
+    pub cpu_limit: Option<u32>,
+    /// Most ordinary memory, bytes (memory.max); `None`: no limit. Hugepages are not in it.
+    pub memory_max: Option<u64>,
+}
+
+/// The process of a VMM as the kernel shows it to others (proc(5)), whatever the process says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ProcessState {
+    /// Its user.
+    pub uid: u32,
+    /// Capabilities that any of its threads has, as bits (capabilities(7)).
+    pub capabilities: u64,
+    /// Threads.
+    pub threads: u32,
+    /// Threads whose system calls are filtered (seccomp(2)).
+    pub filtered: u32,
+    /// Threads that gain no privileges by a program that they start (`no_new_privs`).
+    pub unprivileged: u32,
+    /// Namespaces that are not the node's, of those of which others see it: `mnt`, `net`, `pid`, `user`.
+    pub namespaces: Vec<String>,
 }

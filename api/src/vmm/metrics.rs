@@ -152,7 +152,37 @@ pub struct MappedPages {
     pub pages_1g: u64,
 }
 
+impl VcpuCounts {
+    /// Exits by reason, those reasons that KVM tells apart.
+    pub const fn reasons(&self) -> [(&'static str, u64); 8] {
+        [
+            ("io", self.io),
+            ("mmio", self.mmio),
+            ("interrupt", self.interrupts),
+            ("interrupt-window", self.interrupt_windows),
+            ("halt", self.halts),
+            ("signal", self.signals),
+            ("hypercall", self.hypercalls),
+            ("page-fault", self.page_faults),
+        ]
+    }
+}
+
 impl VcpuExits {
+    /// By reason.
+    pub const fn reasons(&self) -> [(&'static str, u64); 8] {
+        [
+            ("port-read", self.port_reads),
+            ("port-write", self.port_writes),
+            ("mmio-read", self.mmio_reads),
+            ("mmio-write", self.mmio_writes),
+            ("interrupt-end", self.interrupt_ends),
+            ("signal", self.interrupted),
+            ("init-wait", self.init_waits),
+            ("other", self.others),
+        ]
+    }
+
     /// All of them.
     pub const fn total(&self) -> u64 {
         self.port_reads

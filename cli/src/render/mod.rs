@@ -16,6 +16,7 @@ mod placement;
 pub mod pool;
 pub mod profile;
 pub mod proof;
+mod sandbox;
 pub mod stats;
 pub mod support;
 mod table;

@@ -1,7 +1,7 @@
 //! Where a VM is, and what the kernel made of that: rows of the VM's own.
 
 use axion_api::vmm::InForce;
-use axion_api::vmm::in_force::{DisabledExit, NodeMemory, VcpuThread};
+use axion_api::vmm::in_force::{DisabledExit, NodeMemory, UnitLimits, VcpuThread};
 use axion_core::placement::{Placement, VmClass};
 use axion_core::quantity::ByteSize;
 use axion_core::topology::CpuSet;
@@ -49,7 +49,7 @@ pub fn rows(placement: &Placement) -> Vec<Row> {
 
 /// What is so.
 pub fn in_force(state: &InForce) -> Vec<Row> {
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row> = state.unit.iter().map(|unit| ("In force", limits(unit))).collect();
     let wanted = state.vcpus.iter().filter(|vcpu| vcpu.wanted.is_some()).count();
     if wanted > 0 {
         let right = state.vcpus.iter().filter(|vcpu| is_pinned(vcpu)).count();
@@ -91,6 +91,20 @@ pub fn in_force(state: &InForce) -> Vec<Row> {
         rows.push(("In force", text));
     }
     rows
+}
+
+fn limits(unit: &UnitLimits) -> String {
+    let time = unit.cpu_limit.map(|limit| format!(", at most {limit} %"));
+    let memory = unit
+        .memory_max
+        .map(|memory| format!(", memory at most {}", ByteSize(memory)));
+    format!(
+        "CPUs {}, weight {}{}{}",
+        unit.cpus,
+        unit.cpu_weight,
+        time.unwrap_or_default(),
+        memory.unwrap_or_default()
+    )
 }
 
 fn is_pinned(vcpu: &VcpuThread) -> bool {

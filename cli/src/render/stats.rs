@@ -41,6 +41,15 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
         text.push('\n');
         text.push_str(&table.render(style));
     }
+    if !stats.exits.is_empty() {
+        let mut table = Table::new([left("EXITS FOR"), left("TO"), right("COUNT")]);
+        for exits in &stats.exits {
+            let to = if exits.vmm { "VMM" } else { "KVM" };
+            table.row([(&exits.reason).into(), to.into(), exits.count.to_string().into()]);
+        }
+        text.push('\n');
+        text.push_str(&table.render(style));
+    }
     if !stats.disks.is_empty() {
         let mut table = Table::new([
             shrinking("DISK"),

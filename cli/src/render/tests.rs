@@ -13,8 +13,8 @@ use axion_api::network::{Network, NetworkSpec};
 use axion_api::profile::{HostProfile, ProfilePreview};
 use axion_api::recovery::{CrashSummary, MissingFirmware};
 use axion_api::vm::{
-    CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmBalloonStats, VmDisk, VmDiskStats, VmLatency,
-    VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus, VmVcpuStats, VmVsockStats,
+    CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmBalloonStats, VmDisk, VmDiskStats, VmExits,
+    VmLatency, VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus, VmVcpuStats, VmVsockStats,
 };
 use axion_api::vmm::metrics::MappedPages;
 use axion_api::volume::{Volume, VolumeKind, VolumeSpec};
@@ -94,6 +94,7 @@ fn unit(name: &str, state: UnitState, exit: Option<&str>) -> UnitStatus {
         since_unix_us: NOON - 7200 * SECOND,
         exit: exit.map(str::to_owned),
         exit_status: None,
+        last_line: None,
     }
 }
 

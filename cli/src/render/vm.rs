@@ -8,7 +8,7 @@ use axion_core::paths::VMS_RUN;
 use axion_core::placement::{NumaPolicy, VmThreads};
 
 use super::table::{Cell, Table, left, right, shrinking};
-use super::{Style, Tone, age, capacity, fields, moment, or_dash, placement};
+use super::{Style, Tone, age, capacity, fields, moment, or_dash, placement, sandbox};
 
 /// What a state means.
 pub const fn tone(state: VmState) -> Tone {
@@ -156,6 +156,7 @@ pub fn show(vm: &Vm, style: &Style) -> String {
     }
     rows.extend(vm.status.placement.iter().flat_map(placement::rows));
     rows.extend(vm.status.in_force.iter().flat_map(placement::in_force));
+    rows.extend(vm.status.in_force.iter().flat_map(sandbox::rows));
     rows.extend([
         ("Kernel", vm.spec.boot.kernel.0.clone()),
         ("Initrd", vm.spec.boot.initrd.0.clone()),

@@ -33,6 +33,7 @@ fn unit(name: &str, description: &str, state: UnitState) -> UnitStatus {
         since_unix_us: NOON - 12 * MINUTE,
         exit: None,
         exit_status: None,
+        last_line: None,
     }
 }
 

@@ -59,6 +59,7 @@ fn unit(name: &str) -> TransientUnit {
         volumes: Vec::new(),
         taps: Vec::new(),
         cpus: Default::default(),
+        memory_max: 0,
     }
 }
 

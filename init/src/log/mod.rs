@@ -144,7 +144,7 @@ impl Log {
 }
 
 /// `line` without what a terminal would act on: a guest may have written it.
-fn printable(line: &str) -> String {
+pub fn printable(line: &str) -> String {
     let line = line.trim_end();
     let shown: String = line
         .chars()

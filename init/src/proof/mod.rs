@@ -349,6 +349,8 @@ fn unit(window: &Window) -> Spec {
         notifies: false,
         oom_score: 1000,
         cpus: Cpus::default(),
+        memory_max: None,
+        own_pids: false,
     }
 }
 

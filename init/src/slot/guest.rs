@@ -81,6 +81,7 @@ fn spec() -> Result<Spec, Failed> {
         vsock: None,
     };
     let directory = Path::new(paths::RUN).join(RUN_DIRECTORY);
+    let memory_max = config.memory_limit();
     Ok(Spec::transient(TransientUnit {
         name: UNIT.to_owned(),
         description: "Guest that shows whether guests start".to_owned(),
@@ -100,6 +101,7 @@ fn spec() -> Result<Spec, Failed> {
         volumes: Vec::new(),
         taps: Vec::new(),
         cpus: UnitCpus::default(),
+        memory_max,
     })?)
 }
 

@@ -272,6 +272,8 @@ fn service(name: &str, description: &str, program: &str, uid: u32) -> Spec {
         notifies: false,
         oom_score: -900,
         cpus: Cpus::default(),
+        memory_max: None,
+        own_pids: false,
     }
 }
 

@@ -78,6 +78,29 @@ fn subtree_control(available: &str) -> String {
         .join(" ")
 }
 
+/// What `memory.events` counts of a want of memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shortages {
+    /// Times that the cgroup was at its own limit and nothing could be reclaimed.
+    pub at_limit: u64,
+    /// Processes that the kernel killed, for want of memory here or on the node.
+    pub kills: u64,
+}
+
+impl Shortages {
+    fn parse(events: &str) -> Self {
+        let count = |name: &str| {
+            let mut lines = events.lines().filter_map(|line| line.split_once(' '));
+            let found = lines.find(|(there, _)| *there == name);
+            found.and_then(|(_, count)| count.parse().ok()).unwrap_or(0)
+        };
+        Self {
+            at_limit: count("oom"),
+            kills: count("oom_kill"),
+        }
+    }
+}
+
 /// The cgroup of one unit.
 #[derive(Debug, Clone)]
 pub struct Cgroup(PathBuf);
@@ -89,13 +112,12 @@ impl Cgroup {
         Self(Path::new(ROOT).join(slice).join(name.replace('@', "-")))
     }
 
-    /// Makes it with these CPUs and this share of their time, and opens the file that a process enters it by.
+    /// Makes it, and opens the file that a process enters it by.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn open(&self, cpus: &Cpus) -> Result<File, CgroupError> {
+    pub fn open(&self) -> Result<File, CgroupError> {
         make(&self.0)?;
-        self.allot(cpus)?;
         let procs = self.0.join("cgroup.procs");
         File::options()
             .write(true)
@@ -106,10 +128,13 @@ impl Cgroup {
             })
     }
 
-    fn allot(&self, cpus: &Cpus) -> Result<(), CgroupError> {
+    /// Gives it CPUs, a share of their time, and a limit of memory in bytes, at which all of its processes die and no other.
+    ///
+    /// # Errors
+    /// The kernel refuses one of them.
+    pub fn allot(&self, cpus: &Cpus, memory_max: Option<u64>) -> Result<(), CgroupError> {
         if cpus.weight != CPU_WEIGHT {
-            // A kernel without the controller shares alike.
-            let _ = files::set(&self.0.join("cpu.weight"), &cpus.weight.to_string());
+            files::set(&self.0.join("cpu.weight"), &cpus.weight.to_string())?;
         }
         if !cpus.list.is_empty() {
             files::set(&self.0.join("cpuset.cpus"), &cpus.list.to_string())?;
@@ -118,7 +143,18 @@ impl Cgroup {
             let quota = u64::from(percent) * PERIOD_US / 100;
             files::set(&self.0.join("cpu.max"), &format!("{quota} {PERIOD_US}"))?;
         }
+        if let Some(bytes) = memory_max {
+            files::set(&self.0.join("memory.max"), &bytes.to_string())?;
+            files::set(&self.0.join("memory.oom.group"), "1")?;
+        }
         Ok(())
+    }
+
+    /// How often processes in it were short of memory so far.
+    pub fn shortages(&self) -> Shortages {
+        // It is not there before the first start.
+        let events = std::fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
+        Shortages::parse(&events)
     }
 
     /// SIGKILL to every process in it, at once.

@@ -17,6 +17,7 @@ pub mod cgroup;
 mod commands;
 mod notify;
 mod output;
+mod run;
 mod run_directory;
 mod spawn;
 mod spec;

@@ -1,54 +1,117 @@
 //! What a unit writes: lines for the log, bounded in length and in rate, since a guest may be behind them.
+//!
+//! A task reads it as it comes ([`Output::copy`]). When the process has ended, whoever reaps it takes the rest
+//! ([`Output::last_line`]), so that its last line is known, and is in the log, before anybody learns of the end.
 
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 use crate::clock;
-use crate::log::{INFO, Log, MAX_MESSAGE, WARNING};
+use crate::log::{INFO, Log, MAX_MESSAGE, WARNING, printable};
+use crate::sync::lock;
 
 /// Lines that may come at once, and per second after that.
 const BURST: u32 = 1000;
 const PER_SECOND: u32 = 200;
+/// Bytes that are read at a time.
+const PIECE: usize = 4096;
+/// Pieces that a pipe holds (pipe(7)); another process that writes to it without end holds nobody up.
+const PIECES: usize = 65_536 / PIECE;
 
-/// Copies what comes through `pipe` to the log until its last writer is gone; kernel consoles do not show transient
-/// units.
-pub async fn copy(mut pipe: pipe::Receiver, unit: String, transient: bool, log: Log) {
-    let write = if transient {
-        Log::write_off_console
-    } else {
-        Log::write
-    };
-    let mut buffer = vec![0; 4096];
-    let mut lines = Lines::default();
-    let mut limit = Limit::new(clock::since_start());
-    loop {
-        let length = match pipe.read(&mut buffer).await {
-            Ok(length) => length,
-            Err(e) => return log.warning(&format!("cannot read the output of {unit}: {e}")),
+/// What one run of a unit writes.
+pub struct Output {
+    pipe: pipe::Receiver,
+    reader: Mutex<Reader>,
+}
+
+struct Reader {
+    unit: String,
+    transient: bool,
+    log: Log,
+    lines: Lines,
+    limit: Limit,
+    last: Option<String>,
+}
+
+impl Output {
+    /// What comes through `pipe`; kernel consoles do not show transient units.
+    pub fn new(pipe: pipe::Receiver, unit: String, transient: bool, log: Log) -> Arc<Self> {
+        let reader = Reader {
+            unit,
+            transient,
+            log,
+            lines: Lines::default(),
+            limit: Limit::new(clock::since_start()),
+            last: None,
         };
-        let chunk = buffer.get(..length).unwrap_or_default();
-        for line in if length == 0 {
-            lines.rest()
-        } else {
-            lines.push(chunk)
-        } {
-            if limit.allows(clock::since_start()) {
-                if let Some(dropped) = limit.take_dropped() {
-                    write(
-                        &log,
-                        WARNING,
-                        &unit,
-                        &format!("{dropped} lines were dropped: too many at once"),
-                    );
+        Arc::new(Self {
+            pipe,
+            reader: Mutex::new(reader),
+        })
+    }
+
+    /// Copies it to the log until the last writer is gone.
+    pub async fn copy(self: Arc<Self>) {
+        let read = |buffer: &mut [u8]| self.pipe.try_read(buffer);
+        while self.pipe.readable().await.is_ok() && !self.take(1, read) {}
+    }
+
+    /// The last line of a process that has ended.
+    pub fn last_line(&self) -> Option<String> {
+        // Not by the event loop, which learns in its own time that there is something.
+        self.take(PIECES, |buffer| Ok(nix::unistd::read(&self.pipe, buffer)?));
+        lock(&self.reader).last.clone()
+    }
+
+    /// Takes what is there, `pieces` at most; whether it has ended.
+    fn take(&self, pieces: usize, read: impl Fn(&mut [u8]) -> io::Result<usize>) -> bool {
+        let mut reader = lock(&self.reader);
+        let mut buffer = [0; PIECE];
+        for _ in 0..pieces {
+            match read(&mut buffer) {
+                Ok(0) => {
+                    let rest = reader.lines.rest();
+                    reader.tell(rest);
+                    return true;
                 }
-                let (severity, text) = severity(&line);
-                write(&log, severity, &unit, text);
+                Ok(length) => {
+                    let lines = reader.lines.push(buffer.get(..length).unwrap_or_default());
+                    reader.tell(lines);
+                }
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    return false;
+                }
+                Err(e) => {
+                    let what = format!("cannot read the output of {}: {e}", reader.unit);
+                    reader.log.warning(&what);
+                    return true;
+                }
             }
         }
-        if length == 0 {
-            return;
+        false
+    }
+}
+
+impl Reader {
+    fn tell(&mut self, lines: Vec<String>) {
+        let write = if self.transient {
+            Log::write_off_console
+        } else {
+            Log::write
+        };
+        for line in lines {
+            let (severity, text) = severity(&line);
+            if self.limit.allows(clock::since_start()) {
+                if let Some(dropped) = self.limit.take_dropped() {
+                    let what = format!("{dropped} lines were dropped: too many at once");
+                    write(&self.log, WARNING, &self.unit, &what);
+                }
+                write(&self.log, severity, &self.unit, text);
+            }
+            self.last = Some(printable(text));
         }
     }
 }

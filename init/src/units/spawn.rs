@@ -2,6 +2,10 @@
 //!
 //! Between fork and exec the child enters its cgroup, gets a session (and its terminal), limits, groups and user, and
 //! gives up gaining privileges; only then the program runs. Everything that needs memory is made before the fork.
+//!
+//! A process with process ids of its own is number 1 of a PID namespace: it sees nobody and can name nobody to send a signal
+//! to. The kernel keeps signals from such a process for which it has no handler, SIGKILL from outside excepted, so it begins
+//! with SIGTERM blocked: one that comes early waits until it looks for it (signalfd(2)).
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -10,10 +14,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio as ProcessStdio};
+use std::process::{self, Command, Stdio as ProcessStdio};
 
 use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, pipe2, setgid, setgroups, setsid, setuid};
 use rustix::termios::{self, ControlModes, InputModes, LocalModes, OptionalActions, OutputModes};
 use tokio::net::unix::pipe;
@@ -61,11 +67,21 @@ const OPEN_FILES: u64 = 65_536;
 /// Highest real-time priority that a VM may give its vCPUs: what its config may ask for.
 const REAL_TIME: u64 = 99;
 
-/// Starts the process of a unit. Returns its id, and its output where it goes to the log.
+/// A process that was started.
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// Its output, where it goes to the log.
+    pub output: Option<pipe::Receiver>,
+    /// What a service of the node was to have of CPUs and memory, and runs without.
+    pub missing: Option<CgroupError>,
+}
+
+/// Starts the process of a unit.
 ///
 /// # Errors
 /// Something that the process needs is missing, or the program cannot be run.
-pub fn spawn(spec: &Spec) -> Result<(u32, Option<pipe::Receiver>), SpawnError> {
+pub fn spawn(spec: &Spec) -> Result<Process, SpawnError> {
     let (program, arguments) = spec.argv.split_first().ok_or(SpawnError::NoProgram)?;
     let mut command = Command::new(program);
     command
@@ -83,8 +99,16 @@ pub fn spawn(spec: &Spec) -> Result<(u32, Option<pipe::Receiver>), SpawnError> {
             None
         }
     };
+    let cgroup = Cgroup::of(&spec.name, spec.transient);
+    let entrance = cgroup.open()?;
+    let missing = match cgroup.allot(&spec.cpus, spec.memory_max) {
+        // A VM that is not what was asked for is none; the node has to be reached.
+        Err(error) if spec.transient => return Err(error.into()),
+        allotted => allotted.err(),
+    };
     let child = Child {
-        cgroup: Cgroup::of(&spec.name, spec.transient).open(&spec.cpus)?,
+        cgroup: entrance,
+        own_pids: spec.own_pids,
         terminal: matches!(spec.stdio, Stdio::Terminal(_)),
         lock_memory: spec.transient,
         groups: spec.groups.iter().copied().map(Gid::from_raw).collect(),
@@ -95,17 +119,37 @@ pub fn spawn(spec: &Spec) -> Result<(u32, Option<pipe::Receiver>), SpawnError> {
     // program with threads may do before exec (signal-safety(7)).
     unsafe { command.pre_exec(move || child.prepare()) };
     // The process is not waited for here: the supervisor reaps every child of PID 1.
-    let process = command.spawn().map_err(|source| SpawnError::Run {
-        program: program.clone(),
-        source,
-    })?;
-    let pid = process.id();
+    let process = if spec.own_pids {
+        start_with_own_pids(command)
+    } else {
+        command.spawn()
+    };
+    let pid = process
+        .map_err(|source| SpawnError::Run {
+            program: program.clone(),
+            source,
+        })?
+        .id();
     // The process may have ended already; then nothing is left to protect.
     let _ = files::set(
         Path::new(&format!("/proc/{pid}/oom_score_adj")),
         &spec.oom_score.to_string(),
     );
-    Ok((pid, output))
+    Ok(Process { pid, output, missing })
+}
+
+/// Starts it as the first process of a PID namespace, where the kernel grants one.
+fn start_with_own_pids(mut command: Command) -> std::io::Result<process::Child> {
+    // The namespace is that of the calling thread's children from then on, and such a thread can start no other: this one is
+    // for nothing else.
+    let starter = std::thread::Builder::new().name("start".to_owned());
+    let starter = starter.spawn(move || {
+        // Whoever runs as the unit sees whether it has one.
+        let _ = unshare(CloneFlags::CLONE_NEWPID);
+        command.spawn()
+    })?;
+    let lost = |_| Err(std::io::Error::other("the thread that was to start it is gone"));
+    starter.join().unwrap_or_else(lost)
 }
 
 fn connect_log(command: &mut Command) -> std::io::Result<pipe::Receiver> {
@@ -187,6 +231,7 @@ fn reset_terminal(mut terminal: &File, line: &str) -> rustix::io::Result<()> {
 /// What the child does to itself before exec.
 struct Child {
     cgroup: File,
+    own_pids: bool,
     terminal: bool,
     lock_memory: bool,
     groups: Vec<Gid>,
@@ -199,6 +244,11 @@ impl Child {
         // "0" is the writer itself.
         nix::unistd::write(&self.cgroup, b"0")?;
         setsid()?;
+        if self.own_pids {
+            let mut waits = SigSet::empty();
+            waits.add(Signal::SIGTERM);
+            waits.thread_block()?;
+        }
         if self.terminal {
             // SAFETY: TIOCSCTTY takes an int by value; 1 takes the terminal from a session that still has it.
             let result = unsafe { libc::ioctl(0, libc::TIOCSCTTY, 1) };
@@ -220,3 +270,6 @@ impl Child {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,10 @@ pub struct Spec {
     pub oom_score: i32,
     /// What it may use of the CPUs.
     pub cpus: Cpus,
+    /// Most memory that it may use, bytes.
+    pub memory_max: Option<u64>,
+    /// It sees no process but its own: a PID namespace, where the kernel grants one.
+    pub own_pids: bool,
 }
 
 /// What a unit may use of the CPUs (cgroup-v2.rst).
@@ -233,6 +237,8 @@ impl Spec {
             notifies: false,
             oom_score: 0,
             cpus,
+            memory_max: (unit.memory_max > 0).then_some(unit.memory_max),
+            own_pids: true,
         })
     }
 
@@ -258,6 +264,8 @@ impl Spec {
             notifies: false,
             oom_score: 0,
             cpus: Cpus::default(),
+            memory_max: None,
+            own_pids: false,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axion_api::init::{UnitState, UnitStatus};
 use nix::sys::signal::Signal;
 
+use super::cgroup::Shortages;
 use super::spec::{Restart, Spec};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -20,6 +21,10 @@ pub enum Exit {
     Status(i32),
     /// By this signal.
     Signal(i32),
+    /// Killed by the kernel, as its unit was at its memory limit.
+    AtMemoryLimit,
+    /// Killed by the kernel, as the node was out of memory.
+    NodeOutOfMemory,
 }
 
 impl Exit {
@@ -29,6 +34,18 @@ impl Exit {
             Self::Signal(libc::WTERMSIG(status))
         } else {
             Self::Status(libc::WEXITSTATUS(status))
+        }
+    }
+
+    /// Tells a SIGKILL for want of memory from any other, by what the unit's cgroup had counted before the process started and
+    /// what it has counted now.
+    pub fn explained(self, before: Shortages, now: Shortages) -> Self {
+        if self != Self::Signal(libc::SIGKILL) || now.kills <= before.kills {
+            self
+        } else if now.at_limit > before.at_limit {
+            Self::AtMemoryLimit
+        } else {
+            Self::NodeOutOfMemory
         }
     }
 }
@@ -41,6 +58,8 @@ impl fmt::Display for Exit {
                 Ok(signal) => write!(f, "killed by {signal}"),
                 Err(_) => write!(f, "killed by signal {number}"),
             },
+            Self::AtMemoryLimit => f.write_str("killed by SIGKILL: it reached its memory limit"),
+            Self::NodeOutOfMemory => f.write_str("killed by SIGKILL: the node was out of memory"),
         }
     }
 }
@@ -90,6 +109,7 @@ pub struct Unit {
     since_unix_us: u64,
     exit: Option<String>,
     exit_status: Option<i32>,
+    last_line: Option<String>,
     /// Time since the kernel's start at which the process was started.
     started: Duration,
     /// Ends in a row without a healthy life between them.
@@ -110,6 +130,7 @@ impl Unit {
             since_unix_us: unix_us,
             exit: None,
             exit_status: None,
+            last_line: None,
             started: Duration::ZERO,
             failures: 0,
             generation: 0,
@@ -139,7 +160,13 @@ impl Unit {
             since_unix_us: self.since_unix_us,
             exit: self.exit.clone(),
             exit_status: self.exit_status,
+            last_line: self.last_line.clone(),
         }
+    }
+
+    /// Takes note of the last line of the process that has ended; [`Event::Exited`] follows.
+    pub fn set_last_line(&mut self, line: Option<String>) {
+        self.last_line = line;
     }
 
     /// Takes an event; `now` is the time since the kernel's start, `unix_us` the time of day.
@@ -187,13 +214,14 @@ impl Unit {
             (Event::SpawnFailed(why), _) => {
                 self.exit = Some(why);
                 self.exit_status = None;
+                self.last_line = None;
                 self.ended(false, now)
             }
             (Event::Exited(exit), _) => {
                 self.exit = Some(exit.to_string());
                 self.exit_status = match exit {
                     Exit::Status(status) => Some(status),
-                    Exit::Signal(_) => None,
+                    Exit::Signal(_) | Exit::AtMemoryLimit | Exit::NodeOutOfMemory => None,
                 };
                 self.pid = None;
                 // What the process left behind in its cgroup goes with it.

@@ -13,11 +13,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::cgroup::Cgroup;
 use super::commands::Commands;
 use super::notify;
-use super::output;
+use super::run::Run;
 use super::run_directory;
-use super::spawn::spawn;
 use super::spec::Spec;
-use super::state::{Action, Event, Exit, Unit};
+use super::state::{Action, Event, Unit};
 use super::volumes::{VolumeError, Volumes};
 use crate::clock;
 use crate::failure::chain;
@@ -241,7 +240,7 @@ impl Units {
 
 struct Supervisor {
     units: BTreeMap<String, Unit>,
-    by_pid: HashMap<u32, String>,
+    by_pid: HashMap<u32, Run>,
     /// Units whose taps are being made, and their volumes.
     connecting: BTreeMap<String, Vec<VolumeGrant>>,
     switch: Arc<Switch>,
@@ -493,9 +492,13 @@ impl Supervisor {
             };
             // Other children are orphans that PID 1 inherited.
             if let Some((pid, status)) = child
-                && let Some(name) = self.by_pid.remove(&pid)
+                && let Some(run) = self.by_pid.remove(&pid)
             {
-                self.handle(&name, Event::Exited(Exit::from_raw(status)));
+                let (exit, last_line) = run.end(status);
+                if let Some(unit) = self.units.get_mut(&run.unit) {
+                    unit.set_last_line(last_line);
+                }
+                self.handle(&run.unit, Event::Exited(exit));
             }
         }
         true
@@ -547,13 +550,9 @@ impl Supervisor {
         let unit = self.units.get(name)?;
         match action {
             Action::Spawn if self.closing => None,
-            Action::Spawn => match spawn(&unit.spec) {
-                Ok((pid, output)) => {
-                    self.by_pid.insert(pid, name.to_owned());
-                    if let Some(pipe) = output {
-                        let transient = unit.spec.transient;
-                        tokio::spawn(output::copy(pipe, name.to_owned(), transient, self.log.clone()));
-                    }
+            Action::Spawn => match Run::start(&unit.spec, &self.log) {
+                Ok((pid, run)) => {
+                    self.by_pid.insert(pid, run);
                     Some(Event::Spawned(pid))
                 }
                 Err(e) => Some(Event::SpawnFailed(chain(&e))),

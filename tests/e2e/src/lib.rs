@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axion_api::vm::{Vm, VmState};
+use axion_api::vmm::InForce;
 use axion_lab::command::Program;
 use axion_lab::deadline::Poll;
 use axion_lab::{Image, Machine, Node, Spec};
@@ -57,6 +58,35 @@ pub fn wait_vm(node: &Node, name: &str, state: VmState, within: Duration) -> Res
             Poll::Pending(format!("{:?}", vm.status))
         })
     })?)
+}
+
+/// What is in force for a VM that runs, once its VMM and the kernel were asked.
+///
+/// # Errors
+/// It is not known in time.
+pub fn in_force(node: &Node, name: &str) -> Result<(Vm, InForce)> {
+    let what = format!("what is in force of VM {name}");
+    Ok(node.poll(&what, SOON, |node| {
+        let vm = node.call(node.client().vm(name))?;
+        Ok(match vm.status.in_force.clone() {
+            Some(state) => Poll::Ready((vm, state)),
+            None => Poll::Pending(format!("{:?}", vm.status)),
+        })
+    })?)
+}
+
+/// Runs a command in the guest, which must succeed. The number that is waited for is not in what is typed.
+///
+/// # Errors
+/// It does not, or not in time.
+pub fn inside(guest: &mut Program, command: &str) -> Result<()> {
+    let seen = guest.log().last().context("the console is empty")?;
+    guest.input(&format!("{command} && echo done=$((6*7))\n"))?;
+    guest
+        .log()
+        .wait_for_after(&seen, "done=42", SOON)
+        .with_context(|| command.to_owned())?;
+    Ok(())
 }
 
 /// Waits until the API answers again with another process of the unit `name` than `old_pid`; gives the new process.

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use axion_api::vm::VmState;
-use axion_e2e::{GUEST_BOOT, GUEST_READY, SOON, boot, console, unit_pid, wait_restarted, wait_vm};
+use axion_api::vmm::SandboxMode;
+use axion_api::vmm::in_force::Coverage;
+use axion_core::paths::UID_VM_BASE;
+use axion_e2e::{GUEST_BOOT, GUEST_READY, SOON, boot, console, in_force, unit_pid, wait_restarted, wait_vm};
 use axion_lab::command::Program;
 use axion_lab::{Image, Node, Spec};
 
@@ -14,6 +17,7 @@ fn a_guest_boots_and_outlives_the_agent() -> Result<()> {
     it_boots_to_a_shell(&hello)?;
     what_is_typed_is_answered(&mut hello, "before")?;
     its_exits_are_counted(&node)?;
+    its_vmm_is_in_a_sandbox(&node)?;
     a_watcher_sees_what_was_printed_before(&node)?;
     it_outlives_the_agent(&node)?;
     let mut hello = console(&node, "hello")?;
@@ -60,6 +64,45 @@ fn its_exits_are_counted(node: &Node) -> Result<()> {
         let value: f64 = value.with_context(|| line.to_owned())?.trim().parse()?;
         ensure!(value > 0.0, "{line} {value}");
     }
+    Ok(())
+}
+
+/// What the VMM has done to itself, and what the kernel shows of its process to others.
+fn its_vmm_is_in_a_sandbox(node: &Node) -> Result<()> {
+    const NAMESPACES: [&str; 5] = ["ipc", "mnt", "net", "pid", "uts"];
+    let (_, state) = in_force(node, "hello")?;
+    let sandbox = &state.sandbox;
+    ensure!(
+        sandbox.mode == SandboxMode::Enforce && sandbox.landlock == Coverage::Full && sandbox.empty_root,
+        "{sandbox:?}"
+    );
+    let has = |names: &[String], name: &str| names.iter().any(|there| there == name);
+    ensure!(
+        NAMESPACES.iter().all(|name| has(&sandbox.namespaces, name)),
+        "{sandbox:?}"
+    );
+    let process = state.process.context("nothing is known of the process")?;
+    ensure!(
+        process.uid >= UID_VM_BASE && process.capabilities == 0,
+        "{process:?}"
+    );
+    ensure!(
+        process.threads > 1 && process.filtered == process.threads && process.unprivileged == process.threads,
+        "{process:?}"
+    );
+    ensure!(
+        ["mnt", "net", "pid"]
+            .iter()
+            .all(|name| has(&process.namespaces, name)),
+        "{process:?}"
+    );
+    let shown = node.axctl(&["vm", "describe", "hello"])?;
+    ensure!(
+        shown.contains("threads filtered, no capabilities")
+            && shown.contains("Landlock, empty root, its own ipc, mnt, net, pid,")
+            && !shown.contains("missing:"),
+        "{shown}"
+    );
     Ok(())
 }
 

@@ -64,9 +64,37 @@ fn a_volume_keeps_what_was_written(node: &Node) -> Result<()> {
         let read = format!("dd if=/dev/vda bs=512 skip={skip} count=1 | grep -q kept-{skip}");
         inside(&mut keeper, &read)?;
     }
+    its_stats_are_for_people_too(node)?;
     let volume = node.call(node.client().volume("data"))?;
     let allocated = volume.allocated.context("nobody knows what it takes")?;
     ensure!(allocated > 0 && allocated < 32 << 20, "{volume:?}");
+    Ok(())
+}
+
+fn its_stats_are_for_people_too(node: &Node) -> Result<()> {
+    let shown = node.axctl(&["vm", "stats", "keeper"])?;
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let lines: Vec<Vec<String>> = shown.lines().map(words).collect();
+    let starts = |start: &[&str]| {
+        let found = lines.iter().find(|line| {
+            line.iter()
+                .map(String::as_str)
+                .take(start.len())
+                .eq(start.iter().copied())
+        });
+        found.with_context(|| format!("no line begins with {start:?}:\n{shown}"))
+    };
+    starts(&["CPU", "time"])?;
+    starts(&["VCPU", "CPU", "TIME", "STEAL", "EXITS"])?;
+    starts(&["0"])?;
+    for (reason, to) in [("halt", "KVM"), ("port-write", "VMM")] {
+        let line = starts(&[reason, to])?;
+        let count: u64 = line.last().context("no count")?.parse()?;
+        ensure!(count > 0, "{shown}");
+    }
+    let reads: u64 = starts(&["data"])?.get(1).context("no reads")?.parse()?;
+    ensure!(reads > 0, "{shown}");
+    starts(&["data", "reads"])?;
     Ok(())
 }
 

@@ -5,11 +5,13 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use axion_api::capacity::Capacity;
-use axion_api::vm::{Vm, VmState};
-use axion_api::vmm::InForce;
+use axion_api::vm::VmState;
+use axion_api::vmm::in_force::{DisabledExit, UnitLimits};
 use axion_core::placement::VmClass;
 use axion_core::topology::CpuSet;
-use axion_e2e::{GUEST_BOOT, GUEST_READY, SOON, boot, console, unit_pid, wait_restarted, wait_vm};
+use axion_e2e::{
+    GUEST_BOOT, GUEST_READY, SOON, boot, console, in_force, inside, unit_pid, wait_restarted, wait_vm,
+};
 use axion_lab::command::Program;
 use axion_lab::deadline::Poll;
 use axion_lab::{Image, Node, Spec};
@@ -84,17 +86,6 @@ fn the_node_says_what_it_has(capacity: &Capacity) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command in the guest, which must succeed. The number that is waited for is not in what is typed.
-fn inside(guest: &mut Program, command: &str) -> Result<()> {
-    let seen = guest.log().last().context("the console is empty")?;
-    guest.input(&format!("{command} && echo done=$((6*7))\n"))?;
-    guest
-        .log()
-        .wait_for_after(&seen, "done=42", SOON)
-        .with_context(|| command.to_owned())?;
-    Ok(())
-}
-
 fn the_guest_sees_its_nodes_and_sockets(guest: &mut Program) -> Result<()> {
     let nodes = "/sys/devices/system/node";
     for (file, text) in [
@@ -148,6 +139,14 @@ fn the_kernel_did_as_planned(node: &Node) -> Result<()> {
             "{state:?}"
         );
     }
+    ensure!(state.exits_disabled.contains(&DisabledExit::Hlt), "{state:?}");
+    let unit = state.unit.context("nothing is known of the unit")?;
+    // Hugepages are in another account: what is left is for the VMM itself.
+    ensure!(unit.memory_max.is_some_and(|most| most < 256 << 20), "{unit:?}");
+    ensure!(
+        unit.cpus == placement.used() && unit.cpu_limit.is_none(),
+        "{unit:?}"
+    );
     let shown = node.axctl(&["vm", "describe", "wide"])?;
     ensure!(shown.contains("4 of 4 vCPUs on their CPU alone"), "{shown}");
     ensure!(
@@ -160,17 +159,6 @@ fn the_kernel_did_as_planned(node: &Node) -> Result<()> {
         "{metrics}"
     );
     Ok(())
-}
-
-fn in_force(node: &Node, name: &str) -> Result<(Vm, InForce)> {
-    let what = format!("what is in force of VM {name}");
-    Ok(node.poll(&what, SOON, |node| {
-        let vm = node.call(node.client().vm(name))?;
-        Ok(match vm.status.in_force.clone() {
-            Some(state) => Poll::Ready((vm, state)),
-            None => Poll::Pending(format!("{:?}", vm.status)),
-        })
-    })?)
 }
 
 fn nobody_else_gets_it(node: &Node) -> Result<()> {
@@ -244,7 +232,30 @@ fn a_shared_guest_is_with_the_host(node: &Node) -> Result<()> {
         vmm.cpus == placement.cpus && ["0", "3"].contains(&vmm.cpus.to_string().as_str()),
         "{vmm:?} {placement:?}"
     );
+    what_it_asked_for_is_in_force(node, &placement.cpus)?;
     node.axctl(&["vm", "stop", "plain", "--force", "--wait"])?;
+    Ok(())
+}
+
+/// By the kernel's word: the files of the unit's cgroup.
+fn what_it_asked_for_is_in_force(node: &Node, cpus: &CpuSet) -> Result<()> {
+    let (vm, state) = in_force(node, "plain")?;
+    let unit = state.unit.context("nothing is known of the unit")?;
+    let expected = UnitLimits {
+        cpus: cpus.clone(),
+        cpu_weight: 200,
+        cpu_limit: Some(100),
+        memory_max: unit.memory_max,
+    };
+    ensure!(unit == expected, "{unit:?}");
+    let most = unit.memory_max.context("the VMM may use all memory")?;
+    let guest = vm.spec.memory.0;
+    ensure!((guest..guest + (128 << 20)).contains(&most), "{unit:?}");
+    let shown = node.axctl(&["vm", "describe", "plain"])?;
+    ensure!(
+        shown.contains(", weight 200, at most 100 %, memory at most "),
+        "{shown}"
+    );
     Ok(())
 }
 

@@ -12,7 +12,8 @@ use axion_api::init::{Outcome, Phase};
 use axion_api::storage::{KeyState, Snapshot};
 use axion_api::volume::{VolumeKind, VolumeSpec};
 use axion_core::profile::ItemState;
-use axion_e2e::{SOON, boot, contents};
+use axion_e2e::{GUEST_BOOT, GUEST_READY, SOON, boot, console, contents, inside};
+use axion_lab::command::Program;
 use axion_lab::machine::READY;
 use axion_lab::screen::key;
 use axion_lab::spec::{DiskBus, DiskContent};
@@ -63,6 +64,7 @@ fn a_declared_mirror_keeps_the_nodes_state_and_does_without_a_disk() -> Result<(
         let spec = VolumeSpec::of("8MiB".parse().map_err(anyhow::Error::msg)?);
         node.call(node.client().put_volume("kept", &spec, Precondition::Absent))?;
         a_volume_of_the_pool_is_a_zvol_with_snapshots(&node)?;
+        a_guest_keeps_what_it_wrote_on_a_zvol(&node)?;
         a_dataset_is_copied_and_what_breaks_off_leaves_nothing(&machine, &node)?;
         properties_are_those_that_are_documented(&node)?;
         let kept = contents::made_of(4);
@@ -183,6 +185,38 @@ fn a_volume_of_the_pool_is_a_zvol_with_snapshots(node: &Node) -> Result<()> {
     node.axctl(&["volume", "delete", "branch", "--yes"])?;
     node.axctl(&["volume", "delete-snapshot", "kept@clean", "--yes"])?;
     Ok(())
+}
+
+fn a_guest_keeps_what_it_wrote_on_a_zvol(node: &Node) -> Result<()> {
+    node.axctl(&["volume", "create", "disk", "--size", "16MiB"])?;
+    let volume = node.call(node.client().volume("disk"))?;
+    ensure!(volume.kind == VolumeKind::Zvol, "{volume:?}");
+    node.axctl(&["vm", "run", "keeper", "--disk", "volume=disk"])?;
+    let mut keeper = guest(node, "keeper")?;
+    inside(&mut keeper, "test $(cat /sys/block/vda/size) = 32768")?;
+    // The last block of the zvol, and one that is not aligned to its blocks.
+    for seek in [32_767, 7] {
+        let write = format!("echo kept-{seek} | dd of=/dev/vda bs=512 seek={seek} conv=sync,notrunc,fsync");
+        inside(&mut keeper, &write)?;
+    }
+    node.axctl(&["vm", "stop", "keeper", "--wait"])?;
+    node.axctl(&["vm", "start", "keeper", "--wait"])?;
+    let mut keeper = guest(node, "keeper")?;
+    for skip in [32_767, 7] {
+        let read = format!("dd if=/dev/vda bs=512 skip={skip} count=1 | grep -q kept-{skip}");
+        inside(&mut keeper, &read)?;
+    }
+    node.axctl(&["vm", "stop", "keeper", "--force", "--wait"])?;
+    node.axctl(&["vm", "delete", "keeper"])?;
+    node.axctl(&["volume", "delete", "disk", "--yes"])?;
+    Ok(())
+}
+
+/// A guest that was started, its shell there.
+fn guest(node: &Node, name: &str) -> Result<Program> {
+    let console = console(node, name)?;
+    console.log().wait_for(GUEST_READY, GUEST_BOOT)?;
+    Ok(console)
 }
 
 fn a_dataset_is_copied_and_what_breaks_off_leaves_nothing(machine: &Machine, node: &Node) -> Result<()> {

@@ -479,6 +479,8 @@ impl Machine {
             fifo_wanted: self.plan.placement.fifo_priority(),
             vcpus: life.threads().to_vec(),
             memory: backing.to_vec(),
+            unit: None,
+            process: None,
             sandbox: self.sandbox.state(),
         }
     }

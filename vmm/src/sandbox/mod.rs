@@ -6,8 +6,8 @@
 //! | seccomp           | per thread, the system calls of its work ([`filters`]); any other ends the process  |
 //! | Landlock          | of the file system, the run directory and what sysfs says about memory; no TCP, no  |
 //! |                   | abstract socket and no signal to others                                             |
-//! | namespaces        | no network, no mount, no System V IPC, no host name of the host's; a root directory |
-//! |                   | with nothing but what Landlock leaves                                               |
+//! | namespaces        | no process, no network, no mount, no System V IPC, no host name of the host's; a    |
+//! |                   | root directory with nothing but what Landlock leaves                                |
 //! | capabilities      | none, and none to be gained (`no_new_privs`, empty bounding set)                    |
 //! | resource limits   | no core file, no message queue, no more descriptors than the machine can need       |
 //!
@@ -26,10 +26,11 @@
 //! driver is; what it calls on the thread of a vCPU belongs in the list of vCPUs, and what its own threads call in that of
 //! devices.
 //!
-//! What the service manager has done before: own uid and gid, a cgroup, a session, no new privileges, limits. An own user
-//! namespace is what an unprivileged process needs to get the others; where the host forbids it
-//! (`user.max_user_namespaces`), they are missing, and the status says so. A PID namespace would hold children only, and
-//! there are none.
+//! What the service manager has done before: own uid and gid, a cgroup, a session, a PID namespace, no new privileges, limits.
+//! An own user namespace is what an unprivileged process needs to get the others; where the host forbids it
+//! (`user.max_user_namespaces`), they are missing, and the status says so. A PID namespace holds the children of whoever
+//! makes it, so that the service manager has to; this process is number 1 there, to which the kernel lets no signal through that
+//! it has no handler for, SIGKILL from outside and faults of its own excepted.
 
 pub mod filters;
 
@@ -125,7 +126,10 @@ impl Sandbox {
         let call = |what| move |source| SandboxError::Call { what, source };
         violation::install().map_err(call("handle SIGSYS"))?;
         process::limit(needs).map_err(call("lower the resource limits"))?;
-        let namespaces = process::unshare();
+        let mut namespaces = process::unshare();
+        if process::has_own_pids() {
+            namespaces.push("pid".to_owned());
+        }
         let own_mounts = namespaces.iter().any(|name| name == "mnt");
         let closed = own_mounts && mode == SandboxMode::Enforce;
         let empty_root = closed && root::replace(run_dir, &files::kept(run_dir)).is_ok();

@@ -8,7 +8,7 @@ use nix::libc::{self, c_int, c_ulong};
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{getegid, geteuid, getpid};
 
 use super::Needs;
 
@@ -54,6 +54,11 @@ pub fn unshare() -> Vec<String> {
     let _ = fs::write("/proc/self/setgroups", "deny");
     let _ = fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"));
     own(&["user", "mnt", "net", "ipc", "uts"])
+}
+
+/// Whether the process is the first one of a PID namespace; on the host that is the service manager.
+pub fn has_own_pids() -> bool {
+    getpid().as_raw() == 1
 }
 
 /// No program gives it privileges any more, and no process of its user looks into it.

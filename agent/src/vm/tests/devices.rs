@@ -291,3 +291,47 @@ async fn a_guest_that_the_node_has_no_room_for_is_noticed() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn what_a_vmm_has_counted_and_cannot_be_read_is_no_zero() {
+    let agent = Agent::new().await;
+    let vmm = FakeVmm::new(&agent.vm_directory("a"));
+    started(&agent, "a", "{}").await;
+    let metrics = async || {
+        let answer = agent.call("GET", "/metrics", "").await;
+        String::from_utf8(answer.body).unwrap()
+    };
+    assert_eq!(
+        agent.call("GET", "/v1/vms/a/stats", "").await.status,
+        StatusCode::OK
+    );
+    let text = metrics().await;
+    assert!(text.contains("axion_vm_answers{vm=\"a\"} 1\n"), "{text}");
+    assert!(text.contains("axion_vm_resets_total{vm=\"a\"}"), "{text}");
+    for body in ["{".to_owned(), " ".repeat((8 << 20) + 1)] {
+        vmm.set_metrics(&body);
+        let problem = agent.call("GET", "/v1/vms/a/stats", "").await.problem();
+        assert_eq!(problem.status, 503);
+        assert!(
+            problem.detail.contains("the VMM's answer cannot be read"),
+            "{problem:?}"
+        );
+        let text = metrics().await;
+        assert!(text.contains("axion_vm_answers{vm=\"a\"} 0\n"), "{text}");
+        assert!(!text.contains("axion_vm_resets_total{vm=\"a\"}"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_vmm_has_memory_for_its_guest_and_for_disks_that_lie_in_memory() {
+    let agent = Agent::new().await;
+    volume(&agent, "data").await;
+    let spec = r#"{"memory":"64MiB","memory_max":"128MiB","disks":[{"volume":"data"}]}"#;
+    started(&agent, "a", spec).await;
+    let unit = &agent.init.started()[0];
+    let config: VmmConfig = serde_json::from_slice(&unit.files[0].1).unwrap();
+    let more = unit.memory_max - config.memory_limit();
+    assert!(config.memory_limit() > 128 << 20);
+    // As the machine of this test keeps its temporary files.
+    assert!([0, (1 << 20) + (1 << 14)].contains(&more), "{more}");
+}

@@ -29,6 +29,7 @@ fn unit(state: UnitState, exit: Option<(&str, Option<i32>)>, was_stopped: bool) 
         since_unix_us: 9,
         exit: exit.map(|(text, _)| text.to_owned()),
         exit_status: exit.and_then(|(_, status)| status),
+        last_line: None,
     };
     Unit { status, was_stopped }
 }
@@ -124,4 +125,90 @@ fn a_vm_has_stopped_once_it_is_known_why() {
     let status = stored.view(Some(&ended), None, None).status;
     let why = Some("guest powered off".to_owned());
     assert_eq!((status.state, status.exit), (VmState::Stopped, why));
+}
+
+fn ended(state: UnitState, exit: &str, status: Option<i32>, last_line: &str) -> Unit {
+    let mut unit = unit(state, Some((exit, status)), false);
+    unit.status.last_line = Some(last_line.to_owned()).filter(|line| !line.is_empty());
+    unit
+}
+
+#[test]
+fn an_end_has_the_last_words_that_belong_to_it() {
+    let failed = UnitState::Failed;
+    for (unit, why) in [
+        (
+            ended(failed, "exited with status 1", Some(1), "kernel: no PVH note"),
+            "exited with status 1: kernel: no PVH note",
+        ),
+        (ended(failed, "killed by SIGSEGV", None, ""), "killed by SIGSEGV"),
+        // Nobody announces a SIGKILL.
+        (
+            ended(failed, "killed by SIGKILL", None, "disk 0: no room"),
+            "killed by SIGKILL",
+        ),
+        (
+            ended(
+                failed,
+                "killed by SIGKILL: it reached its memory limit",
+                None,
+                "disk 0: no room",
+            ),
+            "killed by SIGKILL: it reached its memory limit",
+        ),
+        (
+            ended(
+                UnitState::Inactive,
+                "exited with status 0",
+                Some(0),
+                "guest halted",
+            ),
+            "guest halted",
+        ),
+        (
+            ended(
+                UnitState::Inactive,
+                "exited with status 0",
+                Some(0),
+                "guest powered off",
+            ),
+            "guest powered off",
+        ),
+    ] {
+        let Action::Record(end) = plan(&record(Goal::Run), Some(&unit)) else {
+            panic!("{unit:?}");
+        };
+        assert_eq!(end.why, why);
+        assert_eq!(end.failed, unit.status.state == failed);
+    }
+}
+
+#[test]
+fn a_sandbox_that_was_violated_is_said_in_plain_words() {
+    let words = "sandbox: thread vcpu0 made the forbidden system call 257; killed";
+    let unit = ended(UnitState::BackOff, "killed by SIGSYS", None, words);
+    let stored = Stored {
+        name: "a".to_owned(),
+        revision: 1,
+        record: record(Goal::Run),
+    };
+    // Before it is started again, and when it stays down.
+    let why = format!("killed by SIGSYS, for a system call that its sandbox forbids: {words}");
+    let status = stored.view(Some(&unit), None, None).status;
+    assert_eq!((status.state, status.exit), (VmState::Failed, Some(why.clone())));
+    let down = ended(UnitState::Failed, "killed by SIGSYS", None, words);
+    let end = End {
+        why,
+        failed: true,
+        unix_us: 9,
+    };
+    assert_eq!(plan(&record(Goal::Run), Some(&down)), Action::Record(end));
+    let mute = ended(UnitState::Failed, "killed by SIGSYS", None, "");
+    let Action::Record(end) = plan(&record(Goal::Run), Some(&mute)) else {
+        panic!("{mute:?}");
+    };
+    assert_eq!(
+        end.why,
+        "killed by SIGSYS, for a system call that its sandbox forbids"
+    );
 }

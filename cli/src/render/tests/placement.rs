@@ -1,7 +1,9 @@
 use axion_api::capacity::{Capacity, NodeCapacity, PoolCapacity, Reservation};
 use axion_api::vm::Scheduling;
 use axion_api::vmm::InForce;
-use axion_api::vmm::in_force::{DisabledExit, NodeMemory, NodeSample, VcpuThread};
+use axion_api::vmm::in_force::{
+    Coverage, DisabledExit, NodeMemory, NodeSample, ProcessState, SandboxState, UnitLimits, VcpuThread,
+};
 use axion_core::placement::{GuestTopology, NodePart, NumaPolicy, Placement, VmClass, VmThreads};
 
 use super::*;
@@ -72,7 +74,28 @@ fn a_dedicated_vm_with_its_place() {
         ],
         fifo_wanted: Some(1),
         memory: vec![memory(0), memory(1)],
-        ..InForce::default()
+        sandbox: SandboxState {
+            landlock: Coverage::Full,
+            namespaces: ["user", "mnt", "net", "ipc", "uts", "pid"]
+                .map(str::to_owned)
+                .to_vec(),
+            empty_root: true,
+            ..SandboxState::default()
+        },
+        unit: Some(UnitLimits {
+            cpus: cpus("0,2-3,8,10-11"),
+            cpu_weight: 100,
+            cpu_limit: None,
+            memory_max: Some(104 << 20),
+        }),
+        process: Some(ProcessState {
+            uid: 100_001,
+            threads: 9,
+            filtered: 9,
+            unprivileged: 9,
+            capabilities: 0,
+            namespaces: ["mnt", "net", "pid", "user"].map(str::to_owned).to_vec(),
+        }),
     });
     assert_screen(
         &vm::show(&solver, &SCREEN),
@@ -92,11 +115,14 @@ Pinned      vCPUs in order to CPUs 2,3,10,11
 Kept idle   CPUs 18-19,26-27, of the same cores
 Devices     threads on CPUs 0,8
 Guest sees  2 sockets x 2 cores x 1 threads, 2 cores share a cache
+In force    CPUs 0,2-3,8,10-11, weight 100, memory at most 104MiB
 In force    3 of 4 vCPUs on their CPU alone
 In force    3 of 4 vCPUs by SCHED_FIFO, priority 1
 In force    memory 0 bound to node 0, filled in 120 ms
 In force    memory 1 bound to node 1, filled in 120 ms, 3 pages elsewhere
 In force    no exits for HLT, PAUSE; this host keeps those for MWAIT
+Sandbox     user 100001, 9 of 9 threads filtered, no capabilities
+Sandbox     Landlock, empty root, its own ipc, mnt, net, pid, user, uts
 Kernel      builtin
 Initrd      builtin
 Cmdline     -
@@ -122,16 +148,53 @@ fn a_shared_vm_with_its_place() {
         cpus: cpus("8-15"),
         ..Placement::default()
     });
-    web.status.in_force = Some(InForce::default());
+    web.status.in_force = Some(InForce {
+        unit: Some(UnitLimits {
+            cpus: cpus("8-15"),
+            cpu_weight: 300,
+            cpu_limit: Some(150),
+            memory_max: Some(104 << 20),
+        }),
+        ..InForce::default()
+    });
     let text = vm::show(&web, &SCREEN);
     for line in [
         "CPUs       4, weight 300, at most 150 %",
         "Placed     node 1: vCPUs 0-3, 8GiB in pages of 2MiB",
         "Runs on    CPUs 8-15",
+        "In force   CPUs 8-15, weight 300, at most 150 %, memory at most 104MiB",
     ] {
         assert!(text.lines().any(|there| there == line), "{line}\n{text}");
     }
-    assert!(!text.contains("In force"), "{text}");
+}
+
+#[test]
+fn a_sandbox_that_lacks_something() {
+    let mut web = super::vm("web", VmState::Running, None);
+    web.status.in_force = Some(InForce {
+        sandbox: SandboxState {
+            landlock: Coverage::Part,
+            namespaces: ["mnt", "net", "ipc", "uts"].map(str::to_owned).to_vec(),
+            ..SandboxState::default()
+        },
+        process: Some(ProcessState {
+            uid: 0,
+            threads: 9,
+            filtered: 3,
+            unprivileged: 9,
+            capabilities: 0x400,
+            namespaces: vec!["mnt".to_owned()],
+        }),
+        ..InForce::default()
+    });
+    let text = vm::show(&web, &SCREEN);
+    for line in [
+        "Sandbox    user 0, 3 of 9 threads filtered, capabilities 0x400",
+        "Sandbox    Landlock in part, the node's root, its own ipc, mnt, net, uts",
+        "Sandbox    missing: pid is the node's; the kernel says that net is the node's",
+    ] {
+        assert!(text.lines().any(|there| there == line), "{line}\n{text}");
+    }
 }
 
 #[test]

@@ -163,6 +163,11 @@ fn stats_of_a_vm() {
             vmm_exits: 12,
             ..VmVcpuStats::default()
         }],
+        exits: vec![VmExits {
+            reason: "halt".to_owned(),
+            vmm: false,
+            count: 9,
+        }],
         disks: vec![VmDiskStats {
             source: "data".to_owned(),
             reads: 7,
@@ -198,6 +203,7 @@ fn stats_of_a_vm() {
     for line in [
         "Mapped 2 x 1 GiB, 7 x 4 KiB",
         "0 0.0 ms 20 ms 1099511627776 12 0",
+        "halt KVM 9",
         "data reads 46 us 1500 us 12 ms 12 ms",
         "Balloon 32.00 MiB of 64.00 MiB given, 0 B of free pages went back",
         "Vsock 12 open; 0 by the guest, 0 to it; 1.00 GiB sent, 1.00 TiB received",

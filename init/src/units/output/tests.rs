@@ -1,6 +1,12 @@
 use std::time::Duration;
 
-use super::{BURST, Limit, Lines, MAX_MESSAGE, PER_SECOND, severity};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use tokio::net::unix::pipe;
+
+use super::{BURST, Limit, Lines, MAX_MESSAGE, Output, PER_SECOND, severity};
+use crate::log::Log;
 
 #[test]
 fn lines_are_put_together_from_pieces() {
@@ -40,4 +46,21 @@ fn a_flood_is_cut_and_counted() {
     assert_eq!(passed, PER_SECOND as usize);
     assert_eq!(limit.take_dropped(), Some(50 + 1000 - u64::from(PER_SECOND)));
     assert_eq!(limit.take_dropped(), None);
+}
+
+#[tokio::test]
+async fn the_last_line_of_a_process_that_has_ended_is_known_at_once() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).unwrap();
+    let output = Output::new(pipe, "vm-a".to_owned(), true, Log::open());
+    let copying = tokio::spawn(output.clone().copy());
+    writer.write_all(b"first\n").unwrap();
+    tokio::task::yield_now().await;
+    writer.write_all(b"<3>guest powered\x1b off").unwrap();
+    // Somebody else may still have the pipe.
+    let other = writer.try_clone().unwrap();
+    assert_eq!(output.last_line().as_deref(), Some("first"));
+    drop((writer, other));
+    assert_eq!(output.last_line().as_deref(), Some("guest powered off"));
+    copying.await.unwrap();
 }

@@ -18,6 +18,7 @@ fn unit() -> TransientUnit {
         volumes: Vec::new(),
         taps: Vec::new(),
         cpus: Default::default(),
+        memory_max: 0,
     }
 }
 
@@ -32,6 +33,12 @@ fn a_vm_is_accepted() {
     let spec = Spec::transient(unit()).unwrap();
     assert_eq!(spec.run_directory.unwrap().to_str(), Some("/run/axion/vms/hello"));
     assert_eq!(spec.env, [("RUST_BACKTRACE".to_owned(), "1".to_owned())]);
+    assert_eq!((spec.memory_max, spec.own_pids), (None, true));
+    let limited = TransientUnit {
+        memory_max: 4096,
+        ..unit()
+    };
+    assert_eq!(Spec::transient(limited).unwrap().memory_max, Some(4096));
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use axion_api::init::UnitState;
 
-use super::{Action, Event, Exit, Restart, Spec, Unit, pause};
+use super::{Action, Event, Exit, Restart, Shortages, Spec, Unit, pause};
 
 fn unit(restart: Restart, transient: bool) -> Unit {
     let mut unit = Unit::new(
@@ -162,4 +162,36 @@ fn wait_statuses() {
     assert_eq!(Exit::from_raw(3 << 8), Exit::Status(3));
     assert_eq!(Exit::from_raw(9), Exit::Signal(9));
     assert_eq!(Exit::Signal(40).to_string(), "killed by signal 40");
+}
+
+#[test]
+fn a_kill_for_want_of_memory_is_told_from_any_other() {
+    let counts = |at_limit, kills| Shortages { at_limit, kills };
+    let kill = Exit::Signal(libc::SIGKILL);
+    let before = counts(1, 1);
+    // What an earlier run died of is not what this one died of.
+    assert_eq!(kill.explained(before, counts(1, 1)), kill);
+    assert_eq!(kill.explained(before, counts(2, 2)), Exit::AtMemoryLimit);
+    assert_eq!(kill.explained(before, counts(1, 2)), Exit::NodeOutOfMemory);
+    let fault = Exit::Signal(libc::SIGSEGV);
+    assert_eq!(fault.explained(before, counts(2, 2)), fault);
+    let mut unit = unit(Restart::OnError(0), true);
+    unit.handle(Event::Exited(Exit::AtMemoryLimit), at(1), 4);
+    let status = unit.status();
+    assert_eq!((status.state, status.exit_status), (UnitState::Failed, None));
+    assert_eq!(
+        status.exit.as_deref(),
+        Some("killed by SIGKILL: it reached its memory limit")
+    );
+}
+
+#[test]
+fn a_last_line_is_that_of_the_run_that_ended_last() {
+    let mut unit = unit(Restart::OnError(1), true);
+    unit.set_last_line(Some("no kernel".to_owned()));
+    let actions = unit.handle(Event::Exited(Exit::Status(1)), at(1), 4);
+    assert_eq!(unit.status().last_line.as_deref(), Some("no kernel"));
+    unit.handle(Event::Timer(armed(&actions).unwrap().1), at(2), 5);
+    unit.handle(Event::SpawnFailed("no program".to_owned()), at(2), 6);
+    assert_eq!(unit.status().last_line, None);
 }

@@ -179,7 +179,8 @@ const THREADS: &[Rule] = &[
     Any(libc::SYS_set_robust_list),
 ];
 
-/// Input and output on descriptors that are open, rings of it, waiting for it.
+/// Input and output on descriptors that are open, restricted rings of it (`blk::engine`), waiting for it. Whoever could make a
+/// ring could have the kernel do by it what is not in this list.
 const DEVICE: &[Rule] = &[
     Any(libc::SYS_epoll_create1),
     Any(libc::SYS_epoll_ctl),
@@ -190,7 +191,6 @@ const DEVICE: &[Rule] = &[
     Any(libc::SYS_fsync),
     Any(libc::SYS_io_uring_enter),
     Any(libc::SYS_io_uring_register),
-    Any(libc::SYS_io_uring_setup),
     If(libc::SYS_ioctl, 1, EXACT, SET_QUEUE),
     Any(libc::SYS_mbind), // memory that comes and goes
     Any(libc::SYS_ppoll),
@@ -221,6 +221,7 @@ const SOCKETS: &[Rule] = &[
 
 /// A new life: virtual machine, placed and restricted threads; kernel and initrd, read again.
 const MACHINE: &[Rule] = &[
+    Any(libc::SYS_io_uring_setup), // for the disks of the life, before their threads
     If(libc::SYS_ioctl, 1, REQUEST_TYPE, KVM),
     If(libc::SYS_ioctl, 1, REQUEST, VHOST | 0x01), // VHOST_SET_OWNER
     Any(libc::SYS_lseek),

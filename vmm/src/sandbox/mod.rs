@@ -23,7 +23,8 @@
 //! Filters add up: a thread has those of the thread that started it too. The machine thread starts those of vCPUs and
 //! devices, so its filter allows what theirs do; that of the socket device, which alone may make and connect sockets, it
 //! starts before it has a filter. What a device opens, it opens before, and its threads are there before its
-//! driver is; what it calls on the thread of a vCPU belongs in the list of vCPUs, and what its own threads call in that of
+//! driver is. That goes for io_uring too: the machine thread makes a disk's rings, restricted to what disks do, and their threads
+//! can make none. What it calls on the thread of a vCPU belongs in the list of vCPUs, and what its own threads call in that of
 //! devices.
 //!
 //! What the service manager has done before: own uid and gid, a cgroup, a session, a PID namespace, no new privileges, limits.

@@ -41,6 +41,14 @@ pub enum WorkerError {
         /// Cause.
         source: io::Error,
     },
+    /// The kernel has no io_uring for it.
+    #[error("cannot make the io_uring of the device thread {name}")]
+    Ring {
+        /// The thread.
+        name: String,
+        /// Cause.
+        source: io::Error,
+    },
     /// It cannot be restricted.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),

@@ -85,6 +85,14 @@ fn nobody_opens_starts_or_connects_anything() {
 }
 
 #[test]
+fn only_the_machine_makes_rings() {
+    for role in ROLES {
+        let makes = calls(role).contains(&libc::SYS_io_uring_setup);
+        assert_eq!(makes, role == Role::Machine, "{role:?}");
+    }
+}
+
+#[test]
 fn only_the_socket_device_connects_and_to_unix_sockets_only() {
     for role in ROLES {
         for call in [libc::SYS_socket, libc::SYS_connect] {

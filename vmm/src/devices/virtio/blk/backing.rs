@@ -8,6 +8,7 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axion_api::vmm::metrics::QueueLatencies;
 use axion_api::vmm::{DirectIo, DiskConfig, DiskStatus};
@@ -100,6 +101,8 @@ pub struct Disk {
     pub counters: Vec<Counters>,
     file: File,
     direct: Option<(File, Alignment)>,
+    /// Something was written through the page cache.
+    cached_writes: AtomicBool,
 }
 
 impl Disk {
@@ -176,7 +179,20 @@ impl Disk {
             counters: (0..queues).map(|_| Counters::default()).collect(),
             file,
             direct,
+            cached_writes: AtomicBool::new(false),
         })
+    }
+
+    /// Something is written through the page cache.
+    pub(super) fn note_cached_write(&self) {
+        if !self.has_cached_writes() {
+            self.cached_writes.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether anything was written through the page cache.
+    pub(super) fn has_cached_writes(&self) -> bool {
+        self.cached_writes.load(Ordering::Relaxed)
     }
 
     /// Queues.

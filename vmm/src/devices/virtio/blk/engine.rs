@@ -1,15 +1,21 @@
 //! The io_uring of a queue: the unsafe part of the disk.
 //!
+//! A [`Ring`] is made with its device and lives as long, because the threads of devices may make none: a ring does on behalf
+//! of its thread what the thread's filter of system calls never sees. Before it is switched on it is restricted, by the kernel
+//! and for good, to [`OPCODES`] on descriptors and to one way of being set up further ([`AFFINITY`]). An [`Engine`] is what
+//! one activation of the device does with it, and leaves nothing behind in it.
+//!
 //! What makes it safe to use:
-//! - segments are looked up in guest memory when a request is submitted, and the ring keeps that memory;
+//! - segments are looked up in guest memory when a request is submitted, and the engine keeps that memory;
 //! - each slot has one request at a time, whose vector stays in the slot until it has completed;
-//! - the drop waits for all requests, and where even that fails the memory is never given back.
+//! - the drop waits for all requests; where even that fails the memory is never given back, and the ring never used again.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
+use io_uring::register::Restriction;
 use io_uring::types::{Fixed, FsyncFlags};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use nix::libc::{self, iovec};
@@ -55,8 +61,24 @@ pub enum Event {
 
 /// Marks completions of polls; slots are below.
 const POLL: u64 = 1 << 32;
+/// Marks completions of requests to end a poll.
+const END: u64 = 1 << 33;
 /// Polls: doorbell and orders.
 const POLLS: u64 = 2;
+
+/// What may be asked of the ring.
+const OPCODES: [u8; 6] = [
+    opcode::Readv::CODE,
+    opcode::Writev::CODE,
+    opcode::Fsync::CODE,
+    opcode::Fallocate::CODE,
+    opcode::PollAdd::CODE,
+    opcode::PollRemove::CODE,
+];
+/// Flags that they may have: `IOSQE_FIXED_FILE`.
+const FLAGS: u8 = 1;
+/// `IORING_REGISTER_IOWQ_AFF`: CPUs of the kernel's threads.
+const AFFINITY: u8 = 17;
 
 /// Zeros to write.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -68,44 +90,88 @@ struct Slot {
     busy: bool,
 }
 
-/// The ring.
-pub struct Engine {
+/// A restricted ring, switched on by the thread that first uses it, which is the only one that may.
+pub struct Ring {
     ring: IoUring,
-    memory: GuestMemory,
+    on: bool,
+    /// Requests of an earlier engine are still in it.
+    stuck: bool,
     /// Keeps the descriptors.
     _disk: Arc<Disk>,
+}
+
+impl Ring {
+    /// A ring for at most `slots` requests at a time to `disk`.
+    ///
+    /// # Errors
+    /// Where the kernel has no ring left, or does not restrict rings (before 5.10).
+    pub fn new(slots: u16, disk: &Arc<Disk>) -> io::Result<Self> {
+        let entries = (u64::from(slots) + 2 * POLLS).next_power_of_two();
+        let entries = u32::try_from(entries).map_err(io::Error::other)?;
+        // Completions are handled when the thread asks for them, never by interrupting it.
+        let ring = IoUring::builder()
+            .setup_r_disabled()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .build(entries)
+            .or_else(|_| IoUring::builder().setup_r_disabled().build(entries))?;
+        let cached = disk.file().as_raw_fd();
+        let direct = disk.direct().map_or(cached, AsRawFd::as_raw_fd);
+        ring.submitter().register_files(&[cached, direct])?;
+        let opcodes = OPCODES.into_iter().map(Restriction::sqe_op);
+        let others = [
+            Restriction::sqe_flags_allowed(FLAGS),
+            Restriction::register_op(AFFINITY),
+        ];
+        let mut restrictions: Vec<_> = opcodes.chain(others).collect();
+        ring.submitter().register_restrictions(&mut restrictions)?;
+        Ok(Self {
+            ring,
+            on: false,
+            stuck: false,
+            _disk: disk.clone(),
+        })
+    }
+
+    /// Switches it on, with the restrictions.
+    fn switch_on(&mut self) -> io::Result<()> {
+        if !self.on {
+            self.ring.submitter().register_enable_rings()?;
+            self.on = true;
+        }
+        Ok(())
+    }
+}
+
+/// The ring at work.
+pub struct Engine<'a> {
+    ring: &'a mut Ring,
+    memory: GuestMemory,
     doorbell: Arc<EventFd>,
     orders: i32,
     slots: Vec<Slot>,
     busy: usize,
+    /// Polls, and requests to end them, that have not ended.
+    watching: usize,
+    closing: bool,
 }
 
-impl Engine {
-    /// A ring for `slots` requests to `disk`, which wakes for `doorbell` and `orders`. To be used by this thread alone.
+impl<'a> Engine<'a> {
+    /// `ring` with `slots` requests at most, which wakes for `doorbell` and `orders`. To be used by this thread alone.
     ///
     /// # Errors
-    /// Where the kernel has no ring left.
+    /// Where the kernel refuses, or the requests of an earlier engine have not ended.
     pub fn new(
+        ring: &'a mut Ring,
         slots: u16,
         memory: &GuestMemory,
-        disk: &Arc<Disk>,
         doorbell: Arc<EventFd>,
         orders: &EventFd,
     ) -> io::Result<Self> {
-        let entries = (u32::from(slots) + 2).next_power_of_two();
-        // Completions are handled when this thread asks for them, never by interrupting it.
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .build(entries)
-            .or_else(|_| IoUring::new(entries))?;
-        let cached = disk.file().as_raw_fd();
-        let direct = disk.direct().map_or(cached, AsRawFd::as_raw_fd);
-        ring.submitter().register_files(&[cached, direct])?;
-        // What would wait is done by threads of the kernel, which else run on any CPU. Kernels before 5.14 do not know it.
-        if let Ok(cpus) = affinity::get_raw() {
-            let _ = ring.submitter().register_iowq_aff(&cpus);
+        if ring.stuck {
+            return Err(io::Error::other("earlier requests have not ended"));
         }
+        ring.switch_on()?;
         let slot = || Slot {
             vector: Vec::new(),
             busy: false,
@@ -113,14 +179,21 @@ impl Engine {
         let mut engine = Self {
             ring,
             memory: memory.clone(),
-            _disk: disk.clone(),
             doorbell,
             orders: orders.as_raw_fd(),
             slots: (0..slots).map(|_| slot()).collect(),
             busy: 0,
+            watching: 0,
+            closing: false,
         };
         for poll in 0..POLLS {
             engine.poll(poll)?;
+            engine.watching += 1;
+        }
+        engine.ring.ring.submit()?;
+        // What would wait is done by threads of the kernel, which else run on any CPU. Kernels before 5.14 do not know it.
+        if let Ok(cpus) = affinity::get_raw() {
+            let _ = engine.ring.ring.submitter().register_iowq_aff(&cpus);
         }
         Ok(engine)
     }
@@ -143,6 +216,13 @@ impl Engine {
             .build();
         // SAFETY: a poll refers to no memory; its descriptors outlive the ring (the worker has the orders').
         unsafe { self.push(&entry.user_data(POLL | poll)) }
+    }
+
+    /// Ends a poll.
+    fn end_poll(&mut self, poll: u64) -> io::Result<()> {
+        let entry = opcode::PollRemove::new(POLL | poll).build();
+        // SAFETY: it refers to no memory.
+        unsafe { self.push(&entry.user_data(END | poll)) }
     }
 
     /// Reads into `segments` from `offset`.
@@ -230,7 +310,7 @@ impl Engine {
     /// # Errors
     /// Where the kernel refuses for good.
     pub fn wait(&mut self) -> io::Result<()> {
-        match self.ring.submit_and_wait(1) {
+        match self.ring.ring.submit_and_wait(1) {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
                 // Interrupted, or short of resources until completions have been taken.
@@ -242,12 +322,19 @@ impl Engine {
 
     /// What has happened next.
     pub fn next(&mut self) -> Option<Event> {
-        let entry = self.ring.completion().next()?;
+        let entry = self.ring.ring.completion().next()?;
         let data = entry.user_data();
+        if data & END != 0 {
+            // The poll is just telling of a signal: once more.
+            let again = entry.result() == -libc::EALREADY && self.end_poll(data & !END).is_ok();
+            self.watching -= usize::from(!again);
+            return Some(Event::Woken);
+        }
         if data & POLL != 0 {
             if !cqueue::more(entry.flags()) {
                 // The kernel ends a poll only when it is short of something; full rings are emptied by now.
-                let _ = self.poll(data & !POLL);
+                let again = !self.closing && self.poll(data & !POLL).is_ok();
+                self.watching -= usize::from(!again);
             }
             return Some(Event::Woken);
         }
@@ -304,7 +391,7 @@ impl Engine {
     /// Memory that `entry` refers to has to stay until it has completed.
     unsafe fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
         // SAFETY: by the caller.
-        let pushed = unsafe { self.ring.submission().push(entry) };
+        let pushed = unsafe { self.ring.ring.submission().push(entry) };
         pushed.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))
     }
 }
@@ -314,9 +401,14 @@ fn free(slots: &mut [Slot], slot: u16) -> io::Result<&mut Slot> {
     place.ok_or_else(|| io::Error::from_raw_os_error(libc::EBUSY))
 }
 
-impl Drop for Engine {
+impl Drop for Engine<'_> {
     fn drop(&mut self) {
-        while self.busy > 0 {
+        self.closing = true;
+        self.ring.stuck = true;
+        for poll in 0..POLLS {
+            self.watching += usize::from(self.end_poll(poll).is_ok());
+        }
+        while self.busy > 0 || self.watching > 0 {
             if self.wait().is_err() {
                 // Requests may still come to an end in this memory: it stays.
                 std::mem::forget(self.memory.clone());
@@ -324,5 +416,9 @@ impl Drop for Engine {
             }
             while self.next().is_some() {}
         }
+        self.ring.stuck = false;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,13 +20,13 @@ pub mod request;
 pub mod worker;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::worker::{Restrict, Team, WorkerError};
 use super::{ActiveQueue, Doorbells, Kind, Running, VirtioDevice};
 use crate::log;
 use backing::Disk;
-use engine::Engine;
+use engine::{Engine, Ring};
 use request::{RANGE_MAX, SECTOR, SEG_MAX, SIZE_MAX};
 use worker::{FullSink, QueueWorker};
 
@@ -53,6 +53,8 @@ pub struct Block {
     config: Vec<u8>,
     /// By queue.
     team: Team,
+    /// By queue; each is used by its thread alone.
+    rings: Vec<Arc<Mutex<Ring>>>,
 }
 
 impl Block {
@@ -67,8 +69,14 @@ impl Block {
         restrict: &Restrict,
     ) -> Result<Self, WorkerError> {
         let names = (0..disk.queues()).map(|queue| format!("disk{number}.{queue}"));
+        let ring = |name| {
+            let made = Ring::new(QUEUE_SIZE, &disk);
+            made.map(|ring| Arc::new(Mutex::new(ring)))
+                .map_err(|source| WorkerError::Ring { name, source })
+        };
         Ok(Self {
             config: config(&disk),
+            rings: names.clone().map(ring).collect::<Result<_, _>>()?,
             team: Team::new(names, restrict)?,
             disk,
             full,
@@ -142,16 +150,18 @@ impl VirtioDevice for Block {
         for queue in queues {
             let (disk, full) = (self.disk.clone(), self.full.clone());
             let place = usize::from(queue.index);
+            let ring = self.rings.get(place).cloned();
             self.team.begin(place, move |orders| {
-                let Some(doorbell) = queue.doorbell.clone() else {
+                let (Some(doorbell), Some(ring)) = (queue.doorbell.clone(), ring) else {
                     return;
                 };
+                let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
                 let (size, memory) = (queue.ring.size(), queue.ring.memory().clone());
-                match Engine::new(size, &memory, &disk, doorbell, orders.wake()) {
+                match Engine::new(&mut ring, size, &memory, doorbell, orders.wake()) {
                     Ok(engine) => QueueWorker::new(disk, queue, engine, full, durable).run(orders),
                     Err(error) => {
                         let path = disk.path.display();
-                        log::line(format_args!("disk {path}: no io_uring: {error}"));
+                        log::line(format_args!("disk {path}: its io_uring: {error}"));
                         queue.notifier.needs_reset();
                     }
                 }

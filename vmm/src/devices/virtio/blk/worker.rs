@@ -18,7 +18,10 @@
 //! it.
 //!
 //! A write for which there is no room on the host is not the guest's fault, and would destroy its file system. It stays
-//! in its slot, no further request is taken, and the machine is told, which pauses; a resume tries again.
+//! in its slot, no further request is taken, and the machine is told, which pauses; a resume tries again. The same goes for
+//! a flush. But when a flush has failed, Linux may have dropped what was in the page cache, and the next one knows nothing of that:
+//! where anything went that way, a flush that has waited ends with an error for the guest, once there is room. What went past the
+//! cache is not concerned.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -71,13 +74,53 @@ struct Slot {
     len: u64,
     /// When it was taken.
     since: Instant,
+    /// What was to become durable may be lost.
+    lost: bool,
+}
+
+/// What follows from the result of a slot's system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// The host has no room: it waits, and is tried again as it is.
+    Wait,
+    /// It is tried again at once, as this.
+    Again(Work),
+    /// So many bytes of it are done.
+    Part(u64),
+    /// It has ended.
+    End(Status),
+    /// It has failed with this `errno`.
+    Fail(i32),
+}
+
+/// What follows from `result` of `work`, of which `left` bytes were left.
+fn outcome(work: Work, result: i32, left: u64) -> Outcome {
+    let count = u64::try_from(result).unwrap_or(0).min(left);
+    match (work, result.wrapping_neg()) {
+        (
+            Work::Write(_) | Work::Zero | Work::Punch | Work::Fill | Work::Flush,
+            libc::ENOSPC | libc::EDQUOT,
+        ) => Outcome::Wait,
+        // The file system is stricter than it said.
+        (Work::Read(Path::Direct), libc::EINVAL) => Outcome::Again(Work::Read(Path::Cached)),
+        (Work::Write(Path::Direct), libc::EINVAL) => Outcome::Again(Work::Write(Path::Cached)),
+        (_, libc::EINTR | libc::EAGAIN) => Outcome::Again(work),
+        // To discard is a hint.
+        (Work::Discard, libc::EOPNOTSUPP) => Outcome::End(Status::Ok),
+        (Work::Zero | Work::Punch, libc::EOPNOTSUPP) => Outcome::Again(Work::Fill),
+        (_, errno) if errno > 0 => Outcome::Fail(errno),
+        (Work::Flush | Work::Discard | Work::Punch | Work::Zero, _) => Outcome::End(Status::Ok),
+        // The file has become shorter.
+        (Work::Read(_) | Work::Write(_) | Work::Fill, _) if count == 0 => Outcome::End(Status::IoError),
+        (Work::Read(_) | Work::Write(_) | Work::Fill, _) => Outcome::Part(count),
+    }
 }
 
 /// A queue at work.
-pub struct QueueWorker {
+pub struct QueueWorker<'a> {
     disk: Arc<Disk>,
     queue: ActiveQueue,
-    engine: Engine,
+    engine: Engine<'a>,
     full: FullSink,
     /// The driver knows no flushes: each write is durable when it ends (§5.2.6.2).
     durable: bool,
@@ -93,9 +136,15 @@ pub struct QueueWorker {
     broken: bool,
 }
 
-impl QueueWorker {
+impl<'a> QueueWorker<'a> {
     /// A worker on `queue` by `engine`.
-    pub fn new(disk: Arc<Disk>, queue: ActiveQueue, engine: Engine, full: FullSink, durable: bool) -> Self {
+    pub fn new(
+        disk: Arc<Disk>,
+        queue: ActiveQueue,
+        engine: Engine<'a>,
+        full: FullSink,
+        durable: bool,
+    ) -> Self {
         let size = queue.ring.size();
         let now = Instant::now();
         let slot = || Slot {
@@ -107,6 +156,7 @@ impl QueueWorker {
             left: 0,
             len: 0,
             since: now,
+            lost: false,
         };
         Self {
             disk,
@@ -220,6 +270,7 @@ impl QueueWorker {
         slot.head = self.chain.head;
         slot.status = request.status;
         slot.since = self.now;
+        slot.lost = false;
         slot.segments.clear();
         (slot.work, slot.len) = (Work::Discard, 0);
         let path = |segments: &[Segment], offset| {
@@ -264,6 +315,9 @@ impl QueueWorker {
             return;
         };
         let (engine, offset, left) = (&mut self.engine, slot.offset, slot.left);
+        if matches!(slot.work, Work::Write(Path::Cached) | Work::Fill) {
+            self.disk.note_cached_write();
+        }
         let submitted = match slot.work {
             Work::Read(path) => engine.read(index, path, &slot.segments, offset),
             Work::Write(path) => engine.write(index, path, &slot.segments, offset, self.durable),
@@ -306,19 +360,21 @@ impl QueueWorker {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else {
             return;
         };
-        let count = u64::try_from(result).unwrap_or(0).min(slot.left);
-        match (slot.work, result.wrapping_neg()) {
-            (Work::Write(_) | Work::Zero | Work::Punch | Work::Fill, libc::ENOSPC | libc::EDQUOT) => {
+        match outcome(slot.work, result, slot.left) {
+            Outcome::Wait => {
+                slot.lost |= slot.work == Work::Flush && self.disk.has_cached_writes();
                 return self.wait_for_room(index);
             }
-            // The file system is stricter than it said.
-            (Work::Read(Path::Direct), libc::EINVAL) => slot.work = Work::Read(Path::Cached),
-            (Work::Write(Path::Direct), libc::EINVAL) => slot.work = Work::Write(Path::Cached),
-            (_, libc::EINTR | libc::EAGAIN) => {}
-            // To discard is a hint.
-            (Work::Discard, libc::EOPNOTSUPP) => return self.finish(index, Status::Ok, 0),
-            (Work::Zero | Work::Punch, libc::EOPNOTSUPP) => slot.work = Work::Fill,
-            (_, errno) if errno > 0 => {
+            Outcome::Again(work) => slot.work = work,
+            Outcome::End(Status::Ok) if slot.lost => {
+                let path = self.disk.path.display();
+                log::line(format_args!(
+                    "disk {path}: there was no room when it was flushed, and what was in the host's page cache may be lost"
+                ));
+                return self.finish(index, Status::IoError, 0);
+            }
+            Outcome::End(status) => return self.finish(index, status, 0),
+            Outcome::Fail(errno) => {
                 let error = std::io::Error::from_raw_os_error(errno);
                 let (path, offset) = (self.disk.path.display(), slot.offset);
                 log::line(format_args!(
@@ -327,14 +383,7 @@ impl QueueWorker {
                 ));
                 return self.finish(index, Status::IoError, 0);
             }
-            (Work::Flush | Work::Discard | Work::Punch | Work::Zero, _) => {
-                return self.finish(index, Status::Ok, 0);
-            }
-            // The file has become shorter.
-            (Work::Read(_) | Work::Write(_) | Work::Fill, _) if count == 0 => {
-                return self.finish(index, Status::IoError, 0);
-            }
-            (Work::Read(_) | Work::Write(_) | Work::Fill, _) => {
+            Outcome::Part(count) => {
                 slot.left -= count;
                 if slot.left == 0 {
                     let written = if matches!(slot.work, Work::Read(_)) {
@@ -437,3 +486,6 @@ impl QueueWorker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use axion_core::placement::{NumaPolicy, Placement, VmClass, VmThreads};
 use axion_core::quantity::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use crate::vmm::InForce;
+use crate::vmm::{InForce, Resets};
 pub use resources::{CpuModel, MemoryRequest, Scheduling, VmMemory};
 pub use stats::{
     VmBalloonStats, VmDiskStats, VmExits, VmLatency, VmNetStats, VmStats, VmVcpuStats, VmVsockStats,
@@ -365,6 +365,9 @@ pub struct VmStatus {
     /// What the kernel made of the placement, as the VMM read it back, while it runs.
     #[serde(default)]
     pub in_force: Option<InForce>,
+    /// Its resets since the start by cause, while it runs.
+    #[serde(default)]
+    pub resets: Option<Resets>,
 }
 
 /// Why a guest stands still.

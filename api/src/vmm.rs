@@ -31,6 +31,7 @@ pub mod in_force;
 mod limit;
 pub mod metrics;
 pub mod placement;
+mod reset;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,7 @@ use crate::vm::{CpuModel, HugepageSize};
 pub use in_force::InForce;
 pub use metrics::VmmMetrics;
 pub use placement::{CpuTopology, GuestNode, Placement, SandboxMode};
+pub use reset::{ResetCause, Resets};
 
 /// Name of the config file in a VM's run directory.
 pub const CONFIG_FILE: &str = "config.json";
@@ -253,6 +255,9 @@ pub struct VmmStatus {
     pub state: MachineState,
     /// Resets since the process started.
     pub resets: u64,
+    /// The same by cause, and the last one's.
+    #[serde(default)]
+    pub reset_causes: Resets,
     /// Microseconds from the process's start to the guest's first instruction, where it has run.
     pub start_us: Option<u64>,
     /// Why the machine ended, once it has.
@@ -263,6 +268,9 @@ pub struct VmmStatus {
     /// Disks, as in the config.
     #[serde(default)]
     pub disks: Vec<DiskStatus>,
+    /// Network interfaces, as in the config.
+    #[serde(default)]
+    pub nets: Vec<NetStatus>,
     /// Its console.
     #[serde(default)]
     pub console: ConsoleStatus,
@@ -390,6 +398,36 @@ pub enum PauseReason {
         /// Its file.
         path: String,
     },
+}
+
+/// State of a network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetStatus {
+    /// Its tap device.
+    pub tap: String,
+    /// Who moves its frames.
+    pub path: NetPath,
+}
+
+/// Who moves the frames between a tap device and its guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum NetPath {
+    /// The kernel (vhost-net), past the VMM: how long frames take is not counted.
+    Vhost,
+    /// Threads of the VMM.
+    Own,
+}
+
+impl NetPath {
+    /// Its name in answers and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vhost => "vhost",
+            Self::Own => "own",
+        }
+    }
 }
 
 /// State of a disk.

@@ -17,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use axion_api::vm::{CpuModel, HugepageSize};
 use axion_api::vmm::in_force::{Coverage, DisabledExit};
 use axion_api::vmm::metrics::VcpuExits;
-use axion_api::vmm::{GuestNode, MachineState, SandboxMode};
+use axion_api::vmm::{GuestNode, MachineState, ResetCause, SandboxMode};
 use axion_vmm::arch::cpuid::model::limited;
 use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
 use kvm_ioctls::Kvm;
@@ -59,14 +59,29 @@ fn guest_talks_and_powers_off() {
 fn every_kind_of_reset_begins_a_fresh_machine() {
     let Some(mut vmm) = start(1) else { return };
     let pid = vmm.pid();
-    for (resets, letter) in (1..).zip(["R", "K", "T"]) {
+    let causes = [
+        ("R", ResetCause::Acpi),
+        ("K", ResetCause::Keyboard),
+        ("P", ResetCause::Panic),
+        ("T", ResetCause::TripleFault),
+    ];
+    for (resets, (letter, cause)) in (1..).zip(causes) {
         vmm.type_in(letter);
         vmm.expect(">");
-        assert_eq!(vmm.status().resets, resets, "{letter}");
+        let status = vmm.status();
+        assert_eq!(
+            (status.resets, status.reset_causes.last),
+            (resets, Some(cause)),
+            "{letter}"
+        );
+        assert_eq!(status.reset_causes.of(cause), 1, "{letter}");
     }
     vmm.put("reset");
     vmm.expect(">");
-    assert_eq!((vmm.status().resets, vmm.pid()), (4, pid));
+    let status = vmm.status();
+    assert_eq!((status.resets, vmm.pid()), (5, pid));
+    let causes = status.reset_causes;
+    assert_eq!((causes.last, causes.request), (Some(ResetCause::Request), 1));
     vmm.type_in("xO");
     vmm.expect("x");
     let ended = vmm.end();
@@ -74,8 +89,9 @@ fn every_kind_of_reset_begins_a_fresh_machine() {
     assert_eq!(
         told,
         [
-            "guest reset itself",
-            "guest reset itself",
+            "guest reset itself by ACPI",
+            "guest reset itself by the keyboard controller",
+            "guest reset itself after a panic",
             "guest reset by a triple fault of vCPU 0",
             "reset on request",
             "guest powered off"

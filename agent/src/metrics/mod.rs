@@ -11,7 +11,8 @@ use axion_api::capacity::{Capacity, NodeCapacity};
 use axion_api::host::Memory;
 use axion_api::storage::Pool;
 use axion_api::vm::{Vm, VmDiskStats, VmNetStats, VmState, VmStats};
-use axion_api::vmm::metrics::{Latency, QueueLatencies};
+use axion_api::vmm::ResetCause;
+use axion_api::vmm::metrics::{Latency, PairLatencies, QueueLatencies};
 use axion_core::proof::{CpuProof, Proof, WakeLatency};
 use axion_core::topology::Topology;
 
@@ -200,6 +201,8 @@ pub fn render(node: &Node<'_>, pools: Option<&[Pool]>, vms: &[(Vm, Option<Measur
     vcpus::counters(&mut text, vms);
     disk_counters(&mut text, vms);
     disk_times(&mut text, vms);
+    net_times(&mut text, vms);
+    reset_causes(&mut text, vms);
     device_counters(&mut text, vms);
     net_counters(&mut text, vms);
     text.0
@@ -425,6 +428,77 @@ fn disk_times(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
         });
         text.histogram(&format!("vm_disk_{name}_seconds"), help, samples);
     }
+}
+
+/// Who moves the frames of each network interface, and how long they took where it is the VMM.
+fn net_times(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
+    type Of = fn(&PairLatencies) -> &Latency;
+    let paths = vms.iter().flat_map(|(vm, measured)| {
+        let nets = measured
+            .iter()
+            .flat_map(|measured| measured.stats.nets.iter().enumerate());
+        nets.filter_map(move |(net, stats)| {
+            let labels = [
+                label("vm", &vm.name),
+                label("net", &net.to_string()),
+                label("path", stats.path?.name()),
+            ];
+            Some((labels.join(","), 1.0))
+        })
+    });
+    text.metric(
+        "vm_net_path",
+        "gauge",
+        "1 at who moves the frames of the interface: vhost, or own, the VMM.",
+        paths,
+    );
+    let times: [(&str, &str, Of); 2] = [
+        (
+            "receive",
+            "How long frames to the guest were with the VMM.",
+            |pair| &pair.receive,
+        ),
+        (
+            "send",
+            "How long frames of the guest were with the VMM.",
+            |pair| &pair.send,
+        ),
+    ];
+    for (name, help, of) in times {
+        let samples = vms.iter().flat_map(|(vm, measured)| {
+            let nets = measured
+                .iter()
+                .flat_map(|measured| measured.counted.nets.iter().enumerate());
+            nets.flat_map(move |(net, pairs)| {
+                pairs.iter().enumerate().map(move |(pair, times)| {
+                    let labels = [
+                        label("vm", &vm.name),
+                        label("net", &net.to_string()),
+                        label("pair", &pair.to_string()),
+                    ];
+                    (labels.join(","), of(times))
+                })
+            })
+        });
+        text.histogram(&format!("vm_net_{name}_seconds"), help, samples);
+    }
+}
+
+/// Resets by cause.
+fn reset_causes(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
+    let samples = vms.iter().flat_map(|(vm, _)| {
+        let causes = ResetCause::ALL.into_iter();
+        causes.filter_map(move |cause| {
+            let labels = [label("vm", &vm.name), label("cause", cause.name())];
+            Some((labels.join(","), float(vm.status.resets?.of(cause))))
+        })
+    });
+    text.metric(
+        "vm_resets_by_cause_total",
+        "counter",
+        "Resets since the start by cause.",
+        samples,
+    );
 }
 
 /// Socket devices and balloons, where VMs have them.

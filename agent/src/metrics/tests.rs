@@ -1,6 +1,6 @@
-use axion_api::vm::{DesiredState, VmBalloonStats, VmSpec, VmStatus, VmVcpuStats};
-use axion_api::vmm::VmmMetrics;
+use axion_api::vm::{DesiredState, VmBalloonStats, VmNetStats, VmSpec, VmStatus, VmVcpuStats};
 use axion_api::vmm::metrics::{MappedPages, VcpuCounts, VcpuExits};
+use axion_api::vmm::{NetPath, Resets, VmmMetrics};
 use axion_core::profile::{Attestation, Item, ItemState};
 
 use super::*;
@@ -32,6 +32,10 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
             memory: None,
             placement: None,
             in_force: None,
+            resets: Some(Resets {
+                panic: 2,
+                ..Resets::default()
+            }),
         },
     };
     // Ends of buckets, as the VMM has them.
@@ -43,6 +47,7 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         },
         ..QueueLatencies::default()
     };
+    let send = times.reads.clone();
     let stats = VmStats {
         cpu_us: 1_500_000,
         page_faults: 11,
@@ -59,6 +64,10 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
             waits: 3,
             discards: 4,
             ..VmDiskStats::default()
+        }],
+        nets: vec![VmNetStats {
+            path: Some(NetPath::Own),
+            ..VmNetStats::default()
         }],
         balloon: Some(VmBalloonStats {
             actual: 4096,
@@ -79,6 +88,10 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
                 ..VcpuCounts::default()
             }],
             disks: vec![vec![times]],
+            nets: vec![vec![PairLatencies {
+                send,
+                ..PairLatencies::default()
+            }]],
             ..VmmMetrics::default()
         },
     };
@@ -160,6 +173,10 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         "axion_vm_vcpu_exits_by_reason_total{vm=\"web\",vcpu=\"0\",reason=\"halt\"} 30",
         "axion_vm_vcpu_vmm_exits_total{vm=\"web\",vcpu=\"0\",reason=\"port-write\"} 5",
         "axion_vm_disk_waits_total{vm=\"web\",disk=\"0\",source=\"data\"} 3",
+        "axion_vm_net_path{vm=\"web\",net=\"0\",path=\"own\"} 1",
+        "axion_vm_net_send_seconds_bucket{vm=\"web\",net=\"0\",pair=\"0\",le=\"0.000131072\"} 1",
+        "axion_vm_net_receive_seconds_count{vm=\"web\",net=\"0\",pair=\"0\"} 0",
+        "axion_vm_resets_by_cause_total{vm=\"web\",cause=\"panic\"} 2",
         "axion_vm_balloon_actual_bytes{vm=\"web\"} 4096",
         "# TYPE axion_vm_disk_read_seconds histogram",
         "axion_vm_disk_read_seconds_bucket{vm=\"web\",disk=\"0\",queue=\"0\",le=\"0.000065536\"} 0",

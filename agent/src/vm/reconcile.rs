@@ -39,8 +39,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What init waits between SIGTERM (the power button) and SIGKILL when the node goes down.
 const STOP_TIMEOUT_MS: u32 = 30_000;
-/// Kernel arguments of every guest, behind its console: one that is reset or that panics ends or restarts at once.
-const CMDLINE: &str = "reboot=t panic=-1";
+/// Kernel arguments of every guest, behind its console: one that reboots or panics starts anew at once, and in ways that its VMM
+/// can tell apart (`ResetCause`).
+const CMDLINE: &str = "reboot=k,panic_warm panic=-1";
 
 /// The task's own memory.
 #[derive(Default)]

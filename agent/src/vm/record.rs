@@ -163,6 +163,7 @@ impl Record {
             memory: self.memory_status(machine),
             placement: self.placement.clone(),
             in_force: machine.and_then(|machine| machine.status.in_force.clone()),
+            resets: machine.map(|machine| machine.status.reset_causes),
         }
     }
 
@@ -223,6 +224,7 @@ impl Record {
             memory: self.memory_status(None),
             placement: self.placement.clone().filter(|_| self.goal == Goal::Run),
             in_force: None,
+            resets: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use axion_api::problem::{Kind, Problem};
 use axion_api::vm::{
     Vm, VmBalloonStats, VmDiskStats, VmExits, VmLatency, VmNetStats, VmStats, VmVcpuStats, VmVsockStats,
 };
-use axion_api::vmm::metrics::{Latency, QueueLatencies};
+use axion_api::vmm::metrics::{Latency, PairLatencies, QueueLatencies};
 use axion_api::vmm::{API_SOCKET, BalloonStatus, DiskStatus, VmmMetrics, VmmStatus, VsockStatus};
 use futures_util::future::join_all;
 
@@ -110,7 +110,16 @@ fn stats(vm: &Vm, status: &VmmStatus, counted: &VmmMetrics) -> VmStats {
             .map(|(index, (disk, source))| disk_stats(source, disk, latencies(index)))
             .collect(),
         nets: interfaces
-            .map(|net| net_stats(&net.network, &Path::new(INTERFACES).join(&net.tap)))
+            .enumerate()
+            .map(|(index, net)| {
+                let pairs = counted.nets.get(index).map_or(&[][..], Vec::as_slice);
+                VmNetStats {
+                    path: status.nets.get(index).map(|net| net.path),
+                    receive_times: latency(pairs, |pair: &PairLatencies| &pair.receive),
+                    send_times: latency(pairs, |pair| &pair.send),
+                    ..net_stats(&net.network, &Path::new(INTERFACES).join(&net.tap))
+                }
+            })
             .collect(),
         vsock: status.vsock.as_ref().map(vsock_stats),
         balloon: status.balloon.as_ref().map(balloon_stats),
@@ -205,8 +214,8 @@ fn balloon_stats(balloon: &BalloonStatus) -> VmBalloonStats {
     }
 }
 
-/// The times of a disk, all its queues in one.
-fn latency(queues: &[QueueLatencies], of: fn(&QueueLatencies) -> &Latency) -> VmLatency {
+/// The times of a disk or network interface, all its queues in one.
+fn latency<T>(queues: &[T], of: fn(&T) -> &Latency) -> VmLatency {
     let mut all = Latency::default();
     queues.iter().for_each(|queue| all.merge(of(queue)));
     // What is known to a sixteenth may seem longer than the longest, which is known.
@@ -235,7 +244,7 @@ fn disk_stats(source: &str, disk: &DiskStatus, queues: &[QueueLatencies]) -> VmD
         discards: sum(|queue| queue.discards),
         errors: sum(|queue| queue.errors),
         waits: sum(|queue| queue.waits),
-        read_times: latency(queues, |queue| &queue.reads),
+        read_times: latency(queues, |queue: &QueueLatencies| &queue.reads),
         write_times: latency(queues, |queue| &queue.writes),
         flush_times: latency(queues, |queue| &queue.flushes),
     }
@@ -252,6 +261,7 @@ fn net_stats(network: &str, tap: &Path) -> VmNetStats {
         receive_drops: read("tx_dropped"),
         send_bytes: read("rx_bytes"),
         send_packets: read("rx_packets"),
+        ..VmNetStats::default()
     }
 }
 

@@ -8,7 +8,7 @@ mod validate;
 
 use std::time::Duration;
 
-use axion_api::vm::{DesiredState, Vm, VmState};
+use axion_api::vm::{CpuModel, DesiredState, Vm, VmState};
 use axion_api::vmm::{BalloonConfig, ConsoleDevice, VmmConfig, VsockConfig};
 use axion_core::paths;
 use axum::http::StatusCode;
@@ -106,7 +106,7 @@ async fn a_vm_runs_as_a_unit_of_its_own_user() {
     let vm = started(
         &agent,
         "a",
-        r#"{"cpus":1,"memory":"64MiB","boot":{"cmdline":"quiet"}}"#,
+        r#"{"cpus":1,"cpu_model":"x86-64-v3","memory":"64MiB","boot":{"cmdline":"quiet"}}"#,
     )
     .await;
     assert_eq!((vm.desired, vm.status.pid), (DesiredState::Running, Some(4242)));
@@ -126,7 +126,11 @@ async fn a_vm_runs_as_a_unit_of_its_own_user() {
     let config: VmmConfig = serde_json::from_slice(text).unwrap();
     assert_eq!((file.as_str(), config.memory.size), ("config.json", 64 << 20));
     assert_eq!(config.boot.kernel, paths::GUEST_KERNEL);
-    assert_eq!(config.boot.cmdline, "console=ttyS0 reboot=t panic=-1 quiet");
+    assert_eq!(config.cpu_model, CpuModel::V3);
+    assert_eq!(
+        config.boot.cmdline,
+        "console=ttyS0 reboot=k,panic_warm panic=-1 quiet"
+    );
     assert_eq!(
         agent.call("POST", "/v1/vms/a/start", "").await.status,
         StatusCode::ACCEPTED
@@ -141,7 +145,7 @@ async fn devices_of_the_spec_are_those_of_the_vmm() {
     started(&agent, "a", spec).await;
     let units = agent.init.started();
     let config: VmmConfig = serde_json::from_slice(&units[0].files[0].1).unwrap();
-    assert_eq!(config.boot.cmdline, "console=hvc0 reboot=t panic=-1");
+    assert_eq!(config.boot.cmdline, "console=hvc0 reboot=k,panic_warm panic=-1");
     assert_eq!(config.console, ConsoleDevice::Virtio);
     assert_eq!(config.vsock, Some(VsockConfig { cid: 3 }));
     let balloon = BalloonConfig {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::vmm::NetPath;
 use crate::vmm::metrics::MappedPages;
 
 /// What a VM has used and done (`GET /v1/vms/{name}/stats`).
@@ -140,8 +141,8 @@ pub struct VmDiskStats {
     pub flush_times: VmLatency,
 }
 
-/// How long requests of a disk took, from when its VMM found them to when the guest could see their end; nanoseconds, each
-/// known to a sixteenth of itself. By queue, as histograms, in `/metrics`.
+/// How long requests of a disk took, from when its VMM found them to when the guest could see their end, or frames, from when
+/// the VMM had them to when the guest could see that it has them or that they are gone; nanoseconds, each known to a sixteenth of itself. By queue, as histograms, in `/metrics`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VmLatency {
@@ -173,4 +174,13 @@ pub struct VmNetStats {
     pub send_bytes: u64,
     /// Packets sent.
     pub send_packets: u64,
+    /// Who moves its frames, where the VMM says.
+    #[serde(default)]
+    pub path: Option<NetPath>,
+    /// How long frames to the guest were with the VMM; none with vhost, which passes it by.
+    #[serde(default)]
+    pub receive_times: VmLatency,
+    /// How long frames of the guest were.
+    #[serde(default)]
+    pub send_times: VmLatency,
 }

@@ -16,6 +16,20 @@ pub struct VmmMetrics {
     /// How long requests took, of each queue of each disk, in order.
     #[serde(default)]
     pub disks: Vec<Vec<QueueLatencies>>,
+    /// How long frames took, of each queue pair of each network interface, in order. An interface whose frames the kernel moves
+    /// (`NetPath::Vhost`) has none.
+    #[serde(default)]
+    pub nets: Vec<Vec<PairLatencies>>,
+}
+
+/// How long frames of a queue pair were with the VMM. A round's frames are shown at once, and all have the round's time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairLatencies {
+    /// From when a frame was read from the tap to when the guest could see it: the wait for buffers is part of it.
+    pub receive: Latency,
+    /// From when a frame was found in the ring to when the guest could see that it is gone: the wait for room in the tap is part
+    /// of it.
+    pub send: Latency,
 }
 
 /// How long requests of a queue took, from when they were found in the ring to when the guest could see their end. Those

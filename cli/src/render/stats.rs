@@ -1,6 +1,7 @@
 //! What a VM has used and done.
 
 use axion_api::vm::VmStats;
+use axion_api::vmm::NetPath;
 use axion_api::vmm::metrics::MappedPages;
 
 use super::table::{Table, left, right, shrinking};
@@ -76,7 +77,7 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
         text.push('\n');
         text.push_str(&table.render(style));
     }
-    let times = stats.disks.iter().flat_map(|disk| {
+    let disks = stats.disks.iter().flat_map(|disk| {
         let kinds = [
             ("reads", disk.read_times),
             ("writes", disk.write_times),
@@ -84,10 +85,17 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
         ];
         kinds.map(|(kind, times)| (&disk.source, kind, times))
     });
-    let times: Vec<_> = times.filter(|(_, _, times)| times.count > 0).collect();
+    let nets = stats.nets.iter().flat_map(|net| {
+        let kinds = [("receives", net.receive_times), ("sends", net.send_times)];
+        kinds.map(|(kind, times)| (&net.network, kind, times))
+    });
+    let times: Vec<_> = disks
+        .chain(nets)
+        .filter(|(_, _, times)| times.count > 0)
+        .collect();
     if !times.is_empty() {
         let mut table = Table::new([
-            shrinking("DISK"),
+            shrinking("DEVICE"),
             left("TIME OF"),
             right("MEDIAN"),
             right("99 %"),
@@ -114,6 +122,7 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
     if !stats.nets.is_empty() {
         let mut table = Table::new([
             left("NETWORK"),
+            left("PATH"),
             right("RECEIVED"),
             right("PACKETS"),
             right("DROPPED"),
@@ -123,6 +132,7 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
         for net in &stats.nets {
             table.row([
                 (&net.network).into(),
+                or_dash(net.path.map(NetPath::name)).into(),
                 bytes(net.receive_bytes).into(),
                 net.receive_packets.to_string().into(),
                 net.receive_drops.to_string().into(),

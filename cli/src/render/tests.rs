@@ -16,6 +16,7 @@ use axion_api::vm::{
     CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmBalloonStats, VmDisk, VmDiskStats, VmExits,
     VmLatency, VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus, VmVcpuStats, VmVsockStats,
 };
+use axion_api::vmm::NetPath;
 use axion_api::vmm::metrics::MappedPages;
 use axion_api::volume::{Volume, VolumeKind, VolumeSpec};
 use axion_core::config::check;
@@ -79,6 +80,7 @@ fn vm(name: &str, state: VmState, exit: Option<&str>) -> Vm {
             memory: None,
             placement: None,
             in_force: None,
+            resets: None,
         },
     }
 }

@@ -3,7 +3,7 @@
 use axion_api::vm::{
     ConsoleKind, DesiredState, HugepageSize, RestartPolicy, Scheduling, Vm, VmDisk, VmSpec, VmState,
 };
-use axion_api::vmm::VSOCK_SOCKET;
+use axion_api::vmm::{ResetCause, Resets, VSOCK_SOCKET};
 use axion_core::paths::VMS_RUN;
 use axion_core::placement::{NumaPolicy, VmThreads};
 
@@ -72,6 +72,16 @@ fn disk(index: usize, disk: &VmDisk) -> String {
     format!("{index}: {what}{read_only}{}", serial.unwrap_or_default())
 }
 
+/// Resets since the start by cause, and the last one; nothing where there was none.
+fn resets(resets: &Resets) -> Option<String> {
+    let last = resets.last?;
+    let counted = ResetCause::ALL.into_iter().filter(|cause| resets.of(*cause) > 0);
+    let counted: Vec<String> = counted
+        .map(|cause| format!("{} {}", resets.of(cause), cause.name()))
+        .collect();
+    Some(format!("{}; the last by {}", counted.join(", "), last.name()))
+}
+
 /// All VMs, one a line.
 pub fn list(vms: &[Vm], now_us: u64, style: &Style) -> String {
     if vms.is_empty() {
@@ -134,6 +144,9 @@ pub fn show(vm: &Vm, style: &Style) -> String {
     ];
     if let Some(pause) = &vm.status.pause {
         rows.push(("Paused", pause.to_string()));
+    }
+    if let Some(text) = vm.status.resets.as_ref().and_then(resets) {
+        rows.push(("Resets", text));
     }
     rows.extend([
         ("Last exit", or_dash(vm.status.exit.as_ref())),

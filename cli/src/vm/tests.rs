@@ -21,6 +21,7 @@ fn vm(state: VmState, desired: DesiredState, since_unix_us: u64) -> Vm {
             memory: None,
             placement: None,
             in_force: None,
+            resets: None,
         },
     }
 }

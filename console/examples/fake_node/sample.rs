@@ -53,6 +53,7 @@ fn vm(name: &str, state: VmState, exit: Option<&str>) -> Vm {
             memory: None,
             placement: None,
             in_force: None,
+            resets: None,
         },
     }
 }

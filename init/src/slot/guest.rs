@@ -68,7 +68,7 @@ fn spec() -> Result<Spec, Failed> {
         boot: BootConfig {
             kernel: paths::GUEST_KERNEL.to_owned(),
             initrd: Some(paths::GUEST_INITRD.to_owned()),
-            cmdline: "console=ttyS0 reboot=t panic=-1".to_owned(),
+            cmdline: "console=ttyS0 reboot=k panic=-1".to_owned(),
         },
         topology: None,
         placement: Default::default(),

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use axion_api::vm::VmState;
-use axion_api::vmm::SandboxMode;
 use axion_api::vmm::in_force::Coverage;
+use axion_api::vmm::{ResetCause, SandboxMode};
 use axion_core::paths::UID_VM_BASE;
 use axion_e2e::{GUEST_BOOT, GUEST_READY, SOON, boot, console, in_force, unit_pid, wait_restarted, wait_vm};
 use axion_lab::command::Program;
@@ -132,7 +132,14 @@ fn a_reboot_inside_starts_it_anew(node: &Node, console: &mut Program) -> Result<
     console.input("reboot -f\n")?;
     let started = console.log().wait_for_after(&seen, "Linux version", GUEST_BOOT)?;
     console.log().wait_for_after(&started, GUEST_READY, GUEST_BOOT)?;
+    // The agent asks the VMM now, and not only in its turn.
+    node.call(node.client().vm_stats("hello"))?;
     let after = node.call(node.client().vm("hello"))?;
+    let resets = after.status.resets.unwrap_or_default();
+    ensure!(
+        resets.last == Some(ResetCause::Keyboard) && resets.keyboard == 1,
+        "the cause of an ordinary reboot: {after:?}"
+    );
     ensure!(
         after.status.pid == before.status.pid,
         "a reset is no new process: {before:?} {after:?}"

@@ -1,5 +1,7 @@
 //! What is left of the keyboard controller: its command 0xfe pulses the CPU's reset line (`reboot=k`).
 
+use axion_api::vmm::ResetCause;
+
 use super::BusDevice;
 use super::power::{PowerRequest, PowerSink};
 
@@ -23,7 +25,7 @@ impl BusDevice for KeyboardReset {
 
     fn write(&self, _offset: u64, data: &[u8]) {
         if data.first() == Some(&PULSE_RESET) {
-            (self.0)(PowerRequest::Reset);
+            (self.0)(PowerRequest::Reset(ResetCause::Keyboard));
         }
     }
 }

@@ -9,6 +9,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use axion_api::vmm::ResetCause;
+
 use super::BusDevice;
 use super::ioapic::InterruptLine;
 
@@ -37,8 +39,8 @@ const SLEEP_TYPE_MASK: u8 = 7;
 pub enum PowerRequest {
     /// Off for good.
     Off,
-    /// Anew from the start.
-    Reset,
+    /// Anew from the start, asked for in this way.
+    Reset(ResetCause),
 }
 
 /// Where devices send their [`PowerRequest`]s; called on vCPU threads, does not block.
@@ -87,7 +89,7 @@ impl BusDevice for Power {
             Ok(SLEEP_CONTROL) if value & SLEEP_ENABLE != 0 && sleep_type == SLEEP_TYPE_OFF => {
                 (self.sink)(PowerRequest::Off);
             }
-            Ok(RESET) if value == RESET_VALUE => (self.sink)(PowerRequest::Reset),
+            Ok(RESET) if value == RESET_VALUE => (self.sink)(PowerRequest::Reset(ResetCause::Acpi)),
             _ => {}
         }
     }

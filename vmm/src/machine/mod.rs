@@ -22,9 +22,11 @@ use std::time::Instant;
 
 use axion_api::vmm::in_force::{DisabledExit, NodeMemory};
 use axion_api::vmm::{
-    ConsoleDevice, ConsoleStatus, GUEST_HALTED, InForce, MachineState, PauseReason, VmmMetrics, VmmStatus,
+    ConsoleDevice, ConsoleStatus, GUEST_HALTED, InForce, MachineState, PauseReason, ResetCause, VmmMetrics,
+    VmmStatus,
 };
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use vm_memory::{Bytes, GuestAddress};
 
 use crate::config::Plan;
 use crate::devices::power::PowerRequest;
@@ -33,6 +35,7 @@ use crate::devices::virtio::balloon::backing::{Balloon, PAGE};
 use crate::devices::virtio::blk::backing::Disk;
 use crate::devices::virtio::mem::backing::Resize;
 pub use crate::devices::virtio::mem::backing::ResizeError;
+use crate::devices::virtio::net::backing::Interface;
 use crate::devices::virtio::vsock::Vsock;
 use crate::devices::virtio::vsock::backing::Host as VsockHost;
 use crate::devices::virtio::worker::Restrict;
@@ -81,24 +84,35 @@ enum End {
     Exit(Exit),
 }
 
-/// Why a machine was reset.
+/// Why a machine was reset, and by which vCPU where one did it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    /// [`Request::Reset`].
-    Request,
-    /// The guest asked for it.
-    Guest,
-    /// Triple fault of a vCPU.
-    TripleFault(u32),
-}
+struct Cause(ResetCause, Option<u32>);
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Request => f.write_str("reset on request"),
-            Self::Guest => f.write_str("guest reset itself"),
-            Self::TripleFault(id) => write!(f, "guest reset by a triple fault of vCPU {id}"),
-        }
+        let Self(cause, vcpu) = self;
+        f.write_str(match cause {
+            ResetCause::Request => "reset on request",
+            ResetCause::Acpi => "guest reset itself by ACPI",
+            ResetCause::Keyboard => "guest reset itself by the keyboard controller",
+            ResetCause::Panic => "guest reset itself after a panic",
+            ResetCause::TripleFault => "guest reset by a triple fault",
+            ResetCause::Kvm => "guest reset itself through KVM",
+        })?;
+        vcpu.map_or(Ok(()), |id| write!(f, " of vCPU {id}"))
+    }
+}
+
+/// Where a PC's operating system says before a reset whether it wants a warm boot, in the BIOS data area, and what it then says.
+/// Linux does that always; with `reboot=panic_warm` after a panic, and cold boots otherwise.
+const BOOT_FLAG: GuestAddress = GuestAddress(0x472);
+const WARM_BOOT: u16 = 0x1234;
+
+/// The cause of a reset that the guest asked for, of whose memory `flag` was at [`BOOT_FLAG`].
+const fn told(cause: ResetCause, flag: Option<u16>) -> ResetCause {
+    match (cause, flag) {
+        (ResetCause::Acpi | ResetCause::Keyboard, Some(WARM_BOOT)) => ResetCause::Panic,
+        _ => cause,
     }
 }
 
@@ -107,6 +121,7 @@ struct Board {
     /// Without the devices.
     status: Mutex<VmmStatus>,
     disks: Vec<Arc<Disk>>,
+    nets: Vec<Arc<Interface>>,
     console: (Arc<Console>, ConsoleDevice),
     balloon: Option<Arc<Balloon>>,
     /// Bytes of guest memory.
@@ -161,10 +176,12 @@ impl Handle {
             version: crate::VERSION.to_owned(),
             state: MachineState::Starting,
             resets: 0,
+            reset_causes: Default::default(),
             start_us: None,
             exit: None,
             pause_reason: None,
             disks: Vec::new(),
+            nets: Vec::new(),
             console: ConsoleStatus::default(),
             balloon: None,
             vsock: None,
@@ -176,6 +193,7 @@ impl Handle {
         let board = Arc::new(Board {
             status: Mutex::new(status),
             disks: plan.disks.clone(),
+            nets: plan.nets.clone(),
             console: (sockets.console.clone(), plan.console),
             balloon: plan.balloon.map(Balloon::new).transpose()?.map(Arc::new),
             memory: plan.memory.size,
@@ -213,6 +231,7 @@ impl Handle {
     pub fn status(&self) -> VmmStatus {
         let mut status = self.board.status().clone();
         status.disks = self.board.disks.iter().map(|disk| disk.status()).collect();
+        status.nets = self.board.nets.iter().map(|net| net.status()).collect();
         let (console, device) = &self.board.console;
         status.console = console.status(*device);
         status.balloon = self.board.balloon.as_ref().map(|balloon| balloon.status());
@@ -221,7 +240,7 @@ impl Handle {
         status
     }
 
-    /// What its vCPUs and disks have counted.
+    /// What its vCPUs, disks and network interfaces have counted.
     pub fn metrics(&self) -> VmmMetrics {
         let vcpus = self.board.exits.iter().map(|exits| exits.read()).collect();
         let disks = self.board.disks.iter().map(|disk| disk.latencies()).collect();
@@ -230,6 +249,7 @@ impl Handle {
             kvm: self.board.counters.vcpus(),
             mapped: self.board.counters.mapped(),
             disks,
+            nets: self.board.nets.iter().map(|net| net.latencies()).collect(),
         }
     }
 
@@ -346,9 +366,14 @@ impl Machine {
             self.board.counters.end();
             match end {
                 End::Exit(exit) => return Ok(exit),
-                End::Reset(cause) => {
-                    log::line(cause);
-                    self.board.status().resets += 1;
+                End::Reset(Cause(cause, vcpu)) => {
+                    let cause = told(cause, ram.guest().read_obj(BOOT_FLAG).ok());
+                    log::line(Cause(cause, vcpu));
+                    {
+                        let mut status = self.board.status();
+                        status.resets += 1;
+                        status.reset_causes.add(cause);
+                    }
                     self.board.set_state(MachineState::Starting, None);
                 }
             }
@@ -424,7 +449,7 @@ impl Machine {
                 Ok(Event::Request(request, reply)) => {
                     let decision = self.obey(&life, request);
                     let end = match decision {
-                        Ok(Action::Reset) => Some(End::Reset(Cause::Request)),
+                        Ok(Action::Reset) => Some(End::Reset(Cause(ResetCause::Request, None))),
                         Ok(Action::End) => Some(End::Exit(Exit::Stopped)),
                         _ => None,
                     };
@@ -509,8 +534,9 @@ impl Machine {
     fn fulfil(&self, life: &Life, wish: Wish) -> Result<Option<End>, MachineError> {
         let end = match wish {
             Wish::Power(PowerRequest::Off) | Wish::Vcpu(_, Stop::Off) => End::Exit(Exit::PoweredOff),
-            Wish::Power(PowerRequest::Reset) | Wish::Vcpu(_, Stop::Reset) => End::Reset(Cause::Guest),
-            Wish::Vcpu(id, Stop::TripleFault) => End::Reset(Cause::TripleFault(id)),
+            Wish::Power(PowerRequest::Reset(cause)) => End::Reset(Cause(cause, None)),
+            Wish::Vcpu(_, Stop::Reset) => End::Reset(Cause(ResetCause::Kvm, None)),
+            Wish::Vcpu(id, Stop::TripleFault) => End::Reset(Cause(ResetCause::TripleFault, Some(id))),
             Wish::Vcpu(id, Stop::Failed(source)) => return Err(MachineError::Vcpu { id, source }),
             Wish::DiskFull(disk) => {
                 self.pause_for_room(life, disk);

@@ -182,6 +182,14 @@ fn stats_of_a_vm() {
         }],
         nets: vec![VmNetStats {
             network: "lan".to_owned(),
+            path: Some(NetPath::Own),
+            send_times: VmLatency {
+                count: 1,
+                median_ns: 4_096,
+                p99_ns: 4_096,
+                p999_ns: 4_096,
+                longest_ns: 4_000,
+            },
             ..VmNetStats::default()
         }],
         vsock: Some(VmVsockStats {
@@ -205,6 +213,8 @@ fn stats_of_a_vm() {
         "0 0.0 ms 20 ms 1099511627776 12 0",
         "halt KVM 9",
         "data reads 46 us 1500 us 12 ms 12 ms",
+        "lan sends 5 us 5 us 5 us 4 us",
+        "lan own 0 B 0 0 0 B 0",
         "Balloon 32.00 MiB of 64.00 MiB given, 0 B of free pages went back",
         "Vsock 12 open; 0 by the guest, 0 to it; 1.00 GiB sent, 1.00 TiB received",
     ] {

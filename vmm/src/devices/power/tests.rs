@@ -31,7 +31,7 @@ fn reset_register_takes_its_one_value() {
     let (device, requests, _) = device();
     device.write(2, &[0]);
     device.write(2, &[1]);
-    assert_eq!(*requests.lock().unwrap(), [PowerRequest::Reset]);
+    assert_eq!(*requests.lock().unwrap(), [PowerRequest::Reset(ResetCause::Acpi)]);
 }
 
 #[test]

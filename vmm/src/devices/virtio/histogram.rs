@@ -55,11 +55,19 @@ fn end(bucket: usize) -> u64 {
 impl Histogram {
     /// Counts something that took `time`; from one thread at a time.
     pub fn add(&self, time: Duration) {
+        self.add_all(time, 1);
+    }
+
+    /// Counts `number` of things that took `time` each; from one thread at a time.
+    pub fn add_all(&self, time: Duration, number: u64) {
+        if number == 0 {
+            return;
+        }
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         if let Some(count) = self.counts.get(bucket(ns)) {
-            count.add(1);
+            count.add(number);
         }
-        self.total_ns.add(ns);
+        self.total_ns.add(ns.saturating_mul(number));
         if ns > self.longest_ns.get() {
             self.longest_ns.set(ns);
         }

@@ -36,6 +36,10 @@ fn what_is_counted_can_be_read() {
         let found = Duration::from_nanos(read.quantile_ns(quantile)).as_secs_f64() * 1e6;
         assert!((us..us * 1.07).contains(&found), "{quantile}: {found}");
     }
+    histogram.add_all(Duration::from_micros(1), 3);
+    histogram.add_all(Duration::from_micros(1), 0);
+    let more = histogram.read();
+    assert_eq!((more.count(), more.total_ns), (1003, read.total_ns + 3_000));
     assert_eq!(read.below(1 << 16), 65, "65 us and less");
     assert_eq!(Histogram::default().read().quantile_ns(0.5), 0);
     let mut sum = read.clone();

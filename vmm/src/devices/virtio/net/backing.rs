@@ -3,10 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use axion_api::vmm::NetConfig;
+use axion_api::vmm::metrics::PairLatencies;
+use axion_api::vmm::{NetConfig, NetPath, NetStatus};
 use nix::libc;
 use nix::net::if_::if_nametoindex;
 
+use super::counters::Counters;
 use super::tap::Tap;
 use super::vhost::Vhost;
 
@@ -66,6 +68,8 @@ pub struct Interface {
     pub taps: Vec<Arc<Tap>>,
     /// The kernel's own device for each queue pair, where this process may use it.
     pub vhost: Option<Vec<Arc<Vhost>>>,
+    /// How long frames of each pair took, where we move them.
+    pub counters: Vec<Counters>,
 }
 
 impl Interface {
@@ -98,7 +102,32 @@ impl Interface {
             mtu: config.mtu,
             taps,
             vhost: vhost.collect::<io::Result<_>>().ok(),
+            counters: (0..pairs).map(|_| Counters::default()).collect(),
         })
+    }
+
+    /// Who moves its frames.
+    pub const fn path(&self) -> NetPath {
+        match self.vhost {
+            Some(_) => NetPath::Vhost,
+            None => NetPath::Own,
+        }
+    }
+
+    /// What the API tells of it.
+    pub fn status(&self) -> NetStatus {
+        NetStatus {
+            tap: self.name.clone(),
+            path: self.path(),
+        }
+    }
+
+    /// How long frames of each pair took; nothing where the kernel moves them.
+    pub fn latencies(&self) -> Vec<PairLatencies> {
+        match self.path() {
+            NetPath::Vhost => Vec::new(),
+            NetPath::Own => self.counters.iter().map(Counters::latencies).collect(),
+        }
     }
 
     /// Queue pairs.

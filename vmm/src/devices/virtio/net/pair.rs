@@ -12,11 +12,15 @@
 //!
 //! The rings take turns, [`ROUND`] frames each; the driver sees a round's results at once, by one interrupt. A side that
 //! cannot go on (no frame, no buffer, no room in the tap) is left alone until an edge tells that it can.
+//!
+//! How long frames are with us is counted by one look at the clock when a round begins and one when its results are seen: a
+//! frame has the time of its round, and of those that it had to wait for.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -55,6 +59,15 @@ struct Spilled {
     placed: usize,
 }
 
+/// Frames of a direction in a round.
+#[derive(Debug, Default)]
+struct Moved {
+    /// Of this round.
+    fresh: u64,
+    /// Since when the one that had to wait was there.
+    waited: Option<Instant>,
+}
+
 /// Why a ring is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ready {
@@ -89,6 +102,13 @@ pub struct Pair {
     /// A frame is in `chain` that the tap had no room for.
     unsent: bool,
     sending: Ready,
+    /// When the round began.
+    now: Instant,
+    /// Since when the frame in the spill, and the one that is unsent, have been there.
+    spilled_since: Instant,
+    unsent_since: Instant,
+    received: Moved,
+    sent: Moved,
     /// The driver broke a ring.
     broken: bool,
 }
@@ -102,7 +122,13 @@ impl Pair {
         control: Option<Control>,
         mergeable: bool,
     ) -> Self {
+        let now = Instant::now();
         Self {
+            now,
+            spilled_since: now,
+            unsent_since: now,
+            received: Moved::default(),
+            sent: Moved::default(),
             vector: Vector::new(receive.ring.memory()),
             interface,
             tap,
@@ -180,19 +206,47 @@ impl Pair {
         })
     }
 
+    /// Looks at both rings and the tap again, whatever they told last.
+    #[cfg(test)]
+    pub fn look_again(&mut self) {
+        (self.receiving, self.sending) = (Ready::Yes, Ready::Yes);
+    }
+
     /// A round of each ring. Says whether there is more.
-    fn work(&mut self) -> bool {
+    pub fn work(&mut self) -> bool {
         if self.broken {
             return false;
         }
+        self.now = Instant::now();
         let worked = self.receive_round().and_then(|()| self.send_round());
         self.receive.publish();
         self.send.publish();
+        self.count();
         if let Err(error) = worked {
             self.fail(&error);
             return false;
         }
         self.receiving == Ready::Yes || self.sending == Ready::Yes
+    }
+
+    /// Counts what the driver can see now.
+    fn count(&mut self) {
+        let (received, sent) = (std::mem::take(&mut self.received), std::mem::take(&mut self.sent));
+        let any = |moved: &Moved| moved.fresh > 0 || moved.waited.is_some();
+        let place = usize::from(self.receive.index / 2);
+        let Some(counters) = self.interface.counters.get(place) else {
+            return;
+        };
+        if !any(&received) && !any(&sent) {
+            return;
+        }
+        let end = Instant::now();
+        for (moved, times) in [(received, &counters.receive_times), (sent, &counters.send_times)] {
+            times.add_all(end.saturating_duration_since(self.now), moved.fresh);
+            if let Some(since) = moved.waited {
+                times.add(end.saturating_duration_since(since));
+            }
+        }
     }
 
     fn receive_round(&mut self) -> Result<(), RingError> {
@@ -223,6 +277,11 @@ impl Pair {
             self.unspill(placed, len);
             self.spilled = None;
             self.finish(len);
+            if self.spilled_since == self.now {
+                self.received.fresh += 1;
+            } else {
+                self.received.waited = Some(self.spilled_since);
+            }
             return Ok(Ready::Yes);
         }
         self.hold(self.goal)?;
@@ -250,8 +309,10 @@ impl Pair {
         self.goal = len.max(self.goal - self.goal / 8).max(LEAST);
         if len <= room {
             self.finish(len);
+            self.received.fresh += 1;
         } else if self.mergeable {
             self.spilled = Some(Spilled { len, placed: room });
+            self.spilled_since = self.now;
         }
         Ok(Ready::Yes)
     }
@@ -338,7 +399,9 @@ impl Pair {
                 return Ok(Ready::Starved);
             }
         }
-        self.unsent = true;
+        if !std::mem::replace(&mut self.unsent, true) {
+            self.unsent_since = self.now;
+        }
         self.vector.clear();
         self.vector.extend(&self.chain.readable);
         match self.tap.send(&self.vector) {
@@ -348,6 +411,11 @@ impl Pair {
             Ok(()) | Err(_) => {}
         }
         self.unsent = false;
+        if self.unsent_since == self.now {
+            self.sent.fresh += 1;
+        } else {
+            self.sent.waited = Some(self.unsent_since);
+        }
         self.send.ring.complete(self.chain.head, 0);
         Ok(Ready::Yes)
     }

@@ -68,6 +68,12 @@ impl Tap {
         Ok(tap)
     }
 
+    /// One whose frames are those of a socket, in which calls that only a tap knows fail.
+    #[cfg(test)]
+    pub fn of(socket: File) -> Self {
+        Self(socket)
+    }
+
     /// What the reader of the device can do (`TUN_F_*`).
     ///
     /// # Errors

@@ -15,13 +15,13 @@ const MODULE: &str = "fuzz::targets::";
 /// Options of `fuzz`.
 #[derive(Args)]
 pub struct Options {
-    /// One target instead of all, one after the other: acpi, blk, config_parser, device, http_parser,
-    /// memory_device, net_control, queue
+    /// One target instead of all, one after the other: acpi, balloon, blk, config_parser, console, device, http_parser,
+    /// memory_device, net, net_control, queue, vsock
     target: Option<String>,
     /// How long each runs
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Where the inputs begin, for the same ones once more; without it by the clock
+    /// Where the inputs begin, for the same ones once more, as a failure tells it; without it by the clock
     #[arg(long)]
     seed: Option<u64>,
     /// Run only the input in this file

@@ -9,16 +9,18 @@
 //! kept and mutated further. That is coarser than coverage of branches, and needs no other compiler. What fails
 //! is stored in the source tree and comes first from then on: commit it with the correction.
 //!
-//! `AXION_FUZZ_SECONDS` says how long (1), `AXION_FUZZ_SEED` where to begin (a fixed number, so that a test is the same every
-//! time), `AXION_FUZZ_REPLAY` names one file to run instead. `cargo xtask fuzz` sets them.
+//! `AXION_FUZZ_SECONDS` says how long (1), `AXION_FUZZ_SEED` where to begin (another number each time, so that every run of the
+//! tests looks elsewhere), `AXION_FUZZ_REPLAY` names one file to run instead. `cargo xtask fuzz` sets them. What fails tells its
+//! seed, the input, and how to have it again.
 
+mod devices;
 mod memory;
 mod targets;
 
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,17 +43,17 @@ const CORPUS: usize = 4096;
 /// Runs `target` on mutations of `seeds` for as long as it is told to.
 fn fuzz(name: &str, seeds: &[&[u8]], target: fn(&[u8]) -> Behaviour) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(name);
-    let watched = Watched::start(&directory);
+    let seed = number("AXION_FUZZ_SEED").unwrap_or_else(any_seed);
+    let case = Case {
+        name: name.to_owned(),
+        seed,
+        directory,
+    };
+    let watched = Watched::start(&case);
     let run = |input: &[u8]| {
         watched.begin(input);
         let behaviour = catch_unwind(AssertUnwindSafe(|| target(input)));
-        behaviour.unwrap_or_else(|_| {
-            let file = store(&directory, input);
-            panic!(
-                "fuzz target {name} panicked (see above); its input is {}",
-                file.display()
-            );
-        })
+        behaviour.unwrap_or_else(|_| panic!("panicked, see above: {}", case.failed(input)))
     };
     if let Some(file) = env::var_os("AXION_FUZZ_REPLAY") {
         let input = fs::read(&file).unwrap();
@@ -59,8 +61,8 @@ fn fuzz(name: &str, seeds: &[&[u8]], target: fn(&[u8]) -> Behaviour) {
         return;
     }
     let seconds = number("AXION_FUZZ_SECONDS").unwrap_or(1);
-    let mut random = Random(number("AXION_FUZZ_SEED").unwrap_or(0x5eed) | 1);
-    let mut corpus: Vec<Vec<u8>> = stored(&directory);
+    let mut random = Random(seed | 1);
+    let mut corpus: Vec<Vec<u8>> = stored(&case.directory);
     corpus.extend(seeds.iter().map(|seed| seed.to_vec()));
     corpus.push(Vec::new());
     let mut seen = BTreeSet::new();
@@ -81,9 +83,42 @@ fn fuzz(name: &str, seeds: &[&[u8]], target: fn(&[u8]) -> Behaviour) {
         count += 1;
     }
     eprintln!(
-        "fuzz {name}: {count} inputs in {seconds} s, {} behaviours",
+        "fuzz {name}: {count} inputs in {seconds} s from seed {seed}, {} behaviours",
         seen.len()
     );
+}
+
+/// A target and where it began.
+#[derive(Clone)]
+struct Case {
+    name: String,
+    seed: u64,
+    /// Inputs that once failed.
+    directory: PathBuf,
+}
+
+impl Case {
+    /// Keeps the input that failed; says how to have it again, also where the file is lost with the machine.
+    fn failed(&self, input: &[u8]) -> String {
+        let Self { name, seed, .. } = self;
+        let file = store(&self.directory, input);
+        let bytes = match input.len() {
+            0..=2048 => input.iter().map(|byte| format!("{byte:02x}")).collect(),
+            len => format!("({len} bytes)"),
+        };
+        format!(
+            "fuzz target {name}, seed {seed}; its input is {}: {bytes}\n\
+             again: cargo xtask fuzz {name} --replay {}, or from the seed: cargo xtask fuzz {name} --seed {seed}",
+            file.display(),
+            file.display()
+        )
+    }
+}
+
+/// Another number each time.
+fn any_seed() -> u64 {
+    // Keys of the process, from the kernel.
+    RandomState::new().hash_one(Instant::now())
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -153,16 +188,12 @@ struct Watched {
 }
 
 impl Watched {
-    fn start(directory: &Path) -> Self {
+    fn start(case: &Case) -> Self {
         let watched = Self {
             current: Arc::default(),
             ended: Arc::default(),
         };
-        let (current, ended, directory) = (
-            watched.current.clone(),
-            watched.ended.clone(),
-            directory.to_owned(),
-        );
+        let (current, ended, case) = (watched.current.clone(), watched.ended.clone(), case.clone());
         thread::spawn(move || {
             while !ended.load(Ordering::Relaxed) {
                 thread::park_timeout(Duration::from_secs(1));
@@ -173,8 +204,7 @@ impl Watched {
                 if let Some((_, _, input)) =
                     current.as_ref().filter(|(since, before, _)| hangs(since, before))
                 {
-                    let file = store(&directory, input);
-                    eprintln!("an input hangs: {}", file.display());
+                    eprintln!("hangs: {}", case.failed(input));
                     std::process::abort();
                 }
             }

@@ -26,7 +26,7 @@ use crate::memory::GuestMemory;
 use crate::numa::Numa;
 
 /// An address that is guest memory more often than not.
-fn address(values: &mut Values<'_>) -> u64 {
+pub(super) fn address(values: &mut Values<'_>) -> u64 {
     match values.u8() {
         0..=199 => u64::from(values.u32()) & 0xf_ffff,
         200..=229 => 0xf_f000 + u64::from(values.u16() & 0x1fff),
@@ -36,7 +36,7 @@ fn address(values: &mut Values<'_>) -> u64 {
 }
 
 /// A length that is short more often than not.
-fn length(values: &mut Values<'_>) -> u32 {
+pub(super) fn length(values: &mut Values<'_>) -> u32 {
     match values.u8() {
         0..=199 => values.u16().into(),
         200..=239 => 512 * u32::from(values.u8()),
@@ -342,6 +342,64 @@ fn memory_device() {
         &[0, 8, 6, 8, 0, 0, 2, 200, 0, 7, 8, 0, 0, 6, 8, 0, 0],
     ];
     fuzz("memory_device", &seeds, super::memory::target);
+}
+
+#[test]
+fn vsock() {
+    let seeds: [&[u8]; 3] = [
+        // A request to the service, a buffer for the answer, data, an end.
+        &[
+            0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 150, 0, 0, 0, 0, 0, 255, 8, 1, 0, 0, 0, 13, 0, 16, 0, 0, 0, 1, 0,
+            0, 5, 0, 150, 0,
+        ],
+        &[
+            12, 1, 11, 8, 0, 0, 0, 8, 1, 0, 0, 0, 0, 0, 0, 201, 1, 0, 0, 2, 0, 150, 0, 3, 0, 0, 255, 8, 2, 0,
+            0,
+        ],
+        &[
+            11, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 7, 0, 150, 0, 0, 0, 255,
+        ],
+    ];
+    fuzz("vsock", &seeds, super::devices::vsock);
+}
+
+#[test]
+fn balloon() {
+    let seeds: [&[u8]; 3] = [
+        &[0, 4, 3, 0, 1, 2, 0, 0, 0, 255, 1, 4, 2, 0, 1, 4, 0, 0, 255],
+        &[
+            2, 4, 2, 4, 1, 0, 0, 0, 0, 0, 0, 0, 5, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255,
+        ],
+        &[
+            3, 4, 0, 8, 0, 0, 0, 0, 3, 5, 0, 0, 0, 0, 0, 0, 16, 1, 200, 255, 1, 0, 0,
+        ],
+    ];
+    fuzz("balloon", &seeds, super::devices::balloon);
+}
+
+#[test]
+fn console() {
+    let seeds: [&[u8]; 2] = [
+        &[1, 5, 64, 0, 0, 0, 0, 255, 0, 0, 32, 0, 0, 5, 1, 0, 0, 0, 0, 0],
+        &[1, 4, 0, 0, 0, 10, 0, 0, 255, 3, 0, 2, 1, 0, 3],
+    ];
+    fuzz("console", &seeds, super::devices::console);
+}
+
+#[test]
+fn net() {
+    let seeds: [&[u8]; 3] = [
+        &[
+            0, 0, 6, 1, 0, 0, 0, 6, 2, 0, 0, 0, 1, 0, 100, 5, 1, 4, 100, 0, 0, 0, 0, 255,
+        ],
+        &[
+            1, 0, 6, 1, 0, 0, 0, 1, 0, 200, 8, 1, 3, 1, 0, 2, 0, 40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255,
+        ],
+        &[
+            0, 0, 1, 210, 255, 255, 0, 6, 3, 0, 0, 0, 6, 4, 0, 220, 0, 5, 0, 0, 0, 9, 0, 0, 12, 0, 1, 1, 0,
+        ],
+    ];
+    fuzz("net", &seeds, super::devices::net);
 }
 
 /// Machines of any shape that a config may have: their tables fit, and each one's checksum is right.

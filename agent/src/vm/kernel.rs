@@ -73,6 +73,9 @@ struct Found {
     threads: BTreeMap<u32, u32>,
 }
 
+/// What tells a namespace of the process in a directory from others of its kind.
+type Mark = fn(&Path) -> Option<String>;
+
 /// The process `pid` below `proc`; `None` where it has ended.
 fn find(proc: &Path, pid: u32) -> Option<Found> {
     let directory = proc.join(pid.to_string());
@@ -108,12 +111,11 @@ fn find(proc: &Path, pid: u32) -> Option<Found> {
             }
         }
     }
-    let differs = |of: fn(&Path) -> Option<String>| {
+    let differs = |of: Mark| {
         let (theirs, ours) = (of(&directory), of(&own));
         theirs.is_some() && ours.is_some() && theirs != ours
     };
-    let others: [(&str, fn(&Path) -> Option<String>); 3] =
-        [("mnt", root_mount), ("net", interfaces), ("user", users)];
+    let others: [(&str, Mark); 3] = [("mnt", root_mount), ("net", interfaces), ("user", users)];
     let others = others.iter().filter(|(_, of)| differs(*of));
     process
         .namespaces

@@ -56,7 +56,7 @@ pub fn running(cmdline: &CommandLine) -> Option<Slot> {
     named.or_else(loader::selected_slot)
 }
 
-/// Decides about the running slot. Comes back at once where nothing is on trial.
+/// Decides about the running slot where it is on trial, and keeps the arguments of a start that was good.
 pub async fn watch(node: Arc<Node>) {
     let Some(slot) = running(&node.cmdline) else {
         return;

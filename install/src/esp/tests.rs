@@ -83,7 +83,9 @@ fn an_update_writes_its_image_once_and_little_besides() {
     let esp = esp(&disk);
     // The second one replaces what the first has written.
     for number in 1..=2 {
-        let content: Vec<u8> = (0..4_u32 << 20).map(|n| (n / 512 + number) as u8).collect();
+        let sector = |n: u8| [n.wrapping_add(number); 512];
+        let content = (0..=u8::MAX).cycle().take(4 << 11).flat_map(sector);
+        let content: Vec<u8> = content.collect();
         let update = Update {
             version: format!("0.{number}.0"),
             size: content.len() as u64,

@@ -2,7 +2,7 @@
 
 use axion_api::vmm::in_force::DisabledExit;
 use kvm_bindings::{
-    KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT, KVM_X86_DISABLE_EXITS_MWAIT,
+    KVM_CAP_HALT_POLL, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT, KVM_X86_DISABLE_EXITS_MWAIT,
     KVM_X86_DISABLE_EXITS_PAUSE, kvm_enable_cap,
 };
 use kvm_ioctls::{Kvm, VmFd};
@@ -15,6 +15,10 @@ const WANTED: [(DisabledExit, u32); 3] = [
     (DisabledExit::Pause, KVM_X86_DISABLE_EXITS_PAUSE),
     (DisabledExit::Mwait, KVM_X86_DISABLE_EXITS_MWAIT),
 ];
+
+/// How long KVM spins for a halted vCPU whose CPU nobody else wants, nanoseconds: KVM's own default, which the host may have taken
+/// back for the VMs that share CPUs.
+const HALT_POLL_NS: u64 = 200_000;
 
 /// Exits that a dedicated guest wants disabled.
 pub fn wanted() -> Vec<DisabledExit> {
@@ -40,6 +44,19 @@ pub(super) fn disable(kvm: &Kvm, vm: &VmFd) -> Result<Vec<DisabledExit>, KvmErro
         call("disable exits", vm.enable_cap(&cap))?;
     }
     Ok(granted(offered))
+}
+
+/// Has KVM spin for the vCPUs where HLT leaves the guest all the same. A kernel without the capability goes by the host's parameter.
+pub(super) fn poll_when_halted(kvm: &Kvm, vm: &VmFd) -> Result<(), KvmError> {
+    if kvm.check_extension_raw(KVM_CAP_HALT_POLL.into()) <= 0 {
+        return Ok(());
+    }
+    let mut cap = kvm_enable_cap {
+        cap: KVM_CAP_HALT_POLL,
+        ..Default::default()
+    };
+    cap.args[0] = HALT_POLL_NS;
+    call("have KVM spin for halted vCPUs", vm.enable_cap(&cap))
 }
 
 #[cfg(test)]

@@ -154,6 +154,7 @@ impl Host {
     pub fn create_vm(&self, memory: &GuestMemory, dedicated: bool) -> Result<Vm, KvmError> {
         let fd = call("create a VM", self.kvm.create_vm())?;
         let exits_disabled = if dedicated {
+            exits::poll_when_halted(&self.kvm, &fd)?;
             exits::disable(&self.kvm, &fd)?
         } else {
             Vec::new()

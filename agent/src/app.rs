@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axion_api::problem::Problem;
+use axion_api::profile::HostProfile;
 use axion_core::config::{Effective, resolve};
 use axion_core::paths;
+use axion_core::profile::FunctionSettings;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +20,7 @@ use crate::events::Events;
 use crate::files::{FileError, ensure_directory};
 use crate::host::Inventory;
 use crate::images::Images;
-use crate::init::Init;
+use crate::init::{Init, answer};
 use crate::networks::Networks;
 use crate::store::{RedbStore, Store, StoreError};
 use crate::vm::{Parts, Vms};
@@ -115,6 +118,19 @@ pub struct App {
 }
 
 impl App {
+    /// The boot profile of this boot, and whether the node is so. What virtual functions have is init's to know; without its word
+    /// nothing is said of it.
+    pub async fn profile(&self) -> Result<HostProfile, Problem> {
+        let mut functions = FunctionSettings::default();
+        if !self.config.config.profile.sriov.is_empty()
+            && let Ok(proxy) = self.init.proxy()
+            && let Ok(told) = answer(proxy.virtual_functions()).await
+        {
+            functions = serde_json::from_str(&told).unwrap_or_default();
+        }
+        self.inventory.profile(&self.config, functions).await
+    }
+
     /// Opens what is kept at `places`.
     pub fn open(places: &Places, config: Effective, fingerprint: String) -> Result<Self, SetupError> {
         ensure_directory(&places.run, 0o2770)?;

@@ -66,7 +66,7 @@ impl Drift {
 /// Looks again and again.
 pub async fn watch(app: Arc<App>) {
     loop {
-        match app.inventory.profile(&app.config).await {
+        match app.profile().await {
             Ok(profile) => app.drift.notice(&profile.attestation, &app.events),
             Err(problem) => tracing::warn!("cannot attest the boot profile: {}", problem.detail),
         }

@@ -18,8 +18,8 @@ use axion_api::recovery::{Crash, CrashSummary};
 use axion_core::cmdline::CommandLine;
 use axion_core::config::Effective;
 use axion_core::paths;
-use axion_core::placement::{Division, Supply};
-use axion_core::profile::{self, Declaration, Resolved, attest};
+use axion_core::placement::{Division, Supply, cache_limit};
+use axion_core::profile::{self, Declaration, FunctionSettings, Resolved, attest, attest_with};
 use axion_core::proof::Proof;
 use axion_core::secure_boot::SecureBoot;
 use axion_core::topology::Topology;
@@ -118,7 +118,7 @@ impl Inventory {
         apart(move || {
             let resolved = in_force(&root);
             let division = Division::of(&topology, resolved.as_ref().map(|resolved| &resolved.plan));
-            Supply::new(&topology, &division)
+            Supply::new(&topology, &division).with_cache(cache_limit(&root))
         })
         .await
     }
@@ -129,12 +129,17 @@ impl Inventory {
     }
 
     /// The boot profile of this boot: as init resolved it, or else as this node's config says now.
-    pub async fn profile(&self, config: &Effective) -> Result<HostProfile, Problem> {
+    /// `functions` are what init knows of virtual ones.
+    pub async fn profile(
+        &self,
+        config: &Effective,
+        functions: FunctionSettings,
+    ) -> Result<HostProfile, Problem> {
         let (root, declaration) = (self.root.clone(), Declaration::of_effective(config));
         apart(move || {
             let resolved = in_force(&root)
                 .unwrap_or_else(|| Resolved::of(&Topology::read(&root), &declaration, &command_line(&root)));
-            let mut attestation = attest(&root, &resolved.plan);
+            let mut attestation = attest_with(&root, &resolved.plan, &functions);
             let tpm = keys::attested(&root, &resolved);
             attestation.state = attestation.state.max(tpm.state);
             attestation.items.push(tpm);

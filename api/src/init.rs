@@ -375,6 +375,9 @@ mod proxy {
         fn start_proof(&self, seconds: u32) -> zbus::Result<()>;
         /// Whether a proof is being taken.
         fn proof_status(&self) -> zbus::Result<ProofStatus>;
+        /// What the virtual functions of the boot profile have, as rtnetlink tells it: the JSON of an
+        /// [`axion_core::profile::FunctionSettings`].
+        fn virtual_functions(&self) -> zbus::Result<String>;
         /// What the node uses of its disks and interfaces, which a boot profile must not give away: the JSON of a
         /// [`axion_core::profile::HostUses`].
         fn host_uses(&self) -> zbus::Result<String>;

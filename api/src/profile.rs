@@ -1,7 +1,9 @@
 //! The boot profile of a node: what is planned, what is so, what another declaration would bring.
 
 use axion_core::cmdline::CommandLine;
-use axion_core::profile::{Attestation, KexecDecision, Plan, Refusal, Standing, compose, needs_kexec};
+use axion_core::profile::{
+    Attestation, KexecDecision, Plan, Refusal, Restart, Standing, compose, needs_kexec,
+};
 use axion_core::proof::{Comparison, Proof};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +49,9 @@ pub enum NextBoot {
     InForce,
     /// The kernel starts a second time with them, unless the loader is told before.
     Kexec,
+    /// The machine restarts with them, where its loader's entry can keep them: this platform is not started again by kexec, or the
+    /// config says so.
+    Restart,
     /// It goes on without them: the command line would be longer than the kernel keeps.
     TooLong,
     /// It leaves `[profile]` out: `axion.profile=off` is on the command line.
@@ -61,7 +66,9 @@ impl ProfilePreview {
             next_boot: match needs_kexec(current, &plan) {
                 KexecDecision::NotNeeded => NextBoot::InForce,
                 // The loop guard is for this boot alone.
+                KexecDecision::AlreadyTried if plan.restart == Restart::Reboot => NextBoot::Restart,
                 KexecDecision::Kexec { .. } | KexecDecision::AlreadyTried => NextBoot::Kexec,
+                KexecDecision::Reboot => NextBoot::Restart,
                 KexecDecision::TooLong { .. } => NextBoot::TooLong,
                 KexecDecision::SwitchedOff => NextBoot::SwitchedOff,
             },

@@ -334,6 +334,11 @@ impl Init1 {
         lock(&self.node.proof).clone()
     }
 
+    async fn virtual_functions(&self) -> String {
+        // It holds nothing that JSON cannot.
+        serde_json::to_string(&stage2::virtual_functions(&self.node).await).unwrap_or_default()
+    }
+
     async fn host_uses(&self) -> fdo::Result<String> {
         let node = self.node.clone();
         // A disk that does not answer holds up whoever asked, and nobody else.

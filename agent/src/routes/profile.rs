@@ -19,7 +19,7 @@ use crate::init::{InitError, answer};
 /// The boot profile: what is planned for this boot, and whether it is so.
 #[utoipa::path(get, path = "/v1/host/profile", tag = "host", responses((status = 200, body = HostProfile)))]
 pub async fn get(State(app): State<Arc<App>>) -> Answer<axum::Json<HostProfile>> {
-    let profile = app.inventory.profile(&app.config).await?;
+    let profile = app.profile().await?;
     app.drift.notice(&profile.attestation, &app.events);
     Ok(axum::Json(profile))
 }

@@ -299,7 +299,7 @@ pub fn all(app: &Arc<App>) -> Vec<Source> {
         json(Ok(routes::host::config_of(&app.config)))
     });
     part!("profile.json", "boot profile: plan and attestation", |app| {
-        json(app.inventory.profile(&app.config).await)
+        json(app.profile().await)
     });
     part!("proof.json", "the last isolation proofs", |app| {
         json(app.inventory.proofs().await)

@@ -409,6 +409,10 @@ impl FakeInit {
         axion_api::init::ProofStatus::default()
     }
 
+    fn virtual_functions(&self) -> String {
+        "{}".to_owned()
+    }
+
     fn host_uses(&self) -> String {
         r#"{"disks":[{"disk":"nvme0n1","holding":{"pool":"tank"}}],"interfaces":[]}"#.to_owned()
     }

@@ -55,6 +55,7 @@ pub fn preview(preview: &ProfilePreview, style: &Style) -> String {
     let next_boot = match preview.next_boot {
         NextBoot::InForce => "the command line has every argument",
         NextBoot::Kexec => "a second start of the kernel, with the line below",
+        NextBoot::Restart => "a restart of the machine, with the line below; on an installed disk only",
         NextBoot::TooLong => "without arguments: the line below is longer than the kernel keeps",
         NextBoot::SwitchedOff => "without the profile: `axion.profile=off` is on the command line",
     };

@@ -259,7 +259,9 @@ impl ChangeCost {
             | "profile.power.governor"
             | "profile.power.c_states"
             | "profile.memory.transparent_hugepages"
-            | "profile.memory.arc_limit" => Self::Live,
+            | "profile.memory.arc_limit"
+            | "profile.kvm.nx_huge_pages"
+            | "profile.kvm.halt_poll_us" => Self::Live,
             _ => Self::Reboot,
         }
     }

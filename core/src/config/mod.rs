@@ -34,8 +34,8 @@ pub use install::{AfterInstall, DiskSelector, Existing, Install, PoolChoice};
 pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, in_one, resolve};
 pub use profile::{
     ArcLimit, CStates, CpuChoice, DeviceChoice, Governor, HugepageRule, IommuChoice, IrqPolicy, Mitigations,
-    NodeChoice, PStates, PageSize, Profile, ProfileCpu, ProfileIommu, ProfileMemory, ProfileMode,
-    ProfilePower, Smt, SriovRule, TransparentHugepages, VfioRule,
+    NodeChoice, NxHugePages, PStates, PageSize, Profile, ProfileCpu, ProfileIommu, ProfileKvm, ProfileMemory,
+    ProfileMode, ProfilePower, RestartChoice, Smt, SriovRule, TransparentHugepages, VfioRule,
 };
 pub use schema::{
     Api, Boot, Console, FailureAction, Interface, InterfaceMatch, Logging, MachineConfig, Network, Time,

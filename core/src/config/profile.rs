@@ -32,6 +32,10 @@ pub struct Profile {
     pub vfio: Vec<VfioRule>,
     /// Network functions that are split into virtual ones.
     pub sriov: Vec<SriovRule>,
+    /// KVM.
+    pub kvm: ProfileKvm,
+    /// How a boot comes to kernel arguments that the loader did not give. Auto: kexec, but on platforms that do not survive it.
+    pub restart: RestartChoice,
     /// Prove the isolation once after each boot.
     pub proof_at_boot: bool,
 }
@@ -108,6 +112,43 @@ pub struct ProfileMemory {
 pub struct ProfileIommu {
     /// What it does.
     pub mode: IommuChoice,
+}
+
+/// KVM.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProfileKvm {
+    /// Large pages of guests are not executable. Auto: off where the CPU is not affected by iTLB multihit, else the kernel's.
+    pub nx_huge_pages: NxHugePages,
+    /// How long the host looks for work of a shared vCPU that has halted before the CPU is given away, microseconds, 0 to 1000.
+    /// Absent: 0 in `hpc`, else the kernel's.
+    pub halt_poll_us: Option<u32>,
+}
+
+/// Whether large pages of guests are not executable, a mitigation of iTLB multihit (CVE-2018-12207).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NxHugePages {
+    /// Off where that is safe.
+    #[default]
+    Auto,
+    /// They are not: KVM splits them where a guest runs code.
+    On,
+    /// They are.
+    Off,
+}
+
+/// How a boot comes to kernel arguments that the loader did not give.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartChoice {
+    /// By platform.
+    #[default]
+    Auto,
+    /// The kernel starts itself again, without the firmware.
+    Kexec,
+    /// They are stored for the next start, and the machine restarts through its firmware.
+    Reboot,
 }
 
 /// Which CPUs: `auto`, `none`, or a list as in `2-15,18`.

@@ -33,7 +33,7 @@ pub use ledger::{Free, Ledger};
 pub use plan::{holds, plan};
 pub use refused::{Refused, Resource, Shortage};
 pub use resize::{block_size, resize};
-pub use supply::{Core, Division, Node, Supply};
+pub use supply::{Core, Division, Node, Supply, cache_limit};
 
 use crate::config::PageSize;
 use crate::topology::CpuSet;

@@ -1,9 +1,10 @@
 //! What a machine has for VMs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::profile::{Plan, reserve};
-use crate::topology::{CpuSet, Hugepages, Topology};
+use crate::topology::{CpuSet, Hugepages, Topology, read};
 
 /// Distance to a node that the firmware says nothing of (ACPI 6.5 §5.2.17).
 const REMOTE: u32 = 20;
@@ -111,7 +112,8 @@ pub struct Supply {
 }
 
 impl Supply {
-    /// What `topology` has, divided by `division`. Ordinary memory is what hugepages and the host leave.
+    /// What `topology` has, divided by `division`. Ordinary memory is what hugepages and the host leave; what ZFS's
+    /// cache may take of it is [`Supply::with_cache`]'s.
     pub fn new(topology: &Topology, division: &Division) -> Self {
         let ids: Vec<u32> = topology.nodes.iter().map(|node| node.id).collect();
         let nodes = topology.nodes.iter().map(|node| {
@@ -136,6 +138,21 @@ impl Supply {
         }
     }
 
+    /// The same machine while ZFS's cache may take so many bytes: each node gives the part of its ordinary memory.
+    #[must_use]
+    pub fn with_cache(mut self, cache: u64) -> Self {
+        let all = self
+            .nodes
+            .iter()
+            .fold(0u64, |sum, node| sum.saturating_add(node.memory));
+        for node in &mut self.nodes {
+            let part = u128::from(cache) * u128::from(node.memory) / u128::from(all.max(1));
+            let part = u64::try_from(part).unwrap_or(u64::MAX);
+            node.memory = node.memory.saturating_sub(part);
+        }
+        self
+    }
+
     /// The same machine when nobody has anything.
     #[must_use]
     pub fn at_rest(mut self) -> Self {
@@ -149,6 +166,23 @@ impl Supply {
     pub fn node(&self, id: u32) -> Option<&Node> {
         self.nodes.iter().find(|node| node.id == id)
     }
+}
+
+/// Most bytes that ZFS's cache may take on the node below `root`; 0 while no pool is in use. It fills up with time and gives way
+/// slowly, so that what it may take is nobody else's.
+pub fn cache_limit(root: &Path) -> u64 {
+    let directory = root.join("proc/spl/kstat/zfs");
+    let in_use = read::entries(&directory)
+        .iter()
+        .any(|(_, path)| path.join("state").exists());
+    let statistics = read::text(directory.join("arcstats")).filter(|_| in_use);
+    let limit = |line: &str| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some("c_max")).then(|| words.nth(1)?.parse().ok())?
+    };
+    statistics
+        .and_then(|text| text.lines().find_map(limit))
+        .unwrap_or(0)
 }
 
 /// The cores of a node that are dedicated as a whole.

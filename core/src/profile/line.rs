@@ -10,14 +10,17 @@
 //!
 //! `axion.kexec=1` is the loop guard: a kernel that was started with it is not left again in the same boot, whatever its
 //! command line lacks; attestation shows what that is. A loader's entry has the marks without the guard.
+//! Where a kexec is no way, the arguments are stored in the loader's entry and the machine restarts; `axion.restart=1` among
+//! them is the guard of that, and is taken out of the entry again by the start that has it.
 //! `axion.profile=off` anywhere is the way out.
 
 use crate::cmdline::{CommandLine, Group, Param};
 
-use super::{Argument, Plan};
+use super::{Argument, Plan, Restart};
 
 const MARK: &str = "axion.plan";
 const GUARD: &str = "axion.kexec";
+const RESTARTED: &str = "axion.restart";
 const SWITCH: &str = "axion.profile";
 /// Longest command line that the kernel keeps, in bytes (x86's `COMMAND_LINE_SIZE` less the terminator).
 const LONGEST: usize = 2047;
@@ -43,7 +46,9 @@ pub enum KexecDecision {
         /// The whole line.
         command_line: String,
     },
-    /// It has not although it was started by a kexec for them: go on, and let attestation say what is missing.
+    /// It has not, and a kexec is no way: store them in the loader's entry ([`stored`]), where it has one, and restart the machine.
+    Reboot,
+    /// It has not although it was started for them: go on, and let attestation say what is missing.
     AlreadyTried,
     /// The line would be longer than the kernel keeps: go on without.
     TooLong {
@@ -62,6 +67,23 @@ pub fn is_second_start(current: &CommandLine) -> bool {
     current.contains(GUARD)
 }
 
+/// Whether the machine was restarted for a plan.
+pub fn is_restarted(current: &CommandLine) -> bool {
+    current.contains(RESTARTED)
+}
+
+/// The options of a loader's entry with the plan's arguments and the guard of a restart; `None`: they have the arguments already,
+/// and a start that lacks them did not get them from there.
+pub fn stored(options: &CommandLine, plan: &Plan) -> Option<CommandLine> {
+    let composed = compose(options, plan).line;
+    (without_guard(options) != composed).then(|| with_guard(&composed, RESTARTED))
+}
+
+/// The options of a loader's entry without the guard of a restart.
+pub fn unguarded(options: &CommandLine) -> CommandLine {
+    without_guard(options)
+}
+
 /// Decides about the kexec.
 pub fn needs_kexec(current: &CommandLine, plan: &Plan) -> KexecDecision {
     if is_switched_off(current) {
@@ -71,13 +93,14 @@ pub fn needs_kexec(current: &CommandLine, plan: &Plan) -> KexecDecision {
     if without_guard(current) == line {
         return KexecDecision::NotNeeded;
     }
-    if current.contains(GUARD) {
+    if current.contains(GUARD) || current.contains(RESTARTED) {
         return KexecDecision::AlreadyTried;
     }
-    let command_line = guarded(&line).to_string();
-    match command_line.len() {
-        length if length > LONGEST => KexecDecision::TooLong { length },
-        _ => KexecDecision::Kexec { command_line },
+    let command_line = with_guard(&line, GUARD).to_string();
+    match (command_line.len(), plan.restart) {
+        (length, _) if length > LONGEST => KexecDecision::TooLong { length },
+        (_, Restart::Kexec) => KexecDecision::Kexec { command_line },
+        (_, Restart::Reboot) => KexecDecision::Reboot,
     }
 }
 
@@ -187,8 +210,8 @@ impl Parts {
                 .position(|param| param.is(MARK) && param.value() == Some(word))
         };
         let own = |params: &[Param]| -> Vec<Param> {
-            let ours = |param: &&Param| !param.is(MARK) && !param.is(GUARD);
-            params.iter().filter(ours).cloned().collect()
+            let own = |param: &&Param| !param.is(MARK) && !is_guard(param);
+            params.iter().filter(own).cloned().collect()
         };
         match (at("begin"), at("end")) {
             (Some(begin), Some(end)) if begin < end => Self {
@@ -207,13 +230,17 @@ fn mark(word: &str) -> Vec<Param> {
     Param::new(MARK, Some(word)).into_iter().collect()
 }
 
-fn without_guard(line: &CommandLine) -> CommandLine {
-    line.with_params(line.iter().filter(|param| !param.is(GUARD)).cloned().collect())
+fn is_guard(param: &Param) -> bool {
+    param.is(GUARD) || param.is(RESTARTED)
 }
 
-/// The line with the loop guard: within the marks, or without arguments of ours at the end.
-fn guarded(line: &CommandLine) -> CommandLine {
-    let guard = || Param::new(GUARD, Some("1")).ok();
+fn without_guard(line: &CommandLine) -> CommandLine {
+    line.with_params(line.iter().filter(|param| !is_guard(param)).cloned().collect())
+}
+
+/// The line with a loop guard: within the marks, or without arguments of ours at the end.
+fn with_guard(line: &CommandLine, key: &str) -> CommandLine {
+    let guard = || Param::new(key, Some("1")).ok();
     let mut params: Vec<Param> = Vec::new();
     for param in line.iter() {
         if param.is(MARK) && param.value() == Some("end") {
@@ -221,7 +248,7 @@ fn guarded(line: &CommandLine) -> CommandLine {
         }
         params.push(param.clone());
     }
-    if !params.iter().any(|param| param.is(GUARD)) {
+    if !params.iter().any(|param| param.is(key)) {
         params.extend(guard());
     }
     line.with_params(params)

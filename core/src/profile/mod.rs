@@ -22,6 +22,7 @@ mod attest;
 mod line;
 mod plan;
 mod refusal;
+mod restart;
 #[cfg(test)]
 mod tests;
 mod uses;
@@ -30,10 +31,14 @@ use serde::{Deserialize, Serialize};
 
 pub use action::{Action, IdleLimit, PartitionKind, PlannedAction, sysctl_file};
 pub use argument::{Argument, IommuMode, NodePages, PlannedArgument};
-pub use attest::{Attestation, Item, ItemState, attest};
-pub use line::{Composed, KexecDecision, compose, is_second_start, is_switched_off, needs_kexec};
+pub use attest::{Attestation, FunctionSettings, Item, ItemState, VirtualFunction, attest, attest_with};
+pub use line::{
+    Composed, KexecDecision, compose, is_restarted, is_second_start, is_switched_off, needs_kexec, stored,
+    unguarded,
+};
 pub use plan::{Declaration, plan, reserve};
 pub use refusal::{Refusal, Refusals};
+pub use restart::Restart;
 pub use uses::{DiskUse, Holding, HostUses, InterfaceUse, host_use};
 
 use crate::cmdline::CommandLine;
@@ -54,6 +59,9 @@ pub struct Plan {
     pub arguments: Vec<PlannedArgument>,
     /// What is done while running, in order.
     pub actions: Vec<PlannedAction>,
+    /// How the kernel comes to arguments that it was not given.
+    #[serde(default)]
+    pub restart: Restart,
     /// What was left as it is although the mode would have it, and why.
     pub notes: Vec<String>,
 }

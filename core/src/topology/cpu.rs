@@ -35,6 +35,10 @@ pub struct CpuModel {
     /// Governors that it can be set to.
     #[serde(default)]
     pub governors: Vec<String>,
+    /// Whether a guest can halt it by large executable pages (`vulnerabilities/itlb_multihit`); `None` where the kernel does not
+    /// say.
+    #[serde(default)]
+    pub itlb_multihit: Option<bool>,
 }
 
 /// Simultaneous multithreading (`/sys/devices/system/cpu/smt/control`).
@@ -110,6 +114,8 @@ impl CpuModel {
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
+            itlb_multihit: read::text(cpus.join("vulnerabilities/itlb_multihit"))
+                .map(|state| state != "Not affected"),
         }
     }
 }

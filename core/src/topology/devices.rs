@@ -76,6 +76,9 @@ pub struct PciDevice {
     /// What it keeps from its neighbours, where it can.
     #[serde(default)]
     pub acs: Option<Acs>,
+    /// The bridge that it is behind; none where it is on a root bus.
+    #[serde(default)]
+    pub upstream: Option<PciAddress>,
 }
 
 /// SR-IOV state of a physical function.
@@ -181,6 +184,7 @@ impl PciDevice {
                     .map(|methods| methods.split_whitespace().map(str::to_owned).collect())
                     .unwrap_or_default(),
                 acs: acs.get(&address).copied(),
+                upstream: upstream(&path),
                 address,
             })
         };
@@ -189,6 +193,13 @@ impl PciDevice {
             .filter_map(function)
             .collect()
     }
+}
+
+/// The directory of a function is in that of its bridge.
+fn upstream(function: &Path) -> Option<PciAddress> {
+    let path = function.canonicalize().ok()?;
+    let above = path.parent()?.file_name()?.to_str()?;
+    is_pci_address(above).then(|| above.to_owned())
 }
 
 /// The PCI function that `device` hangs on, itself or the nearest one above it, and that function's node.

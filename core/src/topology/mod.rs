@@ -7,6 +7,7 @@ mod cpu;
 mod devices;
 mod memory;
 mod pci;
+mod platform;
 pub(crate) mod read;
 #[cfg(test)]
 mod tests;
@@ -17,11 +18,15 @@ pub use cpu::{Cpu, CpuModel, CpuSet, CpuSetError, SmtState};
 pub use devices::{Disk, DiskKind, IommuKind, Nic, PciAddress, PciDevice, Sriov, is_pci_address};
 pub use memory::{Hugepages, NumaNode};
 pub use pci::{Acs, PciLink, class_name, read_acs, write_acs};
+pub use platform::Platform;
 
 /// Everything known about the machine's hardware.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Topology {
+    /// What the firmware calls the machine.
+    #[serde(default)]
+    pub platform: Platform,
     /// Processor model.
     pub cpu_model: CpuModel,
     /// Online and offline CPUs, by number.
@@ -45,6 +50,7 @@ impl Topology {
         let nodes = NumaNode::read_all(root);
         let pci = PciDevice::read_all(root);
         Self {
+            platform: Platform::read(root),
             cpu_model: CpuModel::read(root),
             cpus: Cpu::read_all(root, &nodes),
             disks: Disk::read_all(root, &pci),

@@ -1,11 +1,14 @@
 //! Functions of network interfaces, and devices that are kept for VMs.
 
-use axion_core::profile::Action;
+use std::collections::BTreeMap;
+
+use axion_core::profile::{Action, FunctionSettings, Plan, VirtualFunction};
 use futures_util::TryStreamExt;
-use rtnetlink::LinkUnspec;
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
-    LinkAttribute, LinkMessage, LinkVfInfo, VfInfo, VfInfoMac, VfInfoTrust, VfInfoVlan,
+    LinkAttribute, LinkExtentMask, LinkMessage, LinkVfInfo, VfInfo, VfInfoMac, VfInfoTrust, VfInfoVlan,
 };
+use rtnetlink::{Handle, LinkUnspec};
 
 use super::{ActionError, Files};
 
@@ -49,37 +52,90 @@ pub async fn name_functions(action: &Action) -> Result<(), ActionError> {
     let Action::VirtualFunctions { interface, .. } = action else {
         return Ok(());
     };
-    let functions = functions(action);
-    if functions.is_empty() {
-        return Ok(());
-    }
     let failed = |source| ActionError::Functions {
         interface: interface.clone(),
         source,
     };
     let (connection, handle, _) = rtnetlink::new_connection().map_err(ActionError::Netlink)?;
     let connection = tokio::spawn(connection);
-    let found: Option<LinkMessage> = handle
-        .link()
-        .get()
-        .match_name(interface.clone())
-        .execute()
-        .try_next()
-        .await
-        .map_err(failed)?;
-    let index = found
-        .map(|link| link.header.index)
-        .ok_or_else(|| ActionError::NoInterface(interface.clone()))?;
-    let message = LinkUnspec::new_with_index(index)
-        .append_extra_attribute(LinkAttribute::VfInfoList(functions))
-        .build();
-    let done = handle.link().set(message).execute().await.map_err(failed);
+    let done = async {
+        let link = link(&handle, interface).await.map_err(failed)?;
+        let link = link.ok_or_else(|| ActionError::NoInterface(interface.clone()))?;
+        let functions = functions(action, &settings(&link));
+        if functions.is_empty() {
+            return Ok(());
+        }
+        let message = LinkUnspec::new_with_index(link.header.index)
+            .append_extra_attribute(LinkAttribute::VfInfoList(functions))
+            .build();
+        handle.link().set(message).execute().await.map_err(failed)
+    }
+    .await;
     connection.abort();
     done
 }
 
-/// What each virtual function is given, in order; empty where the rule leaves all to the driver.
-pub(super) fn functions(action: &Action) -> Vec<LinkVfInfo> {
+/// What the virtual functions of the plan have. An interface that does not answer is left out.
+///
+/// # Errors
+/// There is no rtnetlink.
+pub async fn read_functions(plan: &Plan) -> Result<FunctionSettings, ActionError> {
+    let mut interfaces = Vec::new();
+    for planned in &plan.actions {
+        if let Action::VirtualFunctions { interface, .. } = &planned.action {
+            interfaces.push(interface);
+        }
+    }
+    let mut found = FunctionSettings::new();
+    if interfaces.is_empty() {
+        return Ok(found);
+    }
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(ActionError::Netlink)?;
+    let connection = tokio::spawn(connection);
+    for interface in interfaces {
+        if let Ok(Some(link)) = link(&handle, interface).await {
+            found.insert(interface.clone(), settings(&link));
+        }
+    }
+    connection.abort();
+    Ok(found)
+}
+
+/// An interface with what its virtual functions have, which the kernel tells only when asked for.
+async fn link(handle: &Handle, interface: &str) -> Result<Option<LinkMessage>, rtnetlink::Error> {
+    let asked = handle
+        .link()
+        .get()
+        .match_name(interface.to_owned())
+        .set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::Vf]);
+    asked.execute().try_next().await
+}
+
+/// What the virtual functions of a link have, by number.
+pub(super) fn settings(link: &LinkMessage) -> BTreeMap<u32, VirtualFunction> {
+    let lists = link.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::VfInfoList(list) => Some(list),
+        _ => None,
+    });
+    let mut found: BTreeMap<u32, VirtualFunction> = BTreeMap::new();
+    for info in lists.flatten().flat_map(|LinkVfInfo(infos)| infos) {
+        match info {
+            VfInfo::Mac(VfInfoMac { vf_id, mac, .. }) => {
+                let [a, b, c, d, e, f, ..] = mac;
+                let mac = [a, b, c, d, e, f].map(|byte| format!("{byte:02x}")).join(":");
+                found.entry(*vf_id).or_default().mac = Some(mac);
+            }
+            VfInfo::Vlan(vlan) => found.entry(vlan.vf_id).or_default().vlan = Some(vlan.vlan_id),
+            VfInfo::Trust(trust) => found.entry(trust.vf_id).or_default().trusted = Some(trust.enabled),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// What each virtual function is given, in order, where it has something else now: a driver need not know of what nobody asks of
+/// it. Empty where nothing is to be done.
+pub(super) fn functions(action: &Action, now: &BTreeMap<u32, VirtualFunction>) -> Vec<LinkVfInfo> {
     let Action::VirtualFunctions {
         vfs,
         macs,
@@ -94,14 +150,22 @@ pub(super) fn functions(action: &Action) -> Vec<LinkVfInfo> {
         let mac = usize::try_from(vf).ok().and_then(|vf| macs.get(vf));
         let mut info = Vec::new();
         info.extend(mac.map(|mac| VfInfo::Mac(VfInfoMac::new(vf, &bytes(mac)))));
-        info.extend(vlan.map(|vlan| VfInfo::Vlan(VfInfoVlan::new(vf, u32::from(vlan), 0))));
-        info.extend(trust.then(|| VfInfo::Trust(VfInfoTrust::new(vf, true))));
+        let is = now.get(&vf).cloned().unwrap_or_default();
+        let wanted = vlan.map(u32::from);
+        let stray = is.vlan.filter(|id| *id != 0).map(|_| 0);
+        info.extend(
+            wanted
+                .or(stray)
+                .map(|id| VfInfo::Vlan(VfInfoVlan::new(vf, id, 0))),
+        );
+        let change = *trust || is.trusted == Some(true);
+        info.extend(change.then(|| VfInfo::Trust(VfInfoTrust::new(vf, *trust))));
         LinkVfInfo(info)
     };
-    if macs.is_empty() && vlan.is_none() && !trust {
-        return Vec::new();
-    }
-    (0..*vfs).map(one).collect()
+    (0..*vfs)
+        .map(one)
+        .filter(|LinkVfInfo(info)| !info.is_empty())
+        .collect()
 }
 
 /// `02:00:00:00:00:01` as bytes.

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use axion_core::config::PageSize;
 use axion_core::profile::Action;
 
-pub use devices::name_functions;
+pub use devices::{name_functions, read_functions};
 
 use crate::files::{self, FileError};
 

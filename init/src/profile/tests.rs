@@ -1,14 +1,17 @@
 //! A fake node, and each action on it.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use axion_core::config::TransparentHugepages;
-use axion_core::profile::{IdleLimit, NodePages, PartitionKind};
+use axion_core::profile::{IdleLimit, NodePages, PartitionKind, VirtualFunction};
 use axion_core::topology::CpuSet;
-use rtnetlink::packet_route::link::{VfInfo, VfInfoMac, VfInfoTrust, VfInfoVlan};
+use rtnetlink::packet_route::link::{
+    LinkAttribute, LinkMessage, LinkVfInfo, VfInfo, VfInfoMac, VfInfoTrust, VfInfoVlan,
+};
 
-use super::devices::functions;
+use super::devices::{functions, settings};
 use super::fence::kernel_thread_target;
 use super::*;
 
@@ -320,9 +323,13 @@ fn virtual_functions_that_exist_stay() {
         perform(root.path(), &split(&[], None, false)).unwrap();
         assert!(text(root.path(), FILE).starts_with('2'), "{before}");
     }
-    assert!(functions(&split(&[], None, false)).is_empty());
-    assert_eq!(functions(&split(&[], Some(7), false)).len(), 2);
-    let both = functions(&split(&["02:00:00:00:00:01", "02:00:00:00:00:02"], Some(7), true));
+    let none = BTreeMap::new();
+    assert!(functions(&split(&[], None, false), &none).is_empty());
+    assert_eq!(functions(&split(&[], Some(7), false), &none).len(), 2);
+    let both = functions(
+        &split(&["02:00:00:00:00:01", "02:00:00:00:00:02"], Some(7), true),
+        &none,
+    );
     assert_eq!(
         both[1].0,
         [
@@ -345,4 +352,45 @@ fn the_fair_servers_period_is_set_where_the_kernel_has_one() {
     perform(root.path(), &period).unwrap();
     assert_eq!(text(root.path(), &file(0)).lines().next(), Some("4000000000"));
     assert!(!root.path().join(file(3)).exists());
+}
+
+#[test]
+fn what_virtual_functions_have_is_read_and_taken_back() {
+    let info = |vf, vlan, trusted| {
+        LinkVfInfo(vec![
+            VfInfo::Mac(VfInfoMac::new(vf, &[2, 0, 0, 0, 0, 0xab])),
+            VfInfo::Vlan(VfInfoVlan::new(vf, vlan, 0)),
+            VfInfo::Trust(VfInfoTrust::new(vf, trusted)),
+        ])
+    };
+    let mut link = LinkMessage::default();
+    let list = vec![info(0, 0, false), info(1, 5, true)];
+    link.attributes.push(LinkAttribute::VfInfoList(list));
+    let now = settings(&link);
+    let function = |vlan, trusted| VirtualFunction {
+        mac: Some("02:00:00:00:00:ab".to_owned()),
+        vlan: Some(vlan),
+        trusted: Some(trusted),
+    };
+    assert_eq!(
+        now,
+        BTreeMap::from([(0, function(0, false)), (1, function(5, true))])
+    );
+    // Nothing is planned for either: what somebody gave the second one goes.
+    let plain = Action::VirtualFunctions {
+        address: "0000:04:00.0".to_owned(),
+        interface: "eth0".to_owned(),
+        vfs: 2,
+        macs: Vec::new(),
+        vlan: None,
+        trust: false,
+        vfio: false,
+    };
+    assert_eq!(
+        functions(&plain, &now),
+        [LinkVfInfo(vec![
+            VfInfo::Vlan(VfInfoVlan::new(1, 0, 0)),
+            VfInfo::Trust(VfInfoTrust::new(1, false)),
+        ])]
+    );
 }

@@ -16,6 +16,7 @@ pub mod extras;
 mod fetch;
 pub mod kexec;
 mod profile;
+mod restart;
 pub mod root;
 mod sources;
 mod unattended;

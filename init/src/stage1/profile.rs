@@ -5,11 +5,11 @@ use std::path::Path;
 use axion_core::cmdline::CommandLine;
 use axion_core::config::resolve;
 use axion_core::identity::{Facts, MachineId};
-use axion_core::profile::{Declaration, KexecDecision, Resolved, Standing, is_second_start};
-use axion_core::topology::Topology;
+use axion_core::profile::{Declaration, KexecDecision, Resolved, Standing, is_restarted, is_second_start};
+use axion_core::topology::{Topology, read_acs};
 use axion_storage::hostid;
 
-use super::kexec;
+use super::{kexec, restart};
 use crate::failure::chain;
 use crate::handover::Handover;
 use crate::log::Log;
@@ -24,11 +24,17 @@ pub fn plan(cmdline: &CommandLine, handover: &mut Handover, log: &Log) -> Result
     effective.rejected.extend(handover.rejected.iter().cloned());
     let mut declaration = Declaration::of_effective(&effective);
     let root = Path::new("/");
-    let topology = if Resolved::is_off(&declaration, cmdline) {
+    let mut topology = if Resolved::is_off(&declaration, cmdline) {
         Topology::default()
     } else {
         Topology::read(root)
     };
+    if !declaration.profile.vfio.is_empty() {
+        let acs = read_acs(root);
+        for function in &mut topology.pci {
+            function.acs = acs.get(&function.address).copied();
+        }
+    }
     if uses::are_needed(&declaration) {
         // The machine id is what a pool's host is known by; one that is kept on a pool is the same.
         let machine = MachineId::decide(None, &Facts::read(root), "");
@@ -37,22 +43,19 @@ pub fn plan(cmdline: &CommandLine, handover: &mut Handover, log: &Log) -> Result
     }
     let resolved = Resolved::of(&topology, &declaration, cmdline);
     tell(&resolved, log);
+    if is_restarted(cmdline) {
+        restart::settle(cmdline, log);
+    }
     let decision = resolved.kexec(cmdline);
     handover.profile = Some(resolved);
-    match decision {
-        KexecDecision::NotNeeded => Ok(()),
-        KexecDecision::SwitchedOff => {
+    match next(decision) {
+        Next::GoOn => Ok(()),
+        Next::Switched => {
             log.warning("boot profile: off for this boot, as the kernel command line says");
             Ok(())
         }
-        KexecDecision::AlreadyTried => Err(
-            "the kernel was started again for the profile and has not got its arguments; not a second time"
-                .to_owned(),
-        ),
-        KexecDecision::TooLong { length } => Err(format!(
-            "the kernel command line would have {length} bytes, and the kernel keeps 2047"
-        )),
-        KexecDecision::Kexec { command_line } => {
+        Next::Without(why) => Err(why),
+        Next::StartAgain(command_line) => {
             log.info(&format!(
                 "boot profile: starting the kernel again with: {command_line}"
             ));
@@ -64,6 +67,47 @@ pub fn plan(cmdline: &CommandLine, handover: &mut Handover, log: &Log) -> Result
                 Ok(never) => match never {},
             }
         }
+        Next::Restart => {
+            let plan = handover.profile.as_ref().map(|resolved| &resolved.plan);
+            match restart::with_stored(cmdline, plan, log) {
+                Err(e) => Err(format!(
+                    "cannot restart the machine for the profile: {}",
+                    chain(&e)
+                )),
+                Ok(never) => match never {},
+            }
+        }
+    }
+}
+
+/// What comes of a decision.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// The kernel is as planned.
+    GoOn,
+    /// The operator wants it without a profile.
+    Switched,
+    /// The boot goes on without the arguments; why.
+    Without(String),
+    /// The kernel starts itself, with this command line.
+    StartAgain(String),
+    /// The arguments are stored, and the machine restarts.
+    Restart,
+}
+
+fn next(decision: KexecDecision) -> Next {
+    match decision {
+        KexecDecision::NotNeeded => Next::GoOn,
+        KexecDecision::SwitchedOff => Next::Switched,
+        KexecDecision::AlreadyTried => Next::Without(
+            "the kernel was started again for the profile and has not got its arguments; not a second time"
+                .to_owned(),
+        ),
+        KexecDecision::TooLong { length } => Next::Without(format!(
+            "the kernel command line would have {length} bytes, and the kernel keeps 2047"
+        )),
+        KexecDecision::Kexec { command_line } => Next::StartAgain(command_line),
+        KexecDecision::Reboot => Next::Restart,
     }
 }
 
@@ -107,3 +151,6 @@ pub fn recall(cmdline: &CommandLine, handover: &mut Handover, log: &Log) -> bool
     handover.rejected = carried.rejected;
     true
 }
+
+#[cfg(test)]
+mod tests;

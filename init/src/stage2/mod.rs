@@ -13,7 +13,7 @@ mod tasks;
 
 pub use self::apply::{ApplyError, apply_profile};
 pub use self::pools::{fence_threads, give_back, load_zfs};
-pub use self::profile::host_uses;
+pub use self::profile::{host_uses, virtual_functions};
 pub use self::run::TaskError;
 pub use self::tasks::prepare_state;
 

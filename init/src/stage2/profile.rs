@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use axion_core::config::Storage;
 use axion_core::paths;
-use axion_core::profile::{Action, Declaration, HostUses, ItemState, Plan, PlannedAction, Standing, attest};
+use axion_core::profile::{
+    Action, Declaration, FunctionSettings, HostUses, ItemState, Plan, PlannedAction, Standing, attest_with,
+};
 use axion_core::topology::{Topology, read_acs, write_acs};
 use axion_storage::hostid;
 
@@ -14,7 +16,7 @@ use super::tasks::{Done, given, read_modules, several};
 use crate::failure::chain;
 use crate::files::{self, PUBLIC};
 use crate::node::Node;
-use crate::profile::{Part, name_functions, part, perform, undo, uses};
+use crate::profile::{Part, name_functions, part, perform, read_functions, undo, uses};
 use crate::sync::lock;
 
 pub(super) const ROOT: &str = "/";
@@ -83,14 +85,10 @@ async fn put_in_force(node: Arc<Node>, wanted: Part) -> Done {
         };
         for planned in actions.filter(|planned| part(&planned.action) == wanted) {
             let use_ = needed.iter().find(|(key, _)| *key == planned.key);
-            let done = match &planned.action {
-                _ if use_.is_some() => Err(format!(
-                    "not bound: it {}",
-                    use_.map(|(_, use_)| use_.as_str()).unwrap_or_default()
-                )
-                .into()),
-                Action::LoadModule { name } => load(&node, name),
-                action => perform(Path::new(ROOT), action).map_err(Into::into),
+            let done = match (&planned.action, use_) {
+                (_, Some((_, use_))) => Err(format!("not bound: it {use_}").into()),
+                (Action::LoadModule { name }, None) => load(&node, name),
+                (action, None) => perform(Path::new(ROOT), action).map_err(Into::into),
             };
             if let Err(error) = done {
                 failed.push((planned, chain(&*error)));
@@ -124,6 +122,14 @@ pub(super) fn needed_after_all(node: &Node, plan: &Plan) -> Vec<(String, String)
     }
 }
 
+/// What the virtual functions of the plan have; without rtnetlink nothing is known of them.
+pub async fn virtual_functions(node: &Node) -> FunctionSettings {
+    match node.plan() {
+        Some(plan) => read_functions(plan).await.unwrap_or_default(),
+        None => FunctionSettings::default(),
+    }
+}
+
 /// What the node uses now.
 pub fn host_uses(node: &Node, topology: &Topology) -> HostUses {
     let wanted = node.config.get().map(|effective| &effective.config.storage);
@@ -144,11 +150,12 @@ pub(super) fn load(node: &Node, name: &str) -> Done {
 
 /// Compares the node with its plan.
 pub async fn attest_plan(node: Arc<Node>) -> Done {
+    let functions = virtual_functions(&node).await;
     let work = move || -> Done {
         let Some(plan) = node.plan() else {
             return Ok(());
         };
-        let attestation = attest(Path::new(ROOT), plan);
+        let attestation = attest_with(Path::new(ROOT), plan, &functions);
         let wrong = attestation
             .items
             .iter()

@@ -8,6 +8,10 @@ pub(super) fn rules(found: &mut Findings, profile: &Profile) {
         let message = "the host needs a CPU; allowed are `auto` and a CPU list, as in `0-1`".to_owned();
         found.refuse(Place::of("profile.cpu.housekeeping"), message);
     }
+    if let Some(us) = profile.kvm.halt_poll_us.filter(|us| *us > 1000) {
+        let message = format!("{us} is not allowed; allowed are 0 to 1000 (microseconds)");
+        found.refuse(Place::of("profile.kvm.halt_poll_us"), message);
+    }
     for (index, rule) in profile.hugepages.iter().flatten().enumerate() {
         hugepages(found, &Place::of("profile.hugepages").index(index), rule);
     }

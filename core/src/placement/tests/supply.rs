@@ -85,3 +85,37 @@ fn pages_that_somebody_else_has_are_not_free() {
     let (ledger, _) = placed(&supply, &[on_0]);
     assert_eq!(Free::of(&supply, &ledger)[0].pools[1], (GIB, 3));
 }
+
+#[test]
+fn what_the_cache_of_zfs_may_take_is_not_promised() {
+    const STATISTICS: &str =
+        "proc/spl/kstat/zfs/arcstats = 9 1 0x01\\nname type data\\nc_min 4 1\\nc_max 4 4096";
+    let unused = crate::fixture::root(STATISTICS);
+    assert_eq!(super::super::cache_limit(unused.path()), 0);
+    let used = crate::fixture::root(&format!("{STATISTICS}\nproc/spl/kstat/zfs/tank/state = ONLINE"));
+    assert_eq!(super::super::cache_limit(used.path()), 4096);
+    let node = |id, memory| {
+        let mut node = Node::default();
+        (node.id, node.memory) = (id, memory);
+        node
+    };
+    let supply = Supply {
+        nodes: vec![node(0, 6 << 30), node(1, 2 << 30), node(2, 0)],
+        ..Supply::default()
+    };
+    let left: Vec<u64> = supply
+        .clone()
+        .with_cache(4 << 30)
+        .nodes
+        .iter()
+        .map(|node| node.memory)
+        .collect();
+    assert_eq!(left, [3 << 30, 1 << 30, 0]);
+    assert!(
+        supply
+            .with_cache(u64::MAX)
+            .nodes
+            .iter()
+            .all(|node| node.memory == 0)
+    );
+}

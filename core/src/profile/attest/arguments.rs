@@ -1,8 +1,19 @@
 //! Kernel arguments: given on `/proc/cmdline`, and what the kernel made of them.
 
+use std::collections::BTreeMap;
+
 use super::{Finding, Item, Probe};
-use crate::profile::{Argument, IommuMode, PlannedArgument, line};
+use crate::config::{Mitigations, PStates};
+use crate::profile::{Argument, IommuMode, Plan, PlannedArgument, Restart, line};
+use crate::threads::Thread;
 use crate::topology::{CpuSet, IommuKind, read};
+
+/// Where the kernel says what it does about each fault (Documentation/admin-guide/hw-vuln).
+const VULNERABILITIES: &str = "/sys/devices/system/cpu/vulnerabilities";
+/// Of these, nothing is mitigated by hardware alone: `mitigations=off` leaves them open where the CPU has them.
+const BY_SOFTWARE: [&str; 3] = ["meltdown", "spectre_v2", "mds"];
+/// The slot of an installed disk that was started, on the kernel command line.
+const SLOT: &str = "axion.slot";
 
 fn item_key(argument: &Argument) -> String {
     let name = match argument {
@@ -18,7 +29,7 @@ fn item_key(argument: &Argument) -> String {
     format!("cmdline.{name}")
 }
 
-pub(super) fn item(probe: &Probe<'_>, planned: &PlannedArgument) -> Item {
+pub(super) fn item(probe: &Probe<'_>, plan: &Plan, planned: &PlannedArgument) -> Item {
     let argument = &planned.argument;
     let desired = match argument {
         Argument::IsolatedCpus { cpus }
@@ -30,14 +41,22 @@ pub(super) fn item(probe: &Probe<'_>, planned: &PlannedArgument) -> Item {
     let finding = if line::has(&probe.cmdline, argument) {
         in_force(probe, argument, &desired)
     } else {
-        missing(probe, planned)
+        missing(probe, plan, planned)
     };
     super::item(item_key(argument), desired, finding)
 }
 
 /// The kernel was not given it.
-fn missing(probe: &Probe<'_>, planned: &PlannedArgument) -> Finding {
+fn missing(probe: &Probe<'_>, plan: &Plan, planned: &PlannedArgument) -> Finding {
     let given = line::given(&probe.cmdline, &planned.argument);
+    if plan.restart == Restart::Reboot && !probe.cmdline.contains(SLOT) {
+        let fix = format!(
+            "give `{}` to the loader by hand: this machine is not started again by kexec (`profile.restart`), and what it was \
+             started from keeps no arguments; an installed disk does",
+            planned.text
+        );
+        return Finding::impossible(given, fix);
+    }
     let fix = if given == "not given" {
         format!("reboot: the kernel takes `{}` only at its start", planned.text)
     } else {
@@ -52,11 +71,87 @@ fn in_force(probe: &Probe<'_>, argument: &Argument, desired: &str) -> Finding {
         Argument::IsolatedCpus { cpus } => set(probe, "isolated", cpus, "CONFIG_CPU_ISOLATION"),
         Argument::NohzFull { cpus } => set(probe, "nohz_full", cpus, "CONFIG_NO_HZ_FULL"),
         Argument::Iommu { iommu, mode } => translation(probe, *iommu, *mode),
-        Argument::RcuNocbs { .. }
-        | Argument::IrqAffinity { .. }
-        | Argument::Mitigations { .. }
-        | Argument::PStates { .. }
-        | Argument::Hugepages { .. } => Finding::ok(desired),
+        Argument::RcuNocbs { cpus } => offloaded(probe, cpus, desired),
+        Argument::Mitigations { policy } => mitigations(probe, *policy, desired),
+        Argument::PStates { driver, mode } => p_states(probe, driver, *mode),
+        Argument::IrqAffinity { .. } | Argument::Hugepages { .. } => Finding::ok(desired),
+    }
+}
+
+/// CPUs whose callbacks run elsewhere have a thread for them, `rcuop/3`; nothing else of the kernel shows it.
+fn offloaded(probe: &Probe<'_>, wanted: &CpuSet, desired: &str) -> Finding {
+    let threads = probe.threads();
+    if !threads.iter().any(|thread| thread.kernel) {
+        return Finding::ok(desired);
+    }
+    let cpu = |thread: &Thread| {
+        let (kind, cpu) = thread.name.split_once('/')?;
+        ["rcuop", "rcuos"].contains(&kind).then(|| cpu.parse().ok())?
+    };
+    let offloaded: CpuSet = threads.iter().filter_map(cpu).collect();
+    let online = probe.cpus("/sys/devices/system/cpu/online").unwrap_or_default();
+    let missing = wanted.intersection(&online).difference(&offloaded);
+    if missing.is_empty() {
+        Finding::ok(desired)
+    } else {
+        Finding::impossible(
+            format!("callbacks of {missing} run there"),
+            "boot a kernel with CONFIG_RCU_NOCB_CPU; its log says what it took (`axctl host logs`)",
+        )
+    }
+}
+
+/// Each fault and what the kernel says of it.
+fn mitigations(probe: &Probe<'_>, policy: Mitigations, desired: &str) -> Finding {
+    let faults = read::entries(probe.path(VULNERABILITIES));
+    let faults: BTreeMap<String, String> = faults
+        .into_iter()
+        .filter_map(|(fault, path)| Some((fault, read::text(path)?)))
+        .collect();
+    let of = |wrong: &dyn Fn(&str, &str) -> bool| {
+        let found = faults.iter().filter(|(fault, state)| wrong(fault, state));
+        let found: Vec<String> = found.map(|(fault, state)| format!("{fault}: {state}")).collect();
+        found.join("; ")
+    };
+    let (wrong, fix) = match policy {
+        Mitigations::Kernel => (String::new(), ""),
+        Mitigations::Off => (
+            of(&|fault, state| BY_SOFTWARE.contains(&fault) && state.starts_with("Mitigation")),
+            "the kernel keeps a mitigation; its log says why (`axctl host logs`)",
+        ),
+        Mitigations::AutoNosmt => (
+            of(&|_, state| state.starts_with("Vulnerable") || state.contains("SMT vulnerable")),
+            "newer microcode (a firmware update), or a newer kernel",
+        ),
+    };
+    if wrong.is_empty() {
+        Finding::ok(desired)
+    } else {
+        Finding::impossible(wrong, fix)
+    }
+}
+
+/// What the driver says that it does.
+fn p_states(probe: &Probe<'_>, driver: &str, mode: PStates) -> Finding {
+    let wanted = match (mode, driver) {
+        (PStates::Active, _) => "active",
+        (PStates::Passive, _) => "passive",
+        (PStates::Off, "amd_pstate") => "disable",
+        (PStates::Off | PStates::Auto, _) => "off",
+    };
+    let file = format!("/sys/devices/system/cpu/{driver}/status");
+    match probe.text(&file) {
+        Some(status) if status == wanted => Finding::ok(status),
+        // A driver that was switched off early has no file.
+        None if mode == PStates::Off => Finding::ok("not used"),
+        None => Finding::impossible(
+            format!("{driver} is not used"),
+            "the CPU or the firmware's setup does not offer what the driver needs (HWP, CPPC)",
+        ),
+        Some(status) => Finding::impossible(
+            status,
+            format!("the driver did not take it; the kernel log says why, or write {wanted} to {file}"),
+        ),
     }
 }
 
@@ -83,15 +178,34 @@ fn set(probe: &Probe<'_>, file: &str, wanted: &CpuSet, symbol: &str) -> Finding 
     }
 }
 
+/// Kinds of domain that the host's devices get.
+fn domains(mode: IommuMode) -> &'static [&'static str] {
+    match mode {
+        IommuMode::Off => &[],
+        IommuMode::On => &["DMA", "DMA-FQ"],
+        IommuMode::Passthrough => &["identity"],
+    }
+}
+
 fn translation(probe: &Probe<'_>, iommu: IommuKind, mode: IommuMode) -> Finding {
     let units = read::entries(probe.path("/sys/class/iommu")).len();
-    let groups = read::entries(probe.path("/sys/kernel/iommu_groups"));
+    let groups = read::numbered(probe.path("/sys/kernel/iommu_groups"), "");
+    let kinds: Vec<(u32, String)> = groups
+        .iter()
+        .filter_map(|(group, path)| Some((*group, read::text(path.join("type"))?)))
+        .collect();
     let effective = if units == 0 {
         "off".to_owned()
     } else {
-        let first = groups.first().and_then(|(_, path)| read::text(path.join("type")));
-        let kind = first.unwrap_or_else(|| "unknown".to_owned());
-        format!("{units} units, {} groups ({kind})", groups.len())
+        let mut seen: Vec<&str> = kinds.iter().map(|(_, kind)| kind.as_str()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        let seen = if seen.is_empty() {
+            "unknown".to_owned()
+        } else {
+            seen.join(", ")
+        };
+        format!("{units} units, {} groups ({seen})", groups.len())
     };
     match (mode, units) {
         (IommuMode::Off, 0) => Finding::ok(effective),
@@ -104,6 +218,19 @@ fn translation(probe: &Probe<'_>, iommu: IommuKind, mode: IommuMode) -> Finding 
             };
             Finding::impossible(effective, setup)
         }
-        (IommuMode::On | IommuMode::Passthrough, _) => Finding::ok(effective),
+        (IommuMode::On | IommuMode::Passthrough, _) => {
+            let wanted = domains(mode);
+            let others = kinds.iter().filter(|(_, kind)| !wanted.contains(&kind.as_str()));
+            let others: CpuSet = others.map(|(group, _)| *group).collect();
+            if others.is_empty() {
+                return Finding::ok(effective);
+            }
+            let fix = format!(
+                "groups {others} are not {}: the kernel has a reason of its own (memory encryption, an external device), which \
+                 its log says",
+                wanted.join(" or ")
+            );
+            Finding::impossible(effective, fix)
+        }
     }
 }

@@ -7,6 +7,8 @@ use crate::topology::{CpuSet, read};
 
 /// Interrupts that are neither where they belong nor can be moved are named at most so many times.
 const NAMED: usize = 8;
+/// Base class of bridges (PCI Code and ID Assignment 1.16, §1.7).
+const BRIDGE: u32 = 0x06;
 
 /// Where interrupts go. One whose file is read-only is managed by the kernel, a vector for each CPU, or wired to one CPU
 /// (timers): it is counted and no drift.
@@ -103,6 +105,34 @@ fn kept_functions(probe: &Probe<'_>, address: &str, vfs: u32) -> Finding {
     }
 }
 
+/// A group with a function that a driver of the host has cannot be given to a VM (Documentation/driver-api/vfio.rst); a bridge's
+/// own driver does no harm.
+fn in_group(probe: &Probe<'_>, device: &str, address: &str, group: &str) -> Finding {
+    let functions = read::entries(probe.path(&format!("{device}/iommu_group/devices")));
+    let (mut with, mut held) = (Vec::new(), Vec::new());
+    for (function, path) in functions.into_iter().filter(|(function, _)| function != address) {
+        let is_bridge = read::hex(path.join("class")).is_some_and(|class| class >> 16 == BRIDGE);
+        match read::link_name(path.join("driver")) {
+            _ if is_bridge => {}
+            Some(driver) if driver != "vfio-pci" => held.push(format!("{function} ({driver})")),
+            _ => with.push(function),
+        }
+    }
+    if !held.is_empty() {
+        let held = held.join(", ");
+        return Finding::impossible(
+            format!("vfio-pci, group {group}, which {held} is in"),
+            "give what is in the group away as well (`profile.vfio`): its functions reach each other",
+        );
+    }
+    let with = if with.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", with.join(", "))
+    };
+    Finding::ok(format!("vfio-pci, group {group}{with}"))
+}
+
 pub(super) fn vfio(probe: &Probe<'_>, address: &str) -> Finding {
     let device = format!("/sys/bus/pci/devices/{address}");
     if !probe.exists(&device) {
@@ -111,9 +141,7 @@ pub(super) fn vfio(probe: &Probe<'_>, address: &str) -> Finding {
     let driver = read::link_name(probe.path(&format!("{device}/driver")));
     let group = read::link_name(probe.path(&format!("{device}/iommu_group")));
     match (driver, group) {
-        (Some(driver), Some(group)) if driver == "vfio-pci" => {
-            Finding::ok(format!("{driver}, group {group}"))
-        }
+        (Some(driver), Some(group)) if driver == "vfio-pci" => in_group(probe, &device, address, &group),
         (_, None) => Finding::needs_reboot(
             "in no IOMMU group",
             "reboot with the IOMMU on (`profile.iommu.mode`)",

@@ -6,16 +6,21 @@
 
 mod arguments;
 mod devices;
+mod functions;
 mod settings;
 mod threads;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Plan};
 use crate::cmdline::CommandLine;
+use crate::threads::Thread;
 use crate::topology::{CpuSet, read};
+
+pub use functions::{FunctionSettings, VirtualFunction};
 
 /// Whether the node is as planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +127,8 @@ impl Finding {
 struct Probe<'a> {
     root: &'a Path,
     cmdline: CommandLine,
+    functions: &'a FunctionSettings,
+    threads: OnceCell<Vec<Thread>>,
 }
 
 impl Probe<'_> {
@@ -140,22 +147,34 @@ impl Probe<'_> {
         Some(text.trim().parse().unwrap_or_default())
     }
 
+    /// Every thread; read once, as there are thousands.
+    fn threads(&self) -> &[Thread] {
+        self.threads.get_or_init(|| Thread::read_all(self.root))
+    }
+
     fn exists(&self, path: &str) -> bool {
         self.path(path).exists()
     }
 }
 
-/// Compares the node below `root` (`/` on a running one) with its plan.
+/// Compares the node below `root` (`/` on a running one) with its plan; settings of virtual functions are not looked at.
 pub fn attest(root: &Path, plan: &Plan) -> Attestation {
+    attest_with(root, plan, &FunctionSettings::default())
+}
+
+/// The same, where it is known what virtual functions have.
+pub fn attest_with(root: &Path, plan: &Plan, functions: &FunctionSettings) -> Attestation {
     let cmdline = read::text(root.join("proc/cmdline")).unwrap_or_default();
     let probe = Probe {
         root,
         cmdline: CommandLine::parse(&cmdline),
+        functions,
+        threads: OnceCell::new(),
     };
     let mut items: Vec<Item> = plan
         .arguments
         .iter()
-        .map(|planned| arguments::item(&probe, planned))
+        .map(|planned| arguments::item(&probe, plan, planned))
         .collect();
     items.extend(plan.actions.iter().map(|planned| {
         let finding = action(&probe, &planned.action);
@@ -221,8 +240,27 @@ fn action(probe: &Probe<'_>, action: &Action) -> Finding {
         } => settings::parameter(probe, module, name, value, *live),
         Action::LoadModule { name } => settings::module(probe, name),
         Action::VirtualFunctions {
-            address, vfs, vfio, ..
-        } => devices::virtual_functions(probe, address, *vfs, *vfio),
+            address,
+            interface,
+            vfs,
+            macs,
+            vlan,
+            trust,
+            vfio,
+        } => {
+            let counted = devices::virtual_functions(probe, address, *vfs, *vfio);
+            let wanted = functions::Wanted {
+                interface,
+                vfs: *vfs,
+                macs,
+                vlan: *vlan,
+                trust: *trust,
+            };
+            match functions::compare(probe.functions, &wanted) {
+                Some(drift) if counted.state == ItemState::Ok => drift,
+                _ => counted,
+            }
+        }
         Action::VfioBind { address, .. } => devices::vfio(probe, address),
     }
 }

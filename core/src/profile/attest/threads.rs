@@ -10,8 +10,7 @@ const NAMED: usize = 4;
 
 /// Threads of the host on the workloads' CPUs. Only `hpc` keeps those of the kernel away that it makes later.
 pub(super) fn threads(probe: &Probe<'_>, plan: &Plan) -> Finding {
-    let threads = Thread::read_all(probe.root);
-    let strays: Vec<&Thread> = strays(&threads, &plan.isolated)
+    let strays: Vec<&Thread> = strays(probe.threads(), &plan.isolated)
         .into_iter()
         .filter(|thread| plan.mode == ProfileMode::Hpc || !thread.kernel)
         .collect();

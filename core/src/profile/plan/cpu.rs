@@ -113,7 +113,7 @@ pub(super) fn divide(draft: &mut Draft<'_>) -> Division {
         (Some(kept), Some(given)) => {
             let both = kept.intersection(&given);
             if !both.is_empty() {
-                let nearest = list(&given.difference(&kept));
+                let nearest = nearest("profile.cpu.isolated", &given.difference(&kept));
                 let reason = format!(
                     "{both} {} kept for the host by `profile.cpu.housekeeping`",
                     is(&both)
@@ -153,7 +153,7 @@ pub(super) fn divide(draft: &mut Draft<'_>) -> Division {
         }
     };
     if isolated.contains(cores.boot) {
-        let nearest = list(&cores.without_boot(&isolated));
+        let nearest = nearest("profile.cpu.isolated", &cores.without_boot(&isolated));
         let reason = if cores.usable.is_subset(&isolated) {
             "leaves the host no CPU".to_owned()
         } else {
@@ -170,7 +170,7 @@ pub(super) fn divide(draft: &mut Draft<'_>) -> Division {
             let kept = cpus.intersection(&housekeeping);
             if !kept.is_empty() {
                 let reason = format!("{kept} {} kept for the host", is(&kept));
-                draft.refuse(key, reason, list(&cpus.difference(&housekeeping)));
+                draft.refuse(key, reason, nearest(key, &cpus.difference(&housekeeping)));
             }
             cpus
         }
@@ -267,7 +267,7 @@ fn listed(draft: &mut Draft<'_>, cores: &Cores, key: &str, choice: &CpuChoice) -
     let offline = cpus.intersection(&cores.present).difference(&cores.online);
     let unused = cpus.intersection(&cores.online).difference(&cores.usable);
     let used = cpus.intersection(&cores.usable);
-    let nearest = list(&cores.whole(&used));
+    let nearest = nearest(key, &cores.whole(&used));
     if !unknown.is_empty() {
         let reason = format!("CPU {unknown} does not exist; there are {}", cores.present);
         draft.refuse(key, reason, nearest.clone());
@@ -298,9 +298,13 @@ fn is(cpus: &CpuSet) -> &'static str {
     if cpus.len() == 1 { "is" } else { "are" }
 }
 
-/// A set as TOML; `None` for an empty one.
-fn list(cpus: &CpuSet) -> Option<String> {
-    (!cpus.is_empty()).then(|| format!("\"{cpus}\""))
+/// A set as TOML, and what a key has for an empty one: the host always needs a CPU.
+fn nearest(key: &str, cpus: &CpuSet) -> Option<String> {
+    Some(match (cpus.is_empty(), key) {
+        (false, _) => format!("\"{cpus}\""),
+        (true, "profile.cpu.housekeeping") => "\"auto\"".to_owned(),
+        (true, _) => "\"none\"".to_owned(),
+    })
 }
 
 /// The longest whole number of seconds that the scheduler's fair server takes (kernel/sched/debug.c, `fair_server_period_max`);

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::Draft;
+use super::{Draft, isolation};
 use crate::config::{DeviceChoice, IommuChoice, SriovRule};
 use crate::profile::uses::{fits, host_use};
 use crate::profile::{Action, Argument, IommuMode};
 use crate::topology::{Nic, PciDevice, Topology};
 
 /// Base class of bridges (PCI Code and ID Assignment 1.16, §1.7).
-const BRIDGE: u32 = 0x06;
+pub(super) const BRIDGE: u32 = 0x06;
 
 pub(super) fn plan(draft: &mut Draft<'_>) {
     iommu(draft);
@@ -55,16 +55,16 @@ fn iommu(draft: &mut Draft<'_>) {
         Some(iommu) => draft.argument(Argument::Iommu { iommu, mode }, why),
         None if mode == IommuMode::Off => {}
         None if needed || draft.profile().iommu.mode != IommuChoice::Auto => {
-            let key = if !draft.profile().vfio.is_empty() {
-                "profile.vfio"
+            let (key, nearest) = if !draft.profile().vfio.is_empty() {
+                ("profile.vfio", "vfio = []")
             } else if needed {
-                "profile.sriov"
+                ("profile.sriov", "vfio = false")
             } else {
-                "profile.iommu.mode"
+                ("profile.iommu.mode", "\"auto\"")
             };
             let reason = "the firmware shows no IOMMU (no ACPI table DMAR, IVRS or VIOT); its setup may have VT-d or \
                           AMD-Vi switched off";
-            draft.refuse(key, reason, None);
+            draft.refuse(key, reason, Some(nearest.to_owned()));
         }
         None => draft.note("the firmware shows no IOMMU: virtual functions cannot be given to VMs"),
     }
@@ -88,7 +88,7 @@ fn vfio<'t>(draft: &mut Draft<'t>) -> BTreeMap<&'t str, bool> {
         for function in chosen {
             if function.class >> 16 == BRIDGE {
                 let reason = format!("{} is a bridge, which cannot be given to a VM", function.address);
-                draft.refuse(&key, reason, None);
+                draft.refuse(&key, reason, behind(topology, function));
                 continue;
             }
             if !rule.force
@@ -106,7 +106,7 @@ fn vfio<'t>(draft: &mut Draft<'t>) -> BTreeMap<&'t str, bool> {
         }
     }
     last_interface(draft, &bound);
-    groups(draft, &bound);
+    isolation::check(draft, &bound);
     bound
 }
 
@@ -118,6 +118,17 @@ fn is_chosen(choice: &DeviceChoice, function: &PciDevice) -> bool {
             format!("{:06x}", function.class).starts_with(digits) && function.class >> 16 != BRIDGE
         }
     }
+}
+
+/// What is behind a bridge, as rules.
+fn behind(topology: &Topology, bridge: &PciDevice) -> Option<String> {
+    let below = topology.pci.iter().filter(|function| {
+        function.upstream.as_ref() == Some(&bridge.address) && function.class >> 16 != BRIDGE
+    });
+    let found: Vec<String> = below
+        .map(|function| format!("\"{}\"", function.address))
+        .collect();
+    (!found.is_empty()).then(|| found.join(" or "))
 }
 
 /// Devices that could have been meant.
@@ -159,41 +170,6 @@ fn last_interface(draft: &mut Draft<'_>, bound: &BTreeMap<&str, bool>) {
             reason,
             Some("force = true, to give them away all the same".to_owned()),
         );
-    }
-}
-
-/// Functions of one IOMMU group can reach each other: they go together or not at all.
-fn groups(draft: &mut Draft<'_>, bound: &BTreeMap<&str, bool>) {
-    let functions = &draft.topology.pci;
-    for function in functions
-        .iter()
-        .filter(|f| bound.contains_key(f.address.as_str()))
-    {
-        let Some(group) = function.iommu_group else {
-            continue;
-        };
-        let others: Vec<String> = functions
-            .iter()
-            .filter(|f| f.iommu_group == Some(group) && f.class >> 16 != BRIDGE)
-            .filter(|f| !bound.contains_key(f.address.as_str()))
-            .map(|f| f.address.clone())
-            .collect();
-        if !others.is_empty() {
-            let rules: Vec<String> = others
-                .iter()
-                .map(|address| format!("{{ device = \"{address}\" }}"))
-                .collect();
-            let reason = format!(
-                "{} shares IOMMU group {group} with {}, which are not given away with it",
-                function.address,
-                others.join(", ")
-            );
-            draft.refuse(
-                "profile.vfio",
-                reason,
-                Some(format!("these too: {}", rules.join(", "))),
-            );
-        }
     }
 }
 

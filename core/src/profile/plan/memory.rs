@@ -140,7 +140,7 @@ fn declared(draft: &mut Draft<'_>, rules: &[HugepageRule]) -> Pools {
             let pages = match (rule.count, rule.bytes, rule.percent) {
                 (Some(count), _, _) => count,
                 (_, Some(bytes), _) => bytes.0 / rule.size.bytes(),
-                (_, _, Some(percent)) => node.memory_total / 100 * percent / rule.size.bytes(),
+                (_, _, Some(percent)) => share(node, percent, rule.size),
                 (None, None, None) => 0,
             };
             if pages == 0 && rule.percent.is_some() {
@@ -148,7 +148,14 @@ fn declared(draft: &mut Draft<'_>, rules: &[HugepageRule]) -> Pools {
                     "so little of node {} is less than one page of {}",
                     node.id, rule.size
                 );
-                draft.refuse(format!("{key}.percent"), reason, None);
+                let one = least_percent(node, rule.size).filter(|percent| {
+                    let pages = share(node, *percent, rule.size);
+                    pages.saturating_mul(rule.size.bytes()) <= capacity(topology, node)
+                });
+                let nearest = one
+                    .map(|percent| format!("percent = {percent}"))
+                    .or_else(|| smaller_pages(rule.size, capacity(topology, node)));
+                draft.refuse(format!("{key}.percent"), reason, nearest);
             }
             let pool = Pool {
                 rule: index,
@@ -214,40 +221,72 @@ fn fits(draft: &mut Draft<'_>, rules: &[HugepageRule], pools: &Pools, node: &Num
         mebibytes(wanted)
     );
     let rule = rules.get(pool.rule);
-    let nearest = if rule.is_some_and(|rule| rule.bytes.is_some()) {
-        format!("bytes = \"{}\"", ByteSize(bytes(*size, possible)))
+    let count = || format!("count = {possible}");
+    let nearest = if possible == 0 {
+        smaller_pages(*size, capacity.saturating_sub(others))
+    } else if rule.is_some_and(|rule| rule.bytes.is_some()) {
+        Some(format!("bytes = \"{}\"", ByteSize(bytes(*size, possible))))
     } else if rule.is_some_and(|rule| rule.percent.is_some()) {
-        format!(
-            "percent = {}",
-            bytes(*size, possible) / (node.memory_total / 100).max(1)
-        )
+        let percent = bytes(*size, possible) / (node.memory_total / 100).max(1);
+        let is_whole = share(node, percent, *size) > 0;
+        Some(if is_whole {
+            format!("percent = {percent}")
+        } else {
+            count()
+        })
     } else {
-        format!("count = {possible}")
+        Some(count())
     };
-    draft.refuse(
-        format!("profile.hugepages[{}]", pool.rule),
-        reason,
-        (possible > 0).then_some(nearest),
-    );
+    draft.refuse(format!("profile.hugepages[{}]", pool.rule), reason, nearest);
+}
+
+/// Whole pages in so many percent of a node.
+fn share(node: &NumaNode, percent: u64, size: PageSize) -> u64 {
+    (node.memory_total / 100).saturating_mul(percent) / size.bytes()
+}
+
+/// The smallest percentage of a node that holds a page.
+fn least_percent(node: &NumaNode, size: PageSize) -> Option<u64> {
+    let hundredth = node.memory_total / 100;
+    let percent = size.bytes().div_ceil(hundredth.max(1));
+    (percent <= 100).then_some(percent)
+}
+
+/// What fits into `room` where not one page of `size` does.
+fn smaller_pages(size: PageSize, room: u64) -> Option<String> {
+    let pages = room / PageSize::TwoMiB.bytes();
+    (size == PageSize::OneGiB && pages > 0).then(|| format!("size = \"2MiB\", count = {pages}"))
 }
 
 fn mebibytes(bytes: u64) -> String {
     ByteSize(bytes / MIB * MIB).to_string()
 }
 
+/// The cache of ZFS is memory of the host's, and gives way slowly: what the hugepages and the host's reserve leave is its limit,
+/// and nobody's word takes it beyond. What nobody says leaves half of that to VMs in ordinary pages.
 fn arc(draft: &mut Draft<'_>, pools: &Pools) {
-    let memory: u64 = draft.topology.nodes.iter().map(|node| node.memory_total).sum();
-    let reserved = pools.iter().fold(0u64, |sum, ((size, _), pool)| {
-        sum.saturating_add(size.bytes().saturating_mul(pool.pages))
-    });
-    let room = memory.saturating_sub(reserved) / MIB * MIB;
+    let topology = draft.topology;
+    let memory: u64 = topology.nodes.iter().map(|node| node.memory_total).sum();
+    let pooled = |id: u32| {
+        let here = pools.iter().filter(move |((_, node), _)| *node == id);
+        here.fold(0u64, |sum, ((size, _), pool)| {
+            sum.saturating_add(size.bytes().saturating_mul(pool.pages))
+        })
+    };
+    let left = topology
+        .nodes
+        .iter()
+        .map(|node| capacity(topology, node).saturating_sub(pooled(node.id)));
+    let room = left.sum::<u64>() / MIB * MIB;
+    let share = |part: u64| (memory / part).min(room / 2);
     let (limit, given) = match (draft.profile().memory.arc_limit, draft.mode()) {
         (ArcLimit::Bytes(size), _) => (size.0, true),
         (ArcLimit::Percent(percent), _) => (memory / 100 * percent, true),
-        (ArcLimit::Auto, ProfileMode::Hpc) => (memory / 16, false),
-        (ArcLimit::Auto, ProfileMode::Balanced | ProfileMode::Off) => (memory / 8, false),
+        (ArcLimit::Auto, ProfileMode::Hpc) => (share(16), false),
+        (ArcLimit::Auto, ProfileMode::Balanced | ProfileMode::Off) => (share(8), false),
     };
     let limit = limit / MIB * MIB;
+    let is_percent = matches!(draft.profile().memory.arc_limit, ArcLimit::Percent(_));
     if given && limit < SMALLEST_ARC {
         draft.refuse(
             "profile.memory.arc_limit",
@@ -255,18 +294,27 @@ fn arc(draft: &mut Draft<'_>, pools: &Pools) {
             Some(format!("\"{}\"", ByteSize(SMALLEST_ARC))),
         );
     } else if given && limit > room {
+        let percent = room / (memory / 100).max(1);
+        let nearest = if is_percent && memory / 100 * percent >= SMALLEST_ARC {
+            format!("\"{percent}%\"")
+        } else {
+            format!("\"{}\"", ByteSize(room))
+        };
+        let possible = room >= SMALLEST_ARC;
         draft.refuse(
             "profile.memory.arc_limit",
-            format!("{} is more than the hugepages leave", ByteSize(limit)),
-            Some(format!("\"{}\"", ByteSize(room))),
+            format!(
+                "{} is more than the hugepages and the host leave",
+                ByteSize(limit)
+            ),
+            Some(if possible { nearest } else { "\"auto\"".to_owned() }),
         );
     }
-    let value = limit.max(SMALLEST_ARC).min(room.max(SMALLEST_ARC));
     draft.action(
         Action::ModuleParameter {
             module: "zfs".to_owned(),
             name: "zfs_arc_max".to_owned(),
-            value: value.to_string(),
+            value: limit.max(SMALLEST_ARC).to_string(),
             live: true,
         },
         "memory is the workloads'; ZFS would take half of it for its cache",

@@ -3,17 +3,19 @@
 //! ```text
 //! cpu     who has which core          ─► isolcpus, nohz_full, rcu_nocbs, irqaffinity; SMT, IRQs, work queues, partition
 //! memory  hugepages per node, ARC     ─► 1 GiB pages as arguments; pools, THP, module parameter
-//! device  IOMMU, vfio, SR-IOV         ─► IOMMU arguments; bindings, virtual functions
+//! device  IOMMU, vfio, SR-IOV         ─► IOMMU arguments; bindings, virtual functions; what is not alone (isolation)
 //! tuning  frequencies, sleep, KVM     ─► governors, idle latency, sysctls
 //! ```
 
 mod cpu;
 mod device;
+mod isolation;
 mod memory;
 mod tuning;
 
 use std::collections::BTreeMap;
 
+use super::restart::restart;
 use super::{Action, Argument, HostUses, Plan, PlannedAction, PlannedArgument, Refusal, Refusals};
 use crate::config::{Effective, MachineConfig, Network, PoolRule, Profile, ProfileMode, Source};
 use crate::topology::Topology;
@@ -136,6 +138,10 @@ pub fn plan(topology: &Topology, declaration: &Declaration) -> Result<Plan, Refu
     tuning::power(&mut draft, &division);
     tuning::modules(&mut draft, &division);
     device::plan(&mut draft);
+    let (restart, why) = restart(draft.profile().restart, &topology.platform);
+    if !draft.arguments.is_empty() {
+        draft.notes.extend(why);
+    }
     if !draft.refusals.is_empty() {
         return Err(Refusals(draft.refusals));
     }
@@ -146,6 +152,7 @@ pub fn plan(topology: &Topology, declaration: &Declaration) -> Result<Plan, Refu
         isolated: division.isolated,
         arguments: draft.arguments,
         actions: draft.actions,
+        restart,
         notes: draft.notes,
     })
 }

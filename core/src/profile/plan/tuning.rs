@@ -2,7 +2,7 @@
 
 use super::Draft;
 use super::cpu::Division;
-use crate::config::{CStates, Governor, PStates, ProfileMode};
+use crate::config::{CStates, Governor, Mitigations, NxHugePages, PStates, ProfileMode};
 use crate::profile::{Action, Argument, IdleLimit};
 
 /// C1 of every processor is left within this time, deeper states are not.
@@ -158,6 +158,8 @@ pub(super) fn modules(draft: &mut Draft<'_>, division: &Division) {
             "a spinning vCPU has its core to itself: leaving the guest would give way to nobody",
         );
     }
+    nx_huge_pages(draft);
+    halt_polling(draft, division);
     if !division.isolated.is_empty() {
         draft.action(
             Action::ModuleParameter {
@@ -170,6 +172,62 @@ pub(super) fn modules(draft: &mut Draft<'_>, division: &Division) {
         );
     }
     declared_modules(draft);
+}
+
+/// Large pages of guests, which a mitigation splits wherever a guest runs code. Off by itself only where the processor needs none:
+/// on others a guest could halt the machine.
+fn nx_huge_pages(draft: &mut Draft<'_>) {
+    let affected = draft.topology.cpu_model.itlb_multihit;
+    let trusted = draft.profile().cpu.mitigations == Mitigations::Off;
+    let (value, why) = match draft.profile().kvm.nx_huge_pages {
+        NxHugePages::Auto if affected == Some(false) => (
+            "N",
+            "this CPU is not affected by iTLB multihit: guests' code keeps its large pages",
+        ),
+        NxHugePages::Auto => return,
+        NxHugePages::On => ("Y", "as `profile.kvm.nx_huge_pages` says"),
+        NxHugePages::Off if affected == Some(false) || trusted => {
+            ("N", "as `profile.kvm.nx_huge_pages` says")
+        }
+        NxHugePages::Off => {
+            let reason = if affected.is_some() {
+                "this CPU is affected by iTLB multihit: a guest could halt the machine"
+            } else {
+                "the kernel does not say whether this CPU is affected by iTLB multihit, by which a guest could halt the machine"
+            };
+            let nearest = "\"auto\", or `profile.cpu.mitigations = \"off\"` where every guest is trusted";
+            draft.refuse("profile.kvm.nx_huge_pages", reason, Some(nearest.to_owned()));
+            return;
+        }
+    };
+    kvm(draft, "nx_huge_pages", value.to_owned(), why);
+}
+
+/// How long KVM spins for a halted vCPU. Dedicated VMs do not halt, or say by themselves how long (`KVM_CAP_HALT_POLL`), so that
+/// this is about shared ones: in `hpc` they are on the host's few CPUs, where spinning takes from the host and from each other. In
+/// `balanced` the kernel's own limit stays: it spins no longer than that, and not while another thread wants the CPU.
+fn halt_polling(draft: &mut Draft<'_>, division: &Division) {
+    let (us, why) = match (draft.profile().kvm.halt_poll_us, draft.mode()) {
+        (Some(us), _) => (us, "as `profile.kvm.halt_poll_us` says"),
+        (None, ProfileMode::Hpc) if !division.isolated.is_empty() => (
+            0,
+            "shared VMs are on the host's CPUs: one that waits gives its CPU away at once",
+        ),
+        (None, _) => return,
+    };
+    kvm(draft, "halt_poll_ns", (u64::from(us) * 1000).to_string(), why);
+}
+
+fn kvm(draft: &mut Draft<'_>, name: &str, value: String, why: &str) {
+    draft.action(
+        Action::ModuleParameter {
+            module: "kvm".to_owned(),
+            name: name.to_owned(),
+            value,
+            live: true,
+        },
+        why,
+    );
 }
 
 /// `modules` of the config.

@@ -11,7 +11,7 @@ const DOCUMENT: &str = "modules = [\"dm-mod\", \"loop\"]\n[profile]\nmode = \"hp
     hugepages = [{ size = \"1GiB\", count = 1 }, { size = \"2MiB\", node = 1, count = 64 }]\n\
     [sysctl]\n\"net.ipv4.tcp_rmem\" = \"4096 131072 6291456\"\n";
 
-const NODE: &str = r"
+pub(super) const NODE: &str = r"
     proc/cmdline = quiet isolcpus=managed_irq,domain,1,3 nohz_full=1,3 rcu_nocbs=1,3 irqaffinity=0,2 intel_iommu=on iommu=pt hugepagesz=1G hugepages=0:1,1:1
     proc/sys/net/ipv4/tcp_rmem = 4096   131072   6291456
     proc/sys/vm/stat_interval = 120
@@ -47,12 +47,13 @@ const NODE: &str = r"
     sys/class/iommu/dmar0
     sys/kernel/iommu_groups/1/type = identity
     sys/module/kvm_intel/parameters/ple_gap = 0
+    sys/module/kvm/parameters/halt_poll_ns = 0
     sys/bus/pci/devices/0000:01:00.0/driver -> ../../drivers/vfio-pci
     sys/bus/pci/devices/0000:01:00.0/iommu_group -> ../../../../kernel/iommu_groups/7
 ";
 
 /// Two nodes of one core pair each: the host has 0 and 2, workloads 1 and 3.
-fn plan_of_node() -> Plan {
+pub(super) fn plan_of_node() -> Plan {
     let mut topology = machine(&[(2, 8), (2, 8)], 1);
     for (cpu, node) in [(0, 0), (1, 0), (2, 1), (3, 1)] {
         topology.cpus[cpu].node = node;
@@ -66,7 +67,7 @@ fn plan_of_node() -> Plan {
     planned(&topology, DOCUMENT)
 }
 
-fn write(root: &Path, path: &str, text: &str) {
+pub(super) fn write(root: &Path, path: &str, text: &str) {
     std::fs::write(root.join(path), text).unwrap();
 }
 
@@ -115,6 +116,7 @@ fn a_node_as_planned() {
             "power.governor | performance on 0-3 | performance on 4 CPUs | ok",
             "power.idle-latency | 10 us on 1,3 | 10 on 2 CPUs | ok",
             "module.kvm_intel.ple_gap | 0 | 0 | ok",
+            "module.kvm.halt_poll_ns | 0 | 0 | ok",
             "module.spl.spl_taskq_thread_dynamic | 0 | given when the module is loaded | ok",
             "module.dm-mod | loaded | built in | ok",
             "module.loop | loaded | built in | ok",
@@ -336,7 +338,7 @@ fn virtual_functions_are_counted() {
 fn a_machine_that_shows_nothing_is_attested_all_the_same() {
     let root = fixture::root("");
     let attestation = attest(root.path(), &plan_of_node());
-    assert_eq!(attestation.items.len(), 28);
+    assert_eq!(attestation.items.len(), 29);
     assert!(
         attestation
             .items

@@ -1,7 +1,7 @@
 //! Devices: what may be given away.
 
 use super::*;
-use crate::topology::{Disk, IommuKind, Nic, PciDevice, Sriov};
+use crate::topology::{Acs, Disk, IommuKind, Nic, PciDevice, Sriov};
 
 fn function(address: &str, ids: (u16, u16), class: u32, group: Option<u32>) -> PciDevice {
     PciDevice {
@@ -40,6 +40,7 @@ fn with_devices() -> Topology {
         split("0000:04:00.0"),
         split("0000:04:00.1"),
     ];
+    topology.pci[1].upstream = Some("0000:00:01.0".to_owned());
     topology.disks = vec![Disk {
         name: "nvme0n1".to_owned(),
         pci: Some("0000:03:00.0".to_owned()),
@@ -229,7 +230,7 @@ fn what_is_not_there_or_does_not_go_alone() {
         ),
         (
             vfio("0000:00:01.0"),
-            "`profile.vfio[0]`: 0000:00:01.0 is a bridge, which cannot be given to a VM",
+            "`profile.vfio[0]`: 0000:00:01.0 is a bridge, which cannot be given to a VM; possible: \"0000:01:00.0\"",
         ),
         (
             vfio("0000:02:00.0"),
@@ -284,6 +285,8 @@ fn network_functions_are_split() {
     let toml = "[[profile.sriov]]\nmatch.name = \"eth1\"\nvfs = 2\nvfio = true";
     assert!(refused(&without, toml)[0].starts_with("`profile.sriov`: the firmware shows no IOMMU"));
 
+    let mut twins = topology.clone();
+    twins.nics[1].mac = twins.nics[0].mac.clone();
     let mut plain = topology.clone();
     plain.pci[5].sriov = None;
     let rule = |by: &str, vfs| format!("[[profile.sriov]]\nmatch.{by}\nvfs = {vfs}\n");
@@ -292,6 +295,11 @@ fn network_functions_are_split() {
             &topology,
             rule("name = \"eth1\"", 9),
             "`profile.sriov[0].vfs`: eth1 can have 8 virtual functions, not 9; possible: 8",
+        ),
+        (
+            &twins,
+            rule("mac = \"02:00:00:00:00:01\"", 1),
+            "`profile.sriov[0].match`: 2 interfaces fit; one is meant; possible: eth0 or eth1",
         ),
         (
             &topology,
@@ -316,4 +324,74 @@ fn network_functions_are_split() {
     ] {
         assert_eq!(refused(machine, &toml), [expected]);
     }
+}
+
+/// A root port with a switch, and two devices behind different ports of it.
+fn behind_a_switch(acs_of_switch: Option<Acs>) -> Topology {
+    let mut topology = with_devices();
+    let under = |address: &str, class: u32, upstream: Option<&str>, acs: Option<Acs>| PciDevice {
+        upstream: upstream.map(str::to_owned),
+        acs,
+        ..function(address, (0x10b5, 0x8747), class, None)
+    };
+    let isolating = Some(Acs {
+        capable: 0x5f,
+        enabled: 0x1d,
+    });
+    topology.pci = vec![
+        under("0000:00:02.0", 0x06_0400, None, isolating),
+        under("0000:05:00.0", 0x06_0400, Some("0000:00:02.0"), acs_of_switch),
+        under("0000:06:00.0", 0x03_0200, Some("0000:05:00.0"), None),
+        under("0000:07:00.0", 0x03_0200, Some("0000:05:00.0"), None),
+    ];
+    topology
+}
+
+#[test]
+fn what_is_not_alone_is_told_with_the_bridge_that_is_to_blame() {
+    let notes = |topology: &Topology, toml: &str| planned(topology, toml).notes;
+    let device = vfio("0000:06:00.0");
+    let off = Some(Acs {
+        capable: 0x5f,
+        enabled: 0,
+    });
+    assert_eq!(
+        notes(&behind_a_switch(None), &device),
+        [
+            "0000:06:00.0 will share its IOMMU group with 0000:07:00.0: the bridge 0000:05:00.0 above has no access control \
+          (ACS)"
+        ]
+    );
+    assert_eq!(
+        notes(&behind_a_switch(off), &device),
+        [
+            "0000:06:00.0 will share its IOMMU group with 0000:07:00.0: the bridge 0000:05:00.0 above has access control \
+          (ACS) switched off"
+        ]
+    );
+    let isolating = behind_a_switch(Some(Acs {
+        capable: 0x5f,
+        enabled: 0x1d,
+    }));
+    assert!(notes(&isolating, &device).is_empty());
+    // With the IOMMU on, the kernel's word counts.
+    let mut grouped = behind_a_switch(None);
+    for function in &mut grouped.pci[1..] {
+        function.iommu_group = Some(9);
+    }
+    assert_eq!(
+        refused(&grouped, &device),
+        [
+            "`profile.vfio`: 0000:06:00.0 shares IOMMU group 9 with 0000:07:00.0, which are not given away with it: the bridge \
+          0000:05:00.0 above has no access control (ACS); possible: these too: { device = \"0000:07:00.0\" }"
+        ]
+    );
+    let both = "profile.vfio = [{ device = \"class:0302\" }]";
+    assert_eq!(
+        notes(&grouped, both)[0],
+        "0000:06:00.0 shares IOMMU group 9 with 0000:07:00.0: they reach each other, and go to one VM together: the bridge \
+         0000:05:00.0 above has no access control (ACS)"
+    );
+    grouped.pci[2].iommu_group = Some(10);
+    assert!(notes(&grouped, &device).is_empty());
 }

@@ -125,3 +125,69 @@ fn a_refused_declaration_starts_no_kernel() {
         KexecDecision::Kexec { .. }
     ));
 }
+
+/// The guard holds whatever the second kernel lacks: all arguments, or one of them.
+#[test]
+fn a_second_kernel_without_its_arguments_is_not_left() {
+    for line in [
+        "quiet axion.kexec=1",
+        "quiet axion.plan=begin isolcpus=managed_irq,domain,1-3 axion.kexec=1 axion.plan=end",
+    ] {
+        assert_eq!(decide(line, &hpc()), KexecDecision::AlreadyTried);
+    }
+}
+
+#[test]
+fn a_machine_without_kexec_restarts_once_with_what_was_stored() {
+    let mut plan = hpc();
+    plan.restart = Restart::Reboot;
+    let line = CommandLine::parse;
+    assert_eq!(decide("quiet", &plan), KexecDecision::Reboot);
+    let entry = line("quiet axion.slot=a");
+    let stored_once = stored(&entry, &plan).unwrap();
+    assert_eq!(
+        stored_once.to_string(),
+        format!("quiet axion.slot=a axion.plan=begin {OURS} axion.restart=1 axion.plan=end")
+    );
+    // The loader gave them: nothing is left to do, and the guard goes.
+    assert!(is_restarted(&stored_once));
+    assert_eq!(needs_kexec(&stored_once, &plan), KexecDecision::NotNeeded);
+    let at_rest = unguarded(&stored_once);
+    assert_eq!(
+        at_rest.to_string(),
+        format!("quiet axion.slot=a axion.plan=begin {OURS} axion.plan=end")
+    );
+    // The loader gave the guard and not all of the rest, or nothing of it: not a second time.
+    assert_eq!(
+        decide("quiet axion.restart=1", &plan),
+        KexecDecision::AlreadyTried
+    );
+    assert_eq!(stored(&stored_once, &plan), None);
+    assert_eq!(stored(&at_rest, &plan), None);
+    // Another config is another reason.
+    let other = planned(&machine(&[(4, 8)], 1), "");
+    assert_eq!(
+        stored(&at_rest, &other).unwrap().to_string(),
+        "quiet axion.slot=a axion.restart=1"
+    );
+}
+
+#[test]
+fn how_a_machine_is_started_again() {
+    let mut topology = machine(&[(4, 8)], 1);
+    let restart = |topology: &Topology, toml: &str| {
+        let plan = planned(topology, &format!("{DOCUMENT}\n{toml}"));
+        (plan.restart, plan.notes.len())
+    };
+    assert_eq!(restart(&topology, ""), (Restart::Kexec, 0));
+    assert_eq!(restart(&topology, "restart = \"reboot\""), (Restart::Reboot, 1));
+    topology.platform = crate::topology::Platform {
+        vendor: "Xen".to_owned(),
+        product: "HVM domU".to_owned(),
+        board: String::new(),
+    };
+    assert_eq!(restart(&topology, ""), (Restart::Reboot, 1));
+    assert_eq!(restart(&topology, "restart = \"kexec\""), (Restart::Kexec, 0));
+    topology.platform.product = "PVH".to_owned();
+    assert_eq!(restart(&topology, ""), (Restart::Kexec, 0));
+}

@@ -2,8 +2,10 @@
 
 mod attest;
 mod devices;
+mod effects;
 mod line;
 mod plan;
+mod refusals;
 
 use super::*;
 use crate::config::check;

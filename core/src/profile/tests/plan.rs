@@ -181,165 +181,63 @@ fn a_machine_that_is_as_planned_has_the_same_plan() {
     assert_eq!(planned(&topology, toml), before);
 }
 
-/// Nodes, threads, document, refusals.
-type Refused = (&'static [Node], u32, &'static str, &'static [&'static str]);
-
-const REFUSED: &[Refused] = &[
-    (
-        &[(4, 8)],
-        1,
-        "profile.cpu.isolated = \"0-3\"",
-        &["`profile.cpu.isolated`: leaves the host no CPU; possible: \"1-3\""],
-    ),
-    (
-        &[(1, 8)],
-        1,
-        "profile.cpu.isolated = \"0\"",
-        &["`profile.cpu.isolated`: leaves the host no CPU"],
-    ),
-    (
-        &[(4, 8)],
-        1,
-        "profile.cpu.isolated = \"0-1\"",
-        &["`profile.cpu.isolated`: CPU 0 boots the machine and keeps its time; possible: \"1\""],
-    ),
-    (
-        &[(4, 8)],
-        1,
-        "profile.cpu.isolated = \"2-5\"",
-        &["`profile.cpu.isolated`: CPU 4-5 does not exist; there are 0-3; possible: \"2-3\""],
-    ),
-    (
-        &[(4, 8)],
-        2,
-        "profile.cpu.isolated = \"2-3,6\"",
-        &[
-            "`profile.cpu.isolated`: 7 is the other half of cores that are listed; a core is not divided; possible: \
-        \"2-3,6-7\"",
-        ],
-    ),
-    (
-        &[(4, 8)],
-        2,
-        "[profile.cpu]\nsmt = \"off\"\nisolated = \"2,6\"",
-        &["`profile.cpu.isolated`: CPU 6 is offline with `smt = \"off\"`; possible: \"2\""],
-    ),
-    (
-        &[(4, 8)],
-        1,
-        "[profile.cpu]\nhousekeeping = \"0-2\"\nisolated = \"2-3\"",
-        &["`profile.cpu.isolated`: 2 is kept for the host by `profile.cpu.housekeeping`; possible: \"3\""],
-    ),
-    (
-        &[(4, 8)],
-        1,
-        "profile.cpu.nohz_full = \"0-3\"",
-        &["`profile.cpu.nohz_full`: 0 is kept for the host; possible: \"1-3\""],
-    ),
-    (
-        &[(4, 8)],
-        1,
-        "profile.cpu.smt = \"on\"",
-        &[
-            "`profile.cpu.smt`: the processor has no multithreading, or the firmware switched it off; possible: \"auto\"",
-        ],
-    ),
-    (
-        &[(4, 8)],
-        1,
-        "profile.power.governor = \"schedutil\"",
-        &[
-            "`profile.power.governor`: `intel_pstate` has no governor `schedutil`; possible: \"performance\" or \
-        \"powersave\"",
-        ],
-    ),
-    (
-        &[(4, 8)],
-        1,
-        "profile.hugepages = [{ size = \"1GiB\", node = 0, count = 8 }]",
-        &[
-            "`profile.hugepages[0]`: node 0 has 8GiB, of which 640MiB stay with the host; 8GiB are asked for in all; \
-        possible: count = 7",
-        ],
-    ),
-    (
-        &[(4, 8)],
-        1,
-        "profile.hugepages = [{ size = \"2MiB\", bytes = \"8GiB\" }]",
-        &[
-            "`profile.hugepages[0]`: node 0 has 8GiB, of which 640MiB stay with the host; 8GiB are asked for in all; \
-        possible: bytes = \"7552MiB\"",
-        ],
-    ),
-    // What the first rule takes is not there for the second.
-    (
-        &[(4, 8)],
-        1,
-        "profile.hugepages = [{ size = \"1GiB\", count = 6 }, { size = \"2MiB\", percent = 50 }]",
-        &[
-            "`profile.hugepages[1]`: node 0 has 8GiB, of which 640MiB stay with the host; 10238MiB are asked for in all; \
-        possible: percent = 17",
-        ],
-    ),
-    (
-        &[(4, 8), (4, 0)],
-        1,
-        "profile.hugepages = [{ size = \"2MiB\", node = 1, count = 1 }, \
-     { size = \"2MiB\", node = 2, count = 1 }]",
-        &[
-            "`profile.hugepages[0].node`: node 1 has no memory; possible: 0",
-            "`profile.hugepages[1].node`: node 2 does not exist; possible: 0",
-        ],
-    ),
-    (
-        &[(4, 8)],
-        1,
-        "profile.hugepages = [{ size = \"2MiB\", count = 1 }, { size = \"2MiB\", count = 2 }]",
-        &["`profile.hugepages[1]`: node 0 has pages of 2MiB by `profile.hugepages[0]` already"],
-    ),
-    (
-        &[(4, 8)],
-        1,
-        "profile.hugepages = [{ size = \"1GiB\", percent = 5 }]",
-        &["`profile.hugepages[0].percent`: so little of node 0 is less than one page of 1GiB"],
-    ),
-    (
-        &[(4, 8)],
-        1,
-        "profile.memory.arc_limit = \"16GiB\"",
-        &["`profile.memory.arc_limit`: 16GiB is more than the hugepages leave; possible: \"8GiB\""],
-    ),
-    // Several at once.
-    (
-        &[(2, 2)],
-        1,
-        "[profile]\ncpu.isolated = \"9\"\npower.governor = \"schedutil\"\niommu.mode = \"on\"",
-        &[
-            "`profile.cpu.isolated`: CPU 9 does not exist; there are 0-1",
-            "`profile.power.governor`: `intel_pstate` has no governor `schedutil`; possible: \"performance\" or \
-        \"powersave\"",
-            "`profile.iommu.mode`: the firmware shows no IOMMU (no ACPI table DMAR, IVRS or VIOT); its setup may have VT-d \
-        or AMD-Vi switched off",
-        ],
-    ),
-];
-
 #[test]
-fn what_cannot_be_is_refused_with_the_nearest_that_can() {
-    for (nodes, threads, toml, expected) in REFUSED {
-        assert_eq!(refused(&machine(nodes, *threads), toml), *expected, "{toml}");
-    }
+fn the_cache_of_zfs_is_half_of_what_is_left_at_most() {
+    let limit = |nodes: &[Node], toml: &str| actions(&planned(&machine(nodes, 1), toml), "module.zfs");
+    let of = |text: &str| vec![format!("module.zfs.zfs_arc_max {text}")];
+    assert_eq!(limit(&[(4, 64)], ""), of("8GiB"));
+    assert_eq!(limit(&[(4, 64)], HPC), of("4GiB"));
+    let most = "[profile]\nmode = \"hpc\"\nhugepages = [{ size = \"1GiB\", count = 60 }]";
+    assert_eq!(limit(&[(4, 64)], most), of("1280MiB"));
+    // What fills one node leaves the other's.
+    let one = "profile.hugepages = [{ size = \"1GiB\", node = 0, count = 15 }]";
+    assert_eq!(limit(&[(4, 16), (4, 4)], one), of("2016MiB"));
+    assert_eq!(limit(&[(1, 1)], ""), of("128MiB"));
 }
 
 #[test]
-fn the_nearest_that_can_be_is_possible() {
-    let topology = machine(&[(4, 8)], 1);
-    for rule in [
-        "size = \"1GiB\", count = 7",
-        "size = \"2MiB\", bytes = \"7552MiB\"",
+fn large_pages_of_guests_are_executable_where_that_is_safe() {
+    let nx = |affected: Option<bool>, toml: &str| {
+        let mut topology = machine(&[(4, 8)], 1);
+        topology.cpu_model.itlb_multihit = affected;
+        match plan(&topology, &declaration(toml)) {
+            Ok(plan) => actions(&plan, "module.kvm.nx").pop().unwrap_or_default(),
+            Err(Refusals(refusals)) => refusals[0].to_string(),
+        }
+    };
+    let off = "profile.kvm.nx_huge_pages = \"off\"";
+    assert_eq!(nx(Some(false), ""), "module.kvm.nx_huge_pages N");
+    assert_eq!(nx(Some(false), off), "module.kvm.nx_huge_pages N");
+    assert_eq!(nx(Some(true), ""), "");
+    assert_eq!(nx(None, ""), "");
+    assert_eq!(
+        nx(Some(true), "profile.kvm.nx_huge_pages = \"on\""),
+        "module.kvm.nx_huge_pages Y"
+    );
+    for (affected, why) in [
+        (Some(true), "this CPU is affected"),
+        (None, "the kernel does not say"),
     ] {
-        planned(&topology, &format!("profile.hugepages = [{{ {rule} }}]"));
+        let said = nx(affected, off);
+        assert!(
+            said.starts_with(&format!("`profile.kvm.nx_huge_pages`: {why}")),
+            "{said}"
+        );
     }
+    let trusted = format!("{off}\nprofile.cpu.mitigations = \"off\"");
+    assert_eq!(nx(Some(true), &trusted), "module.kvm.nx_huge_pages N");
+}
+
+#[test]
+fn the_host_spins_for_nobody_where_its_cpus_are_few() {
+    let polls = |toml: &str| actions(&planned(&machine(&[(4, 8)], 1), toml), "module.kvm.halt");
+    assert_eq!(polls(HPC), ["module.kvm.halt_poll_ns 0"]);
+    assert!(polls("").is_empty());
+    assert_eq!(
+        polls("profile.kvm.halt_poll_us = 50"),
+        ["module.kvm.halt_poll_ns 50000"]
+    );
+    assert!(polls("[profile]\nmode = \"hpc\"\ncpu.isolated = \"none\"").is_empty());
 }
 
 #[test]
@@ -404,6 +302,7 @@ fn stage_2_has_everything_that_needs_no_boot() {
             "power.governor performance on 0-3",
             "power.idle-latency 10 us on 1-3",
             "module.kvm_intel.ple_gap 0",
+            "module.kvm.halt_poll_ns 0",
             "module.spl.spl_taskq_thread_dynamic 0",
             "module.nvme_tcp loaded",
         ]
@@ -468,21 +367,20 @@ fn a_plan_survives_json() {
     assert_eq!(serde_json::from_str::<Resolved>(&text).unwrap(), resolved);
 }
 
-/// 10 ms is the promise; a busy machine and an unoptimized build are given ten times that.
+/// The best of many is the planner's own time, whatever else the machine does.
 #[test]
 fn planning_the_largest_machine_is_quick() {
     let topology = machine(&[(64, 512); 4], 2);
     assert_eq!(topology.cpus.len(), 512);
     let declaration =
         declaration("[profile]\nmode = \"hpc\"\nhugepages = [{ size = \"1GiB\", percent = 75 }]");
-    let fastest = (0..5)
-        .map(|_| {
-            let start = Instant::now();
-            plan(&topology, &declaration).unwrap();
-            start.elapsed()
-        })
-        .min();
-    assert!(fastest < Some(Duration::from_millis(100)), "{fastest:?}");
+    let times = (0..100).map(|_| {
+        let start = Instant::now();
+        plan(&topology, &declaration).unwrap();
+        start.elapsed()
+    });
+    let fastest = times.min();
+    assert!(fastest < Some(Duration::from_millis(10)), "{fastest:?}");
 }
 
 proptest! {

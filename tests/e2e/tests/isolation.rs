@@ -1,16 +1,18 @@
 //! Isolated CPUs are left alone, and devices for VMs are with vfio-pci.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use axion_api::host::Device;
+use axion_api::host::{Device, PowerAction};
 use axion_api::profile::HostProof;
 use axion_core::profile::ItemState;
 use axion_core::proof::Proof;
-use axion_e2e::boot;
+use axion_e2e::{SOON, boot};
 use axion_lab::deadline::Poll;
+use axion_lab::machine::READY;
+use axion_lab::spec::{DiskBus, DiskContent};
 use axion_lab::{Image, Iommu, Node, Spec};
 
 /// Beside the window, a proof settles and is read.
@@ -19,6 +21,8 @@ const PROOF: Duration = Duration::from_secs(120);
 const WINDOW: u32 = 10;
 /// Vendor and device of a virtual function of the lab's card (82576).
 const VF: (u16, u16) = (0x8086, 0x10ca);
+/// Those of the lab's NVMe disk.
+const NVME: (u16, u16) = (0x1b36, 0x0010);
 
 /// Two nodes of two cores of two threads, 1 GiB pages on each: CPUs 0, 1 and 4, 5 are the host's.
 #[test]
@@ -128,13 +132,18 @@ fn virtual_functions_go_to_vfio(iommu: Iommu) -> Result<()> {
     };
     let dir = tempfile::tempdir()?;
     // The card is the machine's only Intel one; its interface's name depends on the order of drivers.
-    let config = "[[profile.sriov]]\nmatch.pci = \"0000:01:00.0\"\nvfs = 2\nmac = \"02:00:00:00:10:00\"\nvfio = true\n";
+    let config = "profile.vfio = [{ device = \"1b36:0010\" }]\n[[profile.sriov]]\nmatch.pci = \"0000:01:00.0\"\nvfs = 2\n\
+                  mac = \"02:00:00:00:10:00\"\nvfio = true\n";
     let spec = Spec::new(name)
         .iommu(iommu)
         .sriov_nic()
+        .disk(DiskBus::Nvme, DiskContent::Blank { mib: 64 })
+        .config_volume("[time]\nntp = []\n")
         .config_with_token(config)
         .initramfs(with_kexec(&dir)?);
-    let (_machine, node) = boot(spec)?;
+    let (machine, node) = boot(spec)?;
+    let nvme = kept_for_vms(&node)?;
+    what_the_node_needs_is_refused(&node, dir.path(), &nvme)?;
     let devices = node.call(node.client().devices())?;
     let functions: Vec<&Device> = devices
         .iter()
@@ -169,10 +178,68 @@ fn virtual_functions_go_to_vfio(iommu: Iommu) -> Result<()> {
     ensure!(card.class_name == "Ethernet controller", "{card:?}");
     let listed = node.axctl(&["devices"])?;
     ensure!(
-        listed.matches("vfio-pci").count() == 2 && listed.contains("8086:10ca"),
+        listed.matches("vfio-pci").count() == 3 && listed.contains("8086:10ca"),
         "{listed}"
     );
     node.axctl(&["profile", "show", "--check"])?;
+    if iommu == Iommu::Intel {
+        // Without the rule, the disk would be with its own driver after the next start; with it, it is not.
+        let ready = machine.log().wait_for(READY, SOON)?;
+        node.call(node.client().power(PowerAction::Reboot))?;
+        let node = machine.wait_ready_after(&ready)?;
+        ensure!(kept_for_vms(&node)? == nvme);
+    }
+    Ok(())
+}
+
+/// The NVMe disk that a rule by its kind gives to VMs; its address.
+fn kept_for_vms(node: &Node) -> Result<String> {
+    let devices = node.call(node.client().devices())?;
+    let nvme = devices
+        .iter()
+        .find(|d| (d.function.vendor, d.function.device) == NVME)
+        .context("no NVMe disk")?;
+    ensure!(nvme.function.driver.as_deref() == Some("vfio-pci"), "{nvme:?}");
+    Ok(nvme.function.address.clone())
+}
+
+/// A preview names what a rule would take from the node, and grants the rest.
+fn what_the_node_needs_is_refused(node: &Node, dir: &Path, free: &str) -> Result<()> {
+    let host = node.call(node.client().host())?;
+    let nics = &host.topology.nics;
+    let own = nics
+        .iter()
+        .find(|nic| nic.driver.as_deref() != Some("igb"))
+        .and_then(|nic| Some((nic.name.as_str(), nic.pci.as_deref()?)))
+        .with_context(|| format!("no interface of the node's own: {nics:?}"))?;
+    let volume = host
+        .topology
+        .disks
+        .iter()
+        .find(|disk| disk.name.starts_with("vd"));
+    let volume = volume
+        .and_then(|disk| disk.pci.as_deref())
+        .context("no config volume")?;
+    // Another interface is named as the node's own, and still this one carries its address.
+    let named = "[[network.interfaces]]\nmatch.name = \"ax-none\"\n";
+    let plan = |address: &str, force: bool| {
+        let file = dir.join("plan.toml");
+        let rule = format!("profile.vfio = [{{ device = \"{address}\", force = {force} }}]\n{named}");
+        fs::write(&file, rule)?;
+        let output = node.try_axctl(&["profile", "plan", "--file", &file.to_string_lossy()])?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        anyhow::Ok((output.status.success(), said))
+    };
+    let (granted, said) = plan(own.1, false)?;
+    let carries = format!("is {}, which carries 10.0.2.15", own.0);
+    ensure!(!granted && said.contains(&carries), "{said}");
+    let (granted, said) = plan(volume, false)?;
+    ensure!(!granted && said.contains("which the node boots from"), "{said}");
+    let (granted, said) = plan(own.1, true)?;
+    ensure!(granted, "{said}");
+    let (granted, said) = plan(free, false)?;
+    ensure!(granted, "{said}");
     Ok(())
 }
 

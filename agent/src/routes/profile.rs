@@ -48,7 +48,7 @@ pub async fn apply(State(app): State<Arc<App>>) -> Answer<axum::Json<AppliedProf
         let detail = format!("init and the agent do not understand each other: {error}");
         Problem::new(Kind::Internal, detail)
     })?;
-    let attestation = app.inventory.profile(&app.config).await?.attestation;
+    let attestation = app.profile().await?.attestation;
     app.drift.notice(&attestation, &app.events);
     Ok(axum::Json(AppliedProfile {
         done,

@@ -12,9 +12,8 @@ use std::convert::Infallible;
 use axion_core::cmdline::CommandLine;
 use axion_core::profile::{Plan, stored, unguarded};
 use axion_install::esp::{Esp, EspError};
-use axion_install::fat::{FatError, Volume};
+use axion_install::fat::FatError;
 use axion_install::slot::Slot;
-use axion_install::storage::Part;
 use nix::sys::reboot::{RebootMode, reboot};
 
 use crate::failure::chain;
@@ -93,8 +92,8 @@ pub fn settle(cmdline: &CommandLine, log: &Log) {
 
 /// Changes the options of a slot's entry, where `to` has others; whether it did.
 fn change(slot: Slot, to: impl FnOnce(&CommandLine) -> Option<CommandLine>) -> Result<bool, RestartError> {
-    let (_turn, disk, partition) = slot::find()?;
-    let esp = Esp::new(Volume::open(Part::new(&disk, partition.start, partition.length))?);
+    let installed = slot::find()?;
+    let esp = Esp::new(installed.esp()?);
     let state = esp.state()?;
     let named = state.of(slot).ok_or(SlotError::NoEntry)?;
     let Some(options) = to(&CommandLine::parse(&named.entry.options)) else {

@@ -9,7 +9,7 @@ use axion_core::quantity::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::vmm::{InForce, Resets};
-pub use resources::{CpuModel, MemoryRequest, Scheduling, VmMemory};
+pub use resources::{GuestCpuModel, MemoryRequest, Scheduling, VmMemory};
 pub use stats::{
     VmBalloonStats, VmDiskStats, VmExits, VmLatency, VmNetStats, VmStats, VmVcpuStats, VmVsockStats,
 };
@@ -33,7 +33,7 @@ pub struct VmSpec {
     pub scheduling: Scheduling,
     /// The CPU that the guest sees: the host's, or a baseline that the host has.
     #[serde(default)]
-    pub cpu_model: CpuModel,
+    pub cpu_model: GuestCpuModel,
     /// Guest memory, a multiple of 2 MiB (or of `hugepages`), at least 32 MiB.
     #[serde(default = "default_memory")]
     pub memory: ByteSize,
@@ -97,7 +97,7 @@ impl Default for VmSpec {
             cpus: one(),
             threads: VmThreads::default(),
             scheduling: Scheduling::default(),
-            cpu_model: CpuModel::default(),
+            cpu_model: GuestCpuModel::default(),
             memory: default_memory(),
             memory_max: None,
             hugepages: HugepageSize::default(),

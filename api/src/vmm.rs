@@ -35,7 +35,7 @@ mod reset;
 
 use serde::{Deserialize, Serialize};
 
-use crate::vm::{CpuModel, HugepageSize};
+use crate::vm::{GuestCpuModel, HugepageSize};
 pub use in_force::InForce;
 pub use metrics::VmmMetrics;
 pub use placement::{CpuTopology, GuestNode, Placement, SandboxMode};
@@ -64,7 +64,7 @@ pub struct VmmConfig {
     pub cpus: u32,
     /// The CPU that the guest sees. A baseline needs a host that has all of it.
     #[serde(default)]
-    pub cpu_model: CpuModel,
+    pub cpu_model: GuestCpuModel,
     /// Guest memory.
     pub memory: MemoryConfig,
     /// What to boot.

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axion_api::vm::CpuModel;
+use axion_api::vm::GuestCpuModel;
 use axion_api::vmm::{
     BalloonConfig, CONFIG_FILE, ConsoleDevice, MemoryConfig, SandboxMode, VmmConfig, VsockConfig,
 };
@@ -76,7 +76,7 @@ pub enum ConfigError {
     Net(#[from] NetError),
     /// This host's CPU is not what was asked for.
     #[error(transparent)]
-    CpuModel(#[from] MissingFeatures),
+    GuestCpuModel(#[from] MissingFeatures),
     /// This host cannot run machines.
     #[error(transparent)]
     Kvm(#[from] KvmError),
@@ -89,7 +89,7 @@ pub struct Plan {
     /// CPUs that the guest sees.
     pub topology: Topology,
     /// What the host shows of its own.
-    pub cpu_model: CpuModel,
+    pub cpu_model: GuestCpuModel,
     /// What backs the memory.
     pub memory: MemoryConfig,
     /// Where the memory lies.

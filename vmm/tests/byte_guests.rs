@@ -14,7 +14,7 @@ use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 
-use axion_api::vm::{CpuModel, HugepageSize};
+use axion_api::vm::{GuestCpuModel, HugepageSize};
 use axion_api::vmm::in_force::{Coverage, DisabledExit};
 use axion_api::vmm::metrics::VcpuExits;
 use axion_api::vmm::{GuestNode, MachineState, ResetCause, SandboxMode};
@@ -144,7 +144,7 @@ fn guest_that_halts_for_good_ends() {
 }
 
 /// EAX to EDX of leaves, as the guest of a machine of `model` reads them.
-fn cpuid(model: CpuModel, leaves: &[(u32, u32)]) -> Vec<[u32; 4]> {
+fn cpuid(model: GuestCpuModel, leaves: &[(u32, u32)]) -> Vec<[u32; 4]> {
     let mut program = Program::at(0);
     program.print(b'>');
     leaves
@@ -175,13 +175,13 @@ fn guest_of_a_baseline_sees_its_features_alone() {
         (0x8000_0001, 0),
         (0x4000_0000, 0),
     ];
-    let host = cpuid(CpuModel::Host, &leaves);
+    let host = cpuid(GuestCpuModel::Host, &leaves);
     let supported = Kvm::new().unwrap().get_supported_cpuid(KVM_MAX_CPUID_ENTRIES);
     let supported = supported.unwrap();
     let baselines = [
-        (CpuModel::V2, 0x81b8_2201, 0x0010_0080, 0),
-        (CpuModel::V3, 0xb5f8_3201, 0x0010_01a8, 0x7),
-        (CpuModel::V4, 0xb5f8_3201, 0xd013_01a8, 0xe7),
+        (GuestCpuModel::V2, 0x81b8_2201, 0x0010_0080, 0),
+        (GuestCpuModel::V3, 0xb5f8_3201, 0x0010_01a8, 0x7),
+        (GuestCpuModel::V4, 0xb5f8_3201, 0xd013_01a8, 0xe7),
     ];
     for (model, leaf_1, leaf_7, state) in baselines {
         if let Err(missing) = limited(supported.as_slice(), model) {

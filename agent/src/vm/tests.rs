@@ -8,7 +8,7 @@ mod validate;
 
 use std::time::Duration;
 
-use axion_api::vm::{CpuModel, DesiredState, Vm, VmState};
+use axion_api::vm::{DesiredState, GuestCpuModel, Vm, VmState};
 use axion_api::vmm::{BalloonConfig, ConsoleDevice, VmmConfig, VsockConfig};
 use axion_core::paths;
 use axum::http::StatusCode;
@@ -126,7 +126,7 @@ async fn a_vm_runs_as_a_unit_of_its_own_user() {
     let config: VmmConfig = serde_json::from_slice(text).unwrap();
     assert_eq!((file.as_str(), config.memory.size), ("config.json", 64 << 20));
     assert_eq!(config.boot.kernel, paths::GUEST_KERNEL);
-    assert_eq!(config.cpu_model, CpuModel::V3);
+    assert_eq!(config.cpu_model, GuestCpuModel::V3);
     assert_eq!(
         config.boot.cmdline,
         "console=ttyS0 reboot=k,panic_warm panic=-1 quiet"

@@ -32,7 +32,7 @@ impl Scheduling {
 /// The CPU that a guest sees. A baseline is what the psABI for x86-64 names, the same on every host that has it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub enum CpuModel {
+pub enum GuestCpuModel {
     /// All that KVM offers of the host's CPU.
     #[default]
     #[serde(rename = "host")]
@@ -48,7 +48,7 @@ pub enum CpuModel {
     V4,
 }
 
-impl CpuModel {
+impl GuestCpuModel {
     /// All of them, the least baseline first after the host's own.
     pub const ALL: [Self; 4] = [Self::Host, Self::V2, Self::V3, Self::V4];
 
@@ -63,7 +63,7 @@ impl CpuModel {
     }
 }
 
-impl std::fmt::Display for CpuModel {
+impl std::fmt::Display for GuestCpuModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }

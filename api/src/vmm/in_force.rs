@@ -4,7 +4,7 @@ use axion_core::topology::CpuSet;
 use serde::{Deserialize, Serialize};
 
 use super::placement::SandboxMode;
-use crate::vm::{CpuModel, HugepageSize};
+use crate::vm::{GuestCpuModel, HugepageSize};
 
 /// What was asked of the host for a machine, and what is so.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +12,7 @@ use crate::vm::{CpuModel, HugepageSize};
 pub struct InForce {
     /// The CPU that the guest sees.
     #[serde(default)]
-    pub cpu_model: CpuModel,
+    pub cpu_model: GuestCpuModel,
     /// Exits that were to be disabled.
     pub exits_wanted: Vec<DisabledExit>,
     /// Exits that are disabled.

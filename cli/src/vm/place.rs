@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axion_api::vm::{CpuModel, Scheduling, VmSpec};
+use axion_api::vm::{GuestCpuModel, Scheduling, VmSpec};
 use axion_core::placement::{NumaPolicy, VmClass, VmThreads};
 use axion_core::quantity::{ByteSize, QuantityError};
 use clap::{Args, ValueEnum};
@@ -107,10 +107,10 @@ impl Place {
                 Scheduled::Fifo => Scheduling::Fifo,
             },
             cpu_model: match self.cpu_model {
-                Model::Host => CpuModel::Host,
-                Model::V2 => CpuModel::V2,
-                Model::V3 => CpuModel::V3,
-                Model::V4 => CpuModel::V4,
+                Model::Host => GuestCpuModel::Host,
+                Model::V2 => GuestCpuModel::V2,
+                Model::V3 => GuestCpuModel::V3,
+                Model::V4 => GuestCpuModel::V4,
             },
             numa: match self.numa {
                 Numa::Single => NumaPolicy::Single,

@@ -9,7 +9,7 @@ pub mod stats;
 
 use std::sync::Arc;
 
-use axion_api::vm::CpuModel;
+use axion_api::vm::GuestCpuModel;
 use axion_api::vmm::in_force::DisabledExit;
 use kvm_bindings::{
     CpuId, KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API, KVM_MAX_CPUID_ENTRIES,
@@ -125,7 +125,7 @@ impl Host {
     ///
     /// # Errors
     /// [`MissingFeatures`], where this host lacks some of it.
-    pub fn limit(&mut self, model: CpuModel) -> Result<(), MissingFeatures> {
+    pub fn limit(&mut self, model: GuestCpuModel) -> Result<(), MissingFeatures> {
         self.supported = model::limited(&self.supported, model)?;
         Ok(())
     }

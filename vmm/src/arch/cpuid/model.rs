@@ -16,7 +16,7 @@
 //! What is hidden is not always impossible: KVM lets the guest switch on no state of AVX that its leaf 0xD does not have, but a
 //! program that uses BMI2 without asking gets it.
 
-use axion_api::vm::CpuModel;
+use axion_api::vm::GuestCpuModel;
 use kvm_bindings::kvm_cpuid_entry2;
 
 /// A register of a leaf.
@@ -163,19 +163,19 @@ const LINEAR_BITS: u32 = 48;
 )]
 pub struct MissingFeatures {
     /// The model.
-    pub model: CpuModel,
+    pub model: GuestCpuModel,
     /// Names of the features, by the psABI.
     pub missing: Vec<&'static str>,
     /// The highest model that the host has.
-    pub highest: CpuModel,
+    pub highest: GuestCpuModel,
 }
 
-const fn level(model: CpuModel) -> Option<u8> {
+const fn level(model: GuestCpuModel) -> Option<u8> {
     match model {
-        CpuModel::Host => None,
-        CpuModel::V2 => Some(2),
-        CpuModel::V3 => Some(3),
-        CpuModel::V4 => Some(4),
+        GuestCpuModel::Host => None,
+        GuestCpuModel::V2 => Some(2),
+        GuestCpuModel::V3 => Some(3),
+        GuestCpuModel::V4 => Some(4),
     }
 }
 
@@ -185,7 +185,7 @@ const fn level(model: CpuModel) -> Option<u8> {
 /// [`MissingFeatures`], where `supported` lacks some of it.
 pub fn limited(
     supported: &[kvm_cpuid_entry2],
-    model: CpuModel,
+    model: GuestCpuModel,
 ) -> Result<Vec<kvm_cpuid_entry2>, MissingFeatures> {
     let Some(level) = level(model) else {
         return Ok(supported.to_vec());
@@ -242,9 +242,9 @@ fn missing(supported: &[kvm_cpuid_entry2], level: u8) -> Vec<&'static str> {
 }
 
 /// The highest model of which `supported` lacks nothing.
-fn highest(supported: &[kvm_cpuid_entry2]) -> CpuModel {
-    let has = |model: &CpuModel| level(*model).is_none_or(|level| missing(supported, level).is_empty());
-    CpuModel::ALL.into_iter().rev().find(has).unwrap_or_default()
+fn highest(supported: &[kvm_cpuid_entry2]) -> GuestCpuModel {
+    let has = |model: &GuestCpuModel| level(*model).is_none_or(|level| missing(supported, level).is_empty());
+    GuestCpuModel::ALL.into_iter().rev().find(has).unwrap_or_default()
 }
 
 const fn value(entry: &kvm_cpuid_entry2, register: Register) -> u32 {

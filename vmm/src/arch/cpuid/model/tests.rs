@@ -101,17 +101,17 @@ fn without(name: &str) -> Vec<kvm_cpuid_entry2> {
 
 #[test]
 fn host_is_all_that_there_is() {
-    assert_eq!(limited(&host(), CpuModel::Host).unwrap(), host());
-    assert_eq!(limited(&[], CpuModel::Host).unwrap(), []);
+    assert_eq!(limited(&host(), GuestCpuModel::Host).unwrap(), host());
+    assert_eq!(limited(&[], GuestCpuModel::Host).unwrap(), []);
 }
 
 #[test]
 fn a_level_has_its_features_and_no_others() {
     // Model; leaf 1 ECX and EDX; leaf 7 EBX, ECX, EDX; leaf 0x80000001 ECX and EDX.
     let table = [
-        (CpuModel::V2, 0x81b8_2201, 0x0010_0080, 0x0040_0003),
-        (CpuModel::V3, 0xb5f8_3201, 0x0010_01a8, 0x0040_0023),
-        (CpuModel::V4, 0xb5f8_3201, 0xd013_01a8, 0x0040_0023),
+        (GuestCpuModel::V2, 0x81b8_2201, 0x0010_0080, 0x0040_0003),
+        (GuestCpuModel::V3, 0xb5f8_3201, 0x0010_01a8, 0x0040_0023),
+        (GuestCpuModel::V4, 0xb5f8_3201, 0xd013_01a8, 0x0040_0023),
     ];
     for (model, leaf_1, leaf_7, extended) in table {
         let left = limited(&host(), model).unwrap();
@@ -132,7 +132,7 @@ fn a_level_has_its_features_and_no_others() {
 
 #[test]
 fn what_is_not_of_the_level_has_no_leaf() {
-    for model in [CpuModel::V2, CpuModel::V3, CpuModel::V4] {
+    for model in [GuestCpuModel::V2, GuestCpuModel::V3, GuestCpuModel::V4] {
         let left = limited(&host(), model).unwrap();
         let mut leaves: Vec<u32> = left
             .iter()
@@ -188,10 +188,10 @@ fn state_is_that_of_the_features_that_are_left() {
         let indices: Vec<u32> = state.iter().map(|entry| entry.index).collect();
         (indices, state.first().map(|e| [e.eax, e.ebx, e.ecx, e.edx]))
     };
-    assert_eq!(state(CpuModel::V2), (vec![], None));
-    assert_eq!(state(CpuModel::V3), (vec![0, 2], Some([0x7, 576, 832, 0])));
+    assert_eq!(state(GuestCpuModel::V2), (vec![], None));
+    assert_eq!(state(GuestCpuModel::V3), (vec![0, 2], Some([0x7, 576, 832, 0])));
     assert_eq!(
-        state(CpuModel::V4),
+        state(GuestCpuModel::V4),
         (vec![0, 2, 5, 6, 7], Some([0xe7, 576, 0xa80, 0]))
     );
 }
@@ -200,7 +200,7 @@ fn state_is_that_of_the_features_that_are_left() {
 fn a_host_that_lacks_a_feature_is_refused_by_its_name() {
     for feature in FEATURES {
         let host = without(feature.name);
-        for model in [CpuModel::V2, CpuModel::V3, CpuModel::V4] {
+        for model in [GuestCpuModel::V2, GuestCpuModel::V3, GuestCpuModel::V4] {
             let result = limited(&host, model);
             if level(model).unwrap() < feature.level {
                 assert!(result.is_ok(), "{model} without {}", feature.name);
@@ -209,20 +209,20 @@ fn a_host_that_lacks_a_feature_is_refused_by_its_name() {
             }
         }
     }
-    let error = limited(&without("AVX2"), CpuModel::V4).unwrap_err();
+    let error = limited(&without("AVX2"), GuestCpuModel::V4).unwrap_err();
     assert_eq!(
         error.to_string(),
         "cpu_model: x86-64-v4 is not allowed; KVM on this host's CPU has no AVX2, which leaves x86-64-v2"
     );
-    let error = limited(&[], CpuModel::V2).unwrap_err();
-    assert_eq!((error.missing.len(), error.highest), (16, CpuModel::Host));
+    let error = limited(&[], GuestCpuModel::V2).unwrap_err();
+    assert_eq!((error.missing.len(), error.highest), (16, GuestCpuModel::Host));
 }
 
 proptest! {
     #[test]
     fn nothing_appears_that_the_host_has_not(
         masks in prop::collection::vec(any::<[u32; 4]>(), 60),
-        model in prop::sample::select(vec![CpuModel::V2, CpuModel::V3, CpuModel::V4]),
+        model in prop::sample::select(vec![GuestCpuModel::V2, GuestCpuModel::V3, GuestCpuModel::V4]),
     ) {
         let mut entries = host();
         for (entry, [eax, ebx, ecx, edx]) in entries.iter_mut().zip(masks) {

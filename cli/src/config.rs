@@ -65,7 +65,7 @@ pub async fn run(command: &Command, node: &NodeArgs, output: &Output) -> Result<
             let document = node.client()?.kept_config(*previous).await?;
             output.show(&document, |_| document.text.clone())?;
             if !(document.in_force || *previous) {
-                output.note(&format!(
+                output.note(format!(
                     "{} takes effect at the next start: `axctl host reboot`.",
                     document.place
                 ));

@@ -2,6 +2,8 @@
 //!
 //! `AXION_CUTS` says how many cuts are looked at (`all`: every one), `AXION_CUTS_SEED` which: it is told where one has done harm.
 
+#![expect(clippy::print_stdout, reason = "figures of a test are part of its output")]
+
 use std::env;
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -126,6 +126,8 @@ Why
   power.idle-latency: a halted vCPU is back within microseconds
   module.kvm_amd.pause_filter_count: a spinning vCPU has its core to itself:
   leaving the guest would give way to nobody
+  module.kvm.halt_poll_ns: shared VMs are on the host's CPUs: one that waits
+  gives its CPU away at once
   module.spl.spl_taskq_thread_dynamic: ZFS's threads all begin with their pool,
   and are moved off the isolated CPUs then
 
@@ -149,6 +151,7 @@ profile.cpu.isolated
 profile.iommu.mode
   the firmware shows no IOMMU (no ACPI table DMAR, IVRS or VIOT); its setup may
   have VT-d or AMD-Vi switched off
+  possible: "auto"
 "#,
     );
     let Resolved {

@@ -29,15 +29,8 @@ struct Quirk {
     why: &'static str,
 }
 
-const QUIRKS: &[Quirk] = &[
-    // The hypervisor keeps event channels and shared pages of the kernel before, unless it offers a soft reset.
-    Quirk {
-        vendor: "Xen",
-        product: Some("HVM domU"),
-        board: None,
-        why: "a Xen guest keeps what the kernel before it shared with the hypervisor",
-    },
-];
+/// None is known: what is reported comes here.
+const QUIRKS: &[Quirk] = &[];
 
 impl Quirk {
     fn fits(&self, platform: &Platform) -> bool {
@@ -50,13 +43,17 @@ impl Quirk {
 
 /// How `platform` is restarted where `choice` is declared, and why, where it is not by kexec.
 pub(super) fn restart(choice: RestartChoice, platform: &Platform) -> (Restart, Option<String>) {
+    with(QUIRKS, choice, platform)
+}
+
+fn with(quirks: &[Quirk], choice: RestartChoice, platform: &Platform) -> (Restart, Option<String>) {
     match choice {
         RestartChoice::Kexec => (Restart::Kexec, None),
         RestartChoice::Reboot => (
             Restart::Reboot,
             Some("kernel arguments come by a restart of the machine, as `profile.restart` says".to_owned()),
         ),
-        RestartChoice::Auto => match QUIRKS.iter().find(|quirk| quirk.fits(platform)) {
+        RestartChoice::Auto => match quirks.iter().find(|quirk| quirk.fits(platform)) {
             None => (Restart::Kexec, None),
             Some(quirk) => (
                 Restart::Reboot,
@@ -69,3 +66,6 @@ pub(super) fn restart(choice: RestartChoice, platform: &Platform) -> (Restart, O
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

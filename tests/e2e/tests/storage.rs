@@ -271,7 +271,8 @@ fn properties_are_those_that_are_documented(node: &Node) -> Result<()> {
             "{dataset:?}"
         );
         ensure!(
-            dataset.atime == Some(false) && dataset.xattr.as_deref() == Some("sa"),
+            // ZFS gives `sa` its other name.
+            dataset.atime == Some(false) && matches!(dataset.xattr.as_deref(), Some("sa" | "on")),
             "{dataset:?}"
         );
         node.axctl(&["dataset", "delete", name, "--yes"])?;

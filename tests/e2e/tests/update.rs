@@ -43,6 +43,11 @@ fn an_update_is_checked_tried_and_confirmed() -> Result<()> {
         "{status:?}"
     );
     ensure!(status.trusted_keys.len() == 1, "{status:?}");
+    // The node's own writes come first.
+    machine.log().wait_for(
+        "slot a: the next start has the arguments of this one",
+        axion_e2e::SOON,
+    )?;
     let before = esp_digest(&disk)?;
     refused(
         &node,

@@ -31,8 +31,9 @@ fn sending(name: &str, options: &SendOptions) -> Result<Vec<String>, StorageErro
         arguments.extend(["-t".to_owned(), token.clone()]);
         return Ok(arguments);
     }
-    // Blocks go as large, as compressed and as embedded as they are: nothing is unpacked only to be packed again.
-    arguments.push("-Lec".to_owned());
+    // Blocks go as large and as compressed as they are: nothing is unpacked only to be packed again. Not embedded (`-e`): an
+    // encrypted dataset does not receive such a stream.
+    arguments.push("-Lc".to_owned());
     if options.raw {
         arguments.push("-w".to_owned());
     }

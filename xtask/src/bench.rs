@@ -6,12 +6,15 @@ mod isolation;
 mod native;
 mod vmm;
 
+use std::env;
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use axion_lab::bench::{self, BootTimes};
+use axion_lab::image::IMAGE_DIR;
 use axion_lab::{Image, Spec};
 use clap::{Args, Subcommand};
 
@@ -47,7 +50,8 @@ enum Bench {
         #[arg(long)]
         record: bool,
     },
-    /// From power on of the installer to the first ready boot of what it installed, against a boot without a disk
+    /// From power on of the installer to the first ready boot of what it installed, against a boot without a disk. With
+    /// AXION_IMAGE_DIR the image there is taken as it is
     Install {
         /// Rounds
         #[arg(long, default_value_t = 3)]
@@ -73,6 +77,14 @@ pub fn bench(options: &Options) -> Result<()> {
         } => isolation::isolation(*seconds, !without_debian, *record),
         Bench::Install { rounds, record } => install::install(*rounds, *record),
         Bench::Vmm(options) => vmm::run(options),
+    }
+}
+
+/// The image that AXION_IMAGE_DIR names as it is, or else one that is built now.
+fn image_dir() -> Result<PathBuf> {
+    match env::var_os(IMAGE_DIR) {
+        Some(dir) => Ok(dir.into()),
+        None => Ok(image::build()?.dir),
     }
 }
 

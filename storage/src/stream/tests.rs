@@ -10,7 +10,7 @@ fn options() -> SendOptions {
 #[test]
 fn what_is_sent_and_how() {
     let args = |name: &str, options: &SendOptions| sending(name, options).unwrap().join(" ");
-    assert_eq!(args("tank/a@x", &options()), "send -Lec tank/a@x");
+    assert_eq!(args("tank/a@x", &options()), "send -Lc tank/a@x");
     let from = SendOptions {
         from: Some("monday".to_owned()),
         raw: true,
@@ -18,13 +18,13 @@ fn what_is_sent_and_how() {
     };
     assert_eq!(
         args("tank/axion/zvols/web@x", &from),
-        "send -Lec -w -i tank/axion/zvols/web@monday tank/axion/zvols/web@x"
+        "send -Lc -w -i tank/axion/zvols/web@monday tank/axion/zvols/web@x"
     );
     let origin = SendOptions {
         from: Some("tank/base@1".to_owned()),
         ..options()
     };
-    assert_eq!(args("tank/a@x", &origin), "send -Lec -i tank/base@1 tank/a@x");
+    assert_eq!(args("tank/a@x", &origin), "send -Lc -i tank/base@1 tank/a@x");
     let resume = SendOptions {
         resume: Some("1-ab-cd-ef".to_owned()),
         ..options()

@@ -9,8 +9,7 @@ use axion_lab::machine::READY;
 use axion_lab::spec::{DiskBus, DiskContent};
 use axion_lab::{Image, Spec};
 
-use super::replace_section;
-use crate::image;
+use super::{image_dir, replace_section};
 
 /// Bytes of the disk.
 const DISK: u64 = 3 << 30;
@@ -30,8 +29,7 @@ struct Round {
 /// Measures it, and records it on demand.
 pub fn install(rounds: usize, record: bool) -> Result<()> {
     ensure!(rounds > 0, "--rounds must be at least 1");
-    let products = image::build()?;
-    let image = Image::at(&products.dir)?;
+    let image = Image::at(&image_dir()?)?;
     let mut taken = Vec::new();
     for _ in 0..rounds {
         let round = measure(&image)?;

@@ -1,13 +1,11 @@
 //! `bench vmm`: our VMM against others on one emulated host; `axion_vmm_bench` says how.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use axion_lab::image::IMAGE_DIR;
 use axion_lab::spec::{DiskBus, DiskContent};
 use axion_lab::{Image, Network, Spec};
 use axion_vmm_bench::vmm::Vmm;
@@ -16,7 +14,6 @@ use clap::Args;
 
 use super::host::{self, Host};
 use super::{native, replace_section};
-use crate::image;
 
 /// All rounds together.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -43,10 +40,7 @@ pub struct Options {
 /// Runs it.
 pub fn run(options: &Options) -> Result<()> {
     ensure!(options.rounds > 0, "--rounds must be at least 1");
-    let dir = match env::var_os(IMAGE_DIR) {
-        Some(dir) => PathBuf::from(dir),
-        None => image::build()?.dir,
-    };
+    let dir = super::image_dir()?;
     let mut peers = Vec::new();
     for (vmm, program) in [
         (Vmm::Firecracker, &options.peer_firecracker),

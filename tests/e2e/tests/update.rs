@@ -106,6 +106,8 @@ fn an_update_is_checked_tried_and_confirmed() -> Result<()> {
     ensure!(next.as_deref() == Some("axion-a.conf"), "{found:?}");
     ensure!(esp_digest(&other)? == untouched, "the other disk was written");
 
+    // Only one machine runs at a time.
+    drop(machine);
     recorded.check("an update, its trial, its confirmation and the way back")?;
     recorded.cut()?;
     let machine = start(spec, &disk)?;

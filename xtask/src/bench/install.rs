@@ -1,7 +1,7 @@
 //! From a machine that starts the installer to the first ready boot of the node that it leaves, against a boot without a disk.
 
 use std::fs::{self, File};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use axion_lab::bench::median;
@@ -69,10 +69,9 @@ fn measure(image: &Image) -> Result<Round> {
     let disk = dir.path().join("disk.img");
     File::create(&disk)?.set_len(DISK)?;
 
-    let started = Instant::now();
     let machine = Spec::new("bench-install-plain").start(image)?;
     machine.log().wait_for(READY, LONG)?;
-    let plain = started.elapsed();
+    let plain = machine.started().elapsed();
     drop(machine);
 
     let archives = dir.path().join("initramfs.cpio");
@@ -82,7 +81,6 @@ fn measure(image: &Image) -> Result<Round> {
     )?;
     let spec = Spec::new("bench-install");
     let config = spec.medium_config("[install]\nafter = \"power-off\"\ndisk.serial = \"axion-0\"\n");
-    let started = Instant::now();
     let machine = spec
         .uefi()
         .initramfs(&archives)
@@ -92,10 +90,9 @@ fn measure(image: &Image) -> Result<Round> {
         .start(image)?;
     machine.log().wait_for("installed on nvme0n1", LONG)?;
     machine.wait_exit()?;
-    let installer = started.elapsed();
+    let installer = machine.started().elapsed();
     drop(machine);
 
-    let started = Instant::now();
     let machine = Spec::new("bench-install-first")
         .uefi()
         .boot_from_disks()
@@ -105,6 +102,6 @@ fn measure(image: &Image) -> Result<Round> {
     Ok(Round {
         plain,
         installer,
-        first: started.elapsed(),
+        first: machine.started().elapsed(),
     })
 }

@@ -7,8 +7,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::ifaddrs::getifaddrs;
 use nix::libc;
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use nix::sched::{CloneFlags, unshare};
 
 /// Runs `test` where a tap device `t0` is up, of several queues or one. Without the right to that it is not run.
@@ -35,6 +36,12 @@ pub fn with_tap(multi: bool, test: impl FnOnce(Wire) + Send + 'static) {
     }
 }
 
+/// Whether the kernel moves frames of the device.
+fn runs() -> bool {
+    let mut interfaces = getifaddrs().unwrap();
+    interfaces.any(|own| own.interface_name == "t0" && own.flags.contains(InterfaceFlags::IFF_RUNNING))
+}
+
 /// The host's end of the device: a packet socket.
 pub struct Wire(OwnedFd);
 
@@ -58,8 +65,13 @@ impl Wire {
         Self(socket)
     }
 
-    /// Gives the guest a frame.
+    /// Gives the guest a frame, once the link is there: the kernel drops frames until a while after the device has opened the tap
+    /// (Linux net/core/link_watch.c).
     pub fn send(&self, frame: &[u8]) {
+        let start = Instant::now();
+        while !runs() && start.elapsed().as_secs() < 20 {
+            thread::park_timeout(Duration::from_micros(200));
+        }
         // SAFETY: the call reads the frame.
         let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
         assert_eq!(

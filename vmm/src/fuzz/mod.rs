@@ -13,6 +13,7 @@
 //! tests looks elsewhere), `AXION_FUZZ_REPLAY` names one file to run instead. `cargo xtask fuzz` sets them. What fails tells its
 //! seed, the input, and how to have it again.
 
+mod acpi;
 mod devices;
 mod memory;
 mod targets;

@@ -33,8 +33,9 @@ Examples:
   axctl pool create tank --layout stripe --disk serial:A1 --erase serial:A1
       even though something is on the disk
 
-A disk is used as a whole. It must be empty, or named with --erase. Sector size,
-TRIM and the rest are set by what the disks are.";
+A disk is used as a whole; `system` is what the installation leaves for ZFS on
+the disk that the node was started from. It must be empty, or named with --erase.
+Sector size, TRIM and the rest are set by what the disks are.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -90,7 +91,7 @@ pub enum Command {
         name: String,
         /// The device: its name in the pool, its id, or its disk
         device: String,
-        /// The new disk: `serial:…`, `wwid:…` or `pci:…`
+        /// The new disk: `serial:…`, `wwid:…`, `pci:…` or `system`
         disk: DiskChoice,
         /// Overwrite the new disk whatever is on it
         #[arg(long)]

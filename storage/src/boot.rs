@@ -218,7 +218,7 @@ impl Storage {
         until(Instant::now() + wanted.settle.0, LOOK_AGAIN, || {
             let disks = self.disks();
             let mut choices = wanted.pools.iter().flat_map(|rule| &rule.disks);
-            let all = choices.all(|choice| disks.iter().any(|disk| choice.fits(disk)));
+            let all = choices.all(|choice| self.is_there(choice, &disks));
             all.then_some(())
         });
     }

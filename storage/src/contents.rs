@@ -195,19 +195,38 @@ fn user(root: &Path, node: &str, directory: &Path) -> Option<String> {
     swap.then(|| format!("{node} is swap"))
 }
 
+/// Looks at one device below `root`, whose directory in sysfs is `directory`.
+fn look_at(root: &Path, node: &str, size: u64, sector: u32, directory: &Path) -> Contents {
+    let mut contents = match read_ends(&root.join("dev").join(node), size) {
+        Ok(ends) => of_device(node, &ends, sector),
+        Err(error) => Contents {
+            found: vec![format!("{node} cannot be read: {error}")],
+            ..Contents::default()
+        },
+    };
+    contents.user = user(root, node, directory);
+    contents
+}
+
+/// Looks at the partition of a disk that has this name in the disk's table: the partition's node, its size in bytes, what is on it.
+pub fn look_at_part(root: &Path, disk: &Disk, name: &str) -> Option<(String, u64, Contents)> {
+    let directory = root.join("sys/block").join(&disk.name);
+    let line = format!("PARTNAME={name}");
+    let named = |node: &str| {
+        let facts = std::fs::read_to_string(directory.join(node).join("uevent"));
+        facts.is_ok_and(|facts| facts.lines().any(|fact| fact == line))
+    };
+    let (node, size) = partitions(root, &disk.name)
+        .into_iter()
+        .find(|(node, _)| named(node))?;
+    let contents = look_at(root, &node, size, disk.logical_sector, &directory.join(&node));
+    Some((node, size, contents))
+}
+
 /// Looks at a disk below `root` (`/` on a running node). What cannot be read counts as being there.
 pub fn look(root: &Path, disk: &Disk) -> Contents {
-    let device = |node: &str, size: u64, directory: &Path| {
-        let mut contents = match read_ends(&root.join("dev").join(node), size) {
-            Ok(ends) => of_device(node, &ends, disk.logical_sector),
-            Err(error) => Contents {
-                found: vec![format!("{node} cannot be read: {error}")],
-                ..Contents::default()
-            },
-        };
-        contents.user = user(root, node, directory);
-        contents
-    };
+    let device =
+        |node: &str, size: u64, directory: &Path| look_at(root, node, size, disk.logical_sector, directory);
     let directory = root.join("sys/block").join(&disk.name);
     let whole = device(&disk.name, disk.size, &directory);
     let parts = partitions(root, &disk.name);

@@ -122,6 +122,22 @@ impl Node {
         file.set_len(size).unwrap();
     }
 
+    /// A partition of it, called `label` in the disk's table.
+    pub(crate) fn part(&self, disk: &str, node: &str, label: &str, size: u64) {
+        let directory = format!("sys/block/{disk}/{node}");
+        self.write(&format!("{directory}/partition"), b"3");
+        self.write(&format!("{directory}/size"), (size / 512).to_string().as_bytes());
+        let facts = format!("DEVNAME={node}\nPARTN=3\nPARTNAME={label}\n");
+        self.write(&format!("{directory}/uevent"), facts.as_bytes());
+        let path = format!("dev/{node}");
+        self.write(&path, &vec![0x55; 2 << 20]);
+        let file = std::fs::File::options()
+            .write(true)
+            .open(self.root.path().join(path))
+            .unwrap();
+        file.set_len(size).unwrap();
+    }
+
     pub(crate) fn storage(&self, hostid: u32) -> crate::Storage {
         let tools = crate::command::Tools {
             zpool: self.root.path().join("zpool"),

@@ -57,7 +57,7 @@ pub mod watch;
 pub mod zvol;
 
 pub use error::StorageError;
-pub use storage::{Root, Storage};
+pub use storage::{Root, Storage, SystemDisks};
 
 #[cfg(test)]
 mod fixture;

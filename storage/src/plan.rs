@@ -19,13 +19,42 @@ use crate::tune::{self, Property};
 /// Smallest disk, bytes.
 const SMALLEST: u64 = 256 << 20;
 
-/// A disk of the node and what is on it.
+/// A disk of the node, or the part of a system disk that is for ZFS, and what is on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// The disk.
+    /// The disk. A part has the name of its partition's node and its size, and nothing that a whole disk is named by.
     pub disk: Disk,
     /// What is on it.
     pub contents: Contents,
+    /// It is such a part.
+    pub is_part: bool,
+}
+
+impl Candidate {
+    /// How it is named; nothing where it has nothing to be named by.
+    pub fn choice(&self) -> Option<DiskChoice> {
+        if self.is_part {
+            Some(DiskChoice::System)
+        } else {
+            DiskChoice::of(&self.disk)
+        }
+    }
+
+    fn is(&self, choice: &DiskChoice) -> bool {
+        match choice {
+            DiskChoice::System => self.is_part,
+            _ => choice.fits(&self.disk),
+        }
+    }
+
+    /// Bytes that a pool can have of it.
+    pub(crate) const fn room(&self) -> u64 {
+        if self.is_part {
+            self.disk.size
+        } else {
+            table::room(self.disk.size)
+        }
+    }
 }
 
 /// One disk of a pool to be made.
@@ -33,6 +62,8 @@ pub struct Candidate {
 pub struct PlannedDisk {
     /// The disk.
     pub disk: Disk,
+    /// It is a partition already.
+    pub is_part: bool,
     /// Bytes of its partition.
     pub length: u64,
     /// What is lost.
@@ -74,14 +105,17 @@ pub fn plan(name: &str, spec: &PoolSpec, candidates: &[Candidate], key: &str) ->
     let mut chosen: Vec<&Candidate> = Vec::new();
     let mut taken: BTreeMap<&str, &DiskChoice> = BTreeMap::new();
     let fewest = spec.layout.fewest_disks();
-    if spec.disks.len() < fewest {
+    let parts = candidates.iter().filter(|candidate| candidate.is_part).count();
+    // `system` is one for each system disk; where there is none, that is said below.
+    let named = |choice: &DiskChoice| match choice {
+        DiskChoice::System => parts.max(1),
+        _ => 1,
+    };
+    let given: usize = spec.disks.iter().map(named).sum();
+    if given < fewest {
         refusals.push(Refusal {
             key: format!("{key}disks"),
-            reason: format!(
-                "{} given; a {} takes at least {fewest}",
-                spec.disks.len(),
-                spec.layout
-            ),
+            reason: format!("{given} given; a {} takes at least {fewest}", spec.layout),
             nearest: None,
         });
     }
@@ -98,21 +132,23 @@ pub fn plan(name: &str, spec: &PoolSpec, candidates: &[Candidate], key: &str) ->
             reason,
             nearest,
         };
-        let found = match find(choice, candidates) {
+        let found = match all_of(choice, candidates) {
             Ok(found) => found,
             Err((reason, nearest)) => {
                 refusals.push(refuse(reason, nearest));
                 continue;
             }
         };
-        if let Some(other) = taken.insert(&found.disk.name, choice) {
-            let reason = format!("`{choice}` and `{other}` are the same disk, {}", found.disk.name);
-            refusals.push(refuse(reason, None));
-            continue;
-        }
-        match fit(name, choice, found, spec.erase.contains(choice)) {
-            Ok(()) => chosen.push(found),
-            Err((reason, nearest)) => refusals.push(refuse(reason, nearest)),
+        for found in found {
+            if let Some(other) = taken.insert(&found.disk.name, choice) {
+                let reason = format!("`{choice}` and `{other}` are the same disk, {}", found.disk.name);
+                refusals.push(refuse(reason, None));
+                continue;
+            }
+            match fit(name, choice, found, spec.erase.contains(choice)) {
+                Ok(()) => chosen.push(found),
+                Err((reason, nearest)) => refusals.push(refuse(reason, nearest)),
+            }
         }
     }
     if !refusals.is_empty() {
@@ -130,16 +166,13 @@ pub fn plan(name: &str, spec: &PoolSpec, candidates: &[Candidate], key: &str) ->
 
 /// Partitions: where blocks are on several disks, all are as large as the smallest.
 fn sized(layout: PoolLayout, chosen: &[&Candidate]) -> Vec<PlannedDisk> {
-    let smallest = chosen
-        .iter()
-        .map(|candidate| table::room(candidate.disk.size))
-        .min()
-        .unwrap_or_default();
+    let smallest = chosen.iter().map(|candidate| candidate.room()).min();
     let planned = chosen.iter().map(|candidate| PlannedDisk {
         disk: candidate.disk.clone(),
-        length: match layout {
-            PoolLayout::Stripe => table::room(candidate.disk.size),
-            _ => smallest,
+        is_part: candidate.is_part,
+        length: match (layout, smallest) {
+            (PoolLayout::Stripe, _) | (_, None) => candidate.room(),
+            (_, Some(smallest)) => smallest,
         },
         lost: candidate.contents.describe(),
     });
@@ -148,21 +181,35 @@ fn sized(layout: PoolLayout, chosen: &[&Candidate]) -> Vec<PlannedDisk> {
 
 type Unfit = (String, Option<String>);
 
+/// What a choice means: one disk, or the part of each system disk.
+fn all_of<'c>(choice: &DiskChoice, candidates: &'c [Candidate]) -> Result<Vec<&'c Candidate>, Unfit> {
+    if *choice == DiskChoice::System {
+        let parts: Vec<_> = candidates.iter().filter(|candidate| candidate.is_part).collect();
+        if !parts.is_empty() {
+            return Ok(parts);
+        }
+    }
+    find(choice, candidates).map(|one| vec![one])
+}
+
 /// The one disk that a choice means.
 fn find<'c>(choice: &DiskChoice, candidates: &'c [Candidate]) -> Result<&'c Candidate, Unfit> {
     let fitting: Vec<_> = candidates
         .iter()
-        .filter(|candidate| choice.fits(&candidate.disk))
+        .filter(|candidate| candidate.is(choice))
         .collect();
     match fitting.as_slice() {
         [one] => Ok(one),
+        [] if *choice == DiskChoice::System => {
+            let reason =
+                "the node was not started from an installed disk, so there is no part of one for ZFS";
+            Err((reason.to_owned(), None))
+        }
         [] => {
             let there = candidates
                 .iter()
                 .filter(|candidate| candidate.contents.is_empty());
-            let there: Vec<_> = there
-                .filter_map(|candidate| DiskChoice::of(&candidate.disk))
-                .collect();
+            let there: Vec<_> = there.filter_map(Candidate::choice).collect();
             let nearest = there
                 .iter()
                 .map(|choice| format!("\"{choice}\""))
@@ -197,7 +244,7 @@ fn find<'c>(choice: &DiskChoice, candidates: &'c [Candidate]) -> Result<&'c Cand
 
 /// Whether a disk may be used.
 fn fit(pool: &str, choice: &DiskChoice, candidate: &Candidate, erase: bool) -> Result<(), Unfit> {
-    let Candidate { disk, contents } = candidate;
+    let Candidate { disk, contents, .. } = candidate;
     let name = &disk.name;
     if disk.read_only {
         return Err((format!("{name} is write-protected"), None));
@@ -268,7 +315,17 @@ pub fn replacement<'c>(
     erase: bool,
     candidates: &'c [Candidate],
 ) -> Result<&'c Candidate, Refusals> {
-    let found = find(choice, candidates).and_then(|found| fit(pool, choice, found, erase).map(|()| found));
+    // Of several system disks the one whose part is in no pool.
+    let free = |candidate: &Candidate| !candidate.is_part || candidate.contents.user.is_none();
+    let parts: Vec<&Candidate> = candidates
+        .iter()
+        .filter(|candidate| candidate.is(choice) && free(candidate))
+        .collect();
+    let found = match (choice, parts.as_slice()) {
+        (DiskChoice::System, [one]) => Ok(*one),
+        _ => find(choice, candidates),
+    };
+    let found = found.and_then(|found| fit(pool, choice, found, erase).map(|()| found));
     found.map_err(|(reason, nearest)| {
         let nearest = nearest.map(|text| {
             if text.starts_with("erase") {

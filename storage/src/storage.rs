@@ -1,5 +1,6 @@
 //! Where everything comes together: the programs, the devices, and what the node is.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -33,6 +34,31 @@ impl Root {
     }
 }
 
+/// Which disks the node was started from, and the name of the partition on each that is for ZFS.
+pub struct SystemDisks {
+    /// Names in `/dev`, as they are now.
+    pub disks: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// Name in the disk's table.
+    pub part: &'static str,
+}
+
+impl Default for SystemDisks {
+    fn default() -> Self {
+        Self {
+            disks: Box::new(Vec::new),
+            part: "",
+        }
+    }
+}
+
+impl fmt::Debug for SystemDisks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemDisks")
+            .field("part", &self.part)
+            .finish_non_exhaustive()
+    }
+}
+
 /// ZFS on this node.
 #[derive(Debug)]
 pub struct Storage {
@@ -40,6 +66,7 @@ pub struct Storage {
     pub(crate) root: Root,
     pub(crate) hostid: u32,
     state_pool: Mutex<Option<String>>,
+    system: SystemDisks,
     /// A factory reset that was ordered elsewhere than on a pool.
     pub(crate) reset: Option<ResetOrder>,
 }
@@ -52,8 +79,15 @@ impl Storage {
             root: Root(root.as_ref().to_owned()),
             hostid,
             state_pool: Mutex::default(),
+            system: SystemDisks::default(),
             reset: None,
         }
+    }
+
+    /// The same on a node that was started from installed disks.
+    #[must_use]
+    pub fn with_system(self, system: SystemDisks) -> Self {
+        Self { system, ..self }
     }
 
     /// Whether the kernel has ZFS.
@@ -94,18 +128,69 @@ impl Storage {
             if let Some(pool) = imported.iter().find(|pool| has(pool, &disk, &contents)) {
                 contents.user = Some(format!("{} is in the pool {}", disk.name, pool.name));
             }
-            Candidate { disk, contents }
+            Candidate {
+                disk,
+                contents,
+                is_part: false,
+            }
         };
-        self.disks().into_iter().map(look).collect()
+        let disks = self.disks();
+        let parts = self.system_parts(&disks, &imported);
+        let mut all: Vec<_> = disks.into_iter().map(look).collect();
+        for (disk, part) in parts {
+            let whole = all.iter_mut().find(|candidate| candidate.disk.name == disk);
+            if let Some(whole) = whole {
+                let used =
+                    format!("{disk} is what the node starts from; the part that is for pools is `system`");
+                whole.contents.user.get_or_insert(used);
+            }
+            all.push(part);
+        }
+        all
+    }
+
+    /// The parts of system disks that are for ZFS, each with the name of its disk.
+    fn system_parts(&self, disks: &[Disk], imported: &[Pool]) -> Vec<(String, Candidate)> {
+        let system = (self.system.disks)();
+        let own = disks.iter().filter(|disk| system.contains(&disk.name));
+        let part = |disk: &Disk| {
+            let (node, size, mut contents) = contents::look_at_part(&self.root.0, disk, self.system.part)?;
+            let part = Disk {
+                name: node,
+                size,
+                serial: None,
+                wwid: None,
+                pci: None,
+                ..disk.clone()
+            };
+            if let Some(pool) = imported.iter().find(|pool| has(pool, &part, &contents)) {
+                contents.user = Some(format!("{} is in the pool {}", part.name, pool.name));
+            }
+            let part = Candidate {
+                disk: part,
+                contents,
+                is_part: true,
+            };
+            Some((disk.name.clone(), part))
+        };
+        own.filter_map(part).collect()
+    }
+
+    /// Whether a disk that a pool is declared on is there.
+    pub(crate) fn is_there(&self, choice: &DiskChoice, disks: &[Disk]) -> bool {
+        match choice {
+            DiskChoice::System => !self.system_parts(disks, &[]).is_empty(),
+            _ => disks.iter().any(|disk| choice.fits(disk)),
+        }
     }
 
     /// The same for the API.
     pub fn pool_disks(&self) -> Vec<PoolDisk> {
-        let view = |Candidate { disk, contents }: Candidate| PoolDisk {
-            choice: DiskChoice::of(&disk),
-            empty: contents.is_empty(),
-            contents: contents.describe(),
-            disk,
+        let view = |candidate: Candidate| PoolDisk {
+            choice: candidate.choice(),
+            empty: candidate.contents.is_empty(),
+            contents: candidate.contents.describe(),
+            disk: candidate.disk,
         };
         self.candidates().into_iter().map(view).collect()
     }
@@ -138,8 +223,15 @@ impl Storage {
     pub fn create_pool(&self, name: &str, spec: &PoolSpec) -> Result<(Pool, bool), StorageError> {
         names::pool(name)?;
         if let Some(pool) = self.pools()?.into_iter().find(|pool| pool.name == name) {
-            let wanted: Vec<_> = spec.disks.iter().map(ToString::to_string).collect();
-            if wanted.iter().all(|disk| pools::device(&pool, disk).is_ok()) {
+            let parts = self.system_parts(&self.disks(), &[]);
+            let of_pool = |choice: &DiskChoice| match choice {
+                DiskChoice::System => {
+                    let mut nodes = parts.iter().map(|(_, part)| format!("/dev/{}", part.disk.name));
+                    !parts.is_empty() && nodes.all(|node| pools::device(&pool, &node).is_ok())
+                }
+                _ => pools::device(&pool, &choice.to_string()).is_ok(),
+            };
+            if spec.disks.iter().all(of_pool) {
                 return Ok((pool, false));
             }
             return Err(StorageError::Conflict(format!(
@@ -154,15 +246,7 @@ impl Storage {
     /// Carries a plan out.
     pub(crate) fn make(&self, plan: &PoolPlan) -> Result<(), StorageError> {
         let dev = self.root.dev();
-        let prepare = |disk: &plan::PlannedDisk| {
-            let Disk {
-                name,
-                size,
-                logical_sector,
-                ..
-            } = &disk.disk;
-            table::prepare(&dev, name, *size, *logical_sector, disk.length)
-        };
+        let prepare = |disk: &plan::PlannedDisk| prepare(&dev, &disk.disk, disk.is_part, disk.length);
         let nodes: Vec<PathBuf> = plan.disks.iter().map(prepare).collect::<Result<_, _>>()?;
         let nodes: Vec<String> = nodes.iter().map(|node| node.display().to_string()).collect();
         Ok(self.tools.zpool(plan.arguments(paths::POOLS, &nodes)).done()?)
@@ -226,13 +310,7 @@ impl Storage {
         let old = pools::device(&pool, &request.device)?;
         let candidates = self.candidates();
         let new = plan::replacement(&pool.name, &request.disk, request.erase, &candidates)?;
-        let Disk {
-            name,
-            size,
-            logical_sector,
-            ..
-        } = &new.disk;
-        let node = table::prepare(&self.root.dev(), name, *size, *logical_sector, table::room(*size))?;
+        let node = prepare(&self.root.dev(), &new.disk, new.is_part, new.room())?;
         let node = node.display().to_string();
         Ok(self
             .tools
@@ -241,7 +319,16 @@ impl Storage {
     }
 }
 
-/// Whether a pool uses the disk. A device that was lost keeps the name that it had, which another disk may have now: what counts
+/// Makes a disk, or a part of one, ready for `zpool`; answers the node that it is given.
+fn prepare(dev: &Path, disk: &Disk, is_part: bool, length: u64) -> Result<PathBuf, table::TableError> {
+    if is_part {
+        table::clear_part(dev, &disk.name, disk.size)
+    } else {
+        table::prepare(dev, &disk.name, disk.size, disk.logical_sector, length)
+    }
+}
+
+/// Whether a pool uses the disk, or the part of one. A device that was lost keeps the name that it had, which another disk may have now: what counts
 /// then is whether the pool's label is on it.
 fn has(pool: &Pool, disk: &Disk, contents: &Contents) -> bool {
     let labelled = contents
@@ -253,7 +340,8 @@ fn has(pool: &Pool, disk: &Disk, contents: &Contents) -> bool {
         rest.extend(&vdev.children);
         let node = vdev.path.as_deref().and_then(|path| path.strip_prefix("/dev/"));
         let works = !pools::is_lost(vdev.state);
-        if node.map(table::disk_of) == Some(disk.name.as_str()) && (works || labelled) {
+        let is_here = node.is_some_and(|node| node == disk.name || table::disk_of(node) == disk.name);
+        if is_here && (works || labelled) {
             return true;
         }
     }

@@ -144,6 +144,27 @@ pub fn write(mut disk: &File, path: &Path, size: u64, sector: u32, length: u64) 
     disk.sync_all().map_err(failed("write to"))
 }
 
+/// Makes a partition of `length` bytes ready that is there already: both its ends are cleared. Answers its node.
+///
+/// # Errors
+/// Somebody has it open, or it cannot be written to.
+pub fn clear_part(dev: &Path, name: &str, length: u64) -> Result<PathBuf, TableError> {
+    let path = dev.join(name);
+    let failed = |action| {
+        let path = path.clone();
+        move |source| TableError::Device { action, path, source }
+    };
+    let part = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_EXCL | libc::O_CLOEXEC)
+        .open(&path)
+        .map_err(failed("have alone"))?;
+    clear(&part, 0..length).map_err(failed("clear"))?;
+    part.sync_all().map_err(failed("write to"))?;
+    Ok(path)
+}
+
 fn guid() -> io::Result<uuid::Uuid> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| io::Error::other(e.to_string()))?;

@@ -208,7 +208,7 @@ pub struct Pool {
 pub struct PoolSpec {
     /// How the disks are put together.
     pub layout: PoolLayout,
-    /// The disks: `serial:…`, `wwid:…` or `pci:…`.
+    /// The disks: `serial:…`, `wwid:…`, `pci:…` or `system`.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub disks: Vec<DiskChoice>,
     /// Those of them that are overwritten whatever is on them.
@@ -269,7 +269,7 @@ pub enum ScrubAction {
 pub struct ReplaceRequest {
     /// The device: its id, its name in the pool, or its disk.
     pub device: String,
-    /// The new disk: `serial:…`, `wwid:…` or `pci:…`.
+    /// The new disk: `serial:…`, `wwid:…`, `pci:…` or `system`.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub disk: DiskChoice,
     /// Overwrite the new disk whatever is on it.

@@ -185,16 +185,19 @@ pub enum DiskChoice {
     Wwid(String),
     /// The one disk behind this PCI function.
     Pci(String),
+    /// What the node's own installation leaves for ZFS on the disk that it was started from.
+    System,
 }
 
-const DISK_FORM: &str = "`serial:` and a serial number, `wwid:` and a world-wide identifier, or `pci:` and an address, as in \
-                         `serial:S4EVNX0R123456`, `wwid:eui.0025385b01234567` or `pci:0000:41:00.0`";
+const DISK_FORM: &str = "`serial:` and a serial number, `wwid:` and a world-wide identifier, `pci:` and an address, or `system`, \
+                         as in `serial:S4EVNX0R123456`, `wwid:eui.0025385b01234567` or `pci:0000:41:00.0`";
 
 impl FromStr for DiskChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let chosen = match text.split_once(':') {
+            None if text == "system" => Some(Self::System),
             Some(("serial", serial)) if !serial.trim().is_empty() => {
                 Some(Self::Serial(serial.trim().to_owned()))
             }
@@ -215,18 +218,20 @@ impl fmt::Display for DiskChoice {
             Self::Serial(serial) => write!(f, "serial:{serial}"),
             Self::Wwid(wwid) => write!(f, "wwid:{wwid}"),
             Self::Pci(address) => write!(f, "pci:{address}"),
+            Self::System => f.write_str("system"),
         }
     }
 }
 as_text!(DiskChoice, DISK_FORM);
 
 impl DiskChoice {
-    /// Whether this is the disk.
+    /// Whether this is the disk; a partition of one is none.
     pub fn fits(&self, disk: &Disk) -> bool {
         match self {
             Self::Serial(serial) => disk.serial.as_ref() == Some(serial),
             Self::Wwid(wwid) => disk.wwid.as_ref() == Some(wwid),
             Self::Pci(address) => disk.pci.as_ref() == Some(address),
+            Self::System => false,
         }
     }
 

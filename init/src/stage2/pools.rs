@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use axion_core::profile::Action;
 use axion_core::topology::Topology;
+use axion_install::plan::NAMES;
 use axion_storage::boot::Started;
 use axion_storage::command::{Children, Tools};
-use axion_storage::{Storage, contents, hostid};
+use axion_storage::{Storage, SystemDisks, contents, hostid};
 
 use super::run::TaskError;
 use super::tasks::{Done, config, given, read_modules, several};
@@ -27,6 +28,7 @@ use crate::keys::{self, Ring};
 use crate::node::Node;
 use crate::profile;
 use crate::reset;
+use crate::slot;
 use crate::sync::lock;
 use crate::units::Commands;
 
@@ -66,7 +68,20 @@ fn storage(node: &Node) -> Storage {
         children: Arc::new(Pid1(node.commands.clone())),
         ..Tools::default()
     };
-    Storage::new(tools, ROOT, host_id(node))
+    let storage = Storage::new(tools, ROOT, host_id(node));
+    if slot::running(&node.cmdline).is_none() {
+        return storage;
+    }
+    let [_, _, part, _] = NAMES;
+    let disks = || {
+        slot::find()
+            .map(|installed| vec![installed.name])
+            .unwrap_or_default()
+    };
+    storage.with_system(SystemDisks {
+        disks: Box::new(disks),
+        part,
+    })
 }
 
 fn host_id(node: &Node) -> u32 {

@@ -6,7 +6,62 @@ fn empty(name: &str, serial: &str) -> Candidate {
     Candidate {
         disk: nvme(name, serial),
         contents: Contents::default(),
+        is_part: false,
     }
+}
+
+/// What an installation on the disk `disk` leaves for ZFS.
+fn part(disk: &str) -> Candidate {
+    let part = Disk {
+        name: format!("{disk}p3"),
+        serial: None,
+        wwid: None,
+        ..nvme(disk, "")
+    };
+    Candidate {
+        disk: part,
+        contents: Contents::default(),
+        is_part: true,
+    }
+}
+
+#[test]
+fn what_an_installation_leaves_is_a_disk_called_system() {
+    let one = [with("nvme0n1", "a", "partition table (GPT)"), part("nvme0n1")];
+    let plan = |spec: &PoolSpec, there: &[Candidate]| plan("tank", spec, there, "");
+    let stripe = plan(&spec(PoolLayout::Stripe, &["system"]), &one).unwrap();
+    let [disk] = stripe.disks.as_slice() else {
+        panic!("{stripe:?}")
+    };
+    // No table is put into a partition.
+    assert_eq!(
+        (disk.disk.name.as_str(), disk.is_part, disk.length),
+        ("nvme0n1p3", true, 10 << 30)
+    );
+
+    // It stands for that of each system disk.
+    let mirror = spec(PoolLayout::Mirror, &["system"]);
+    let two = [part("nvme0n1"), part("nvme1n1")];
+    assert_eq!(plan(&mirror, &two).unwrap().disks.len(), 2);
+    let refused = plan(&mirror, &one).unwrap_err().to_string();
+    assert!(
+        refused.contains("1 given; a mirror takes at least 2"),
+        "{refused}"
+    );
+    let refused = plan(&mirror, &one[..1]).unwrap_err().to_string();
+    assert!(
+        refused.contains("was not started from an installed disk"),
+        "{refused}"
+    );
+
+    // The free one takes the place of a device.
+    let mut two = two;
+    two[0].contents.user = Some("nvme0n1p3 is in the pool tank".to_owned());
+    let choice = DiskChoice::System;
+    assert_eq!(
+        replacement("tank", &choice, false, &two).unwrap().disk.name,
+        "nvme1n1p3"
+    );
 }
 
 fn with(name: &str, serial: &str, what: &str) -> Candidate {

@@ -40,6 +40,53 @@ fn disks_are_listed_with_what_is_on_them_and_who_has_them() {
 }
 
 #[test]
+fn a_pool_is_made_on_what_the_installation_leaves_of_its_disk() {
+    let size = 512 << 20;
+    let node = Node::new();
+    node.write("zpool-status.json", br#"{"pools": {}}"#);
+    node.write("zpool-list.json", br#"{"pools": {}}"#);
+    node.disk("sda", "A1", 2 * size);
+    node.part("sda", "sda2", "AXION-EFI", size);
+    node.part("sda", "sda3", "AXION-POOL", size);
+    // Of another installation, which was not started from.
+    node.disk("sdb", "B1", 2 * size);
+    node.part("sdb", "sdb3", "AXION-POOL", size);
+    let storage = node.storage(1).with_system(SystemDisks {
+        disks: Box::new(|| vec!["sda".to_owned()]),
+        part: "AXION-POOL",
+    });
+    let listed = storage.pool_disks();
+    let system: Vec<_> = listed
+        .iter()
+        .filter(|disk| disk.choice == Some(DiskChoice::System))
+        .collect();
+    let [part] = system.as_slice() else {
+        panic!("{listed:?}")
+    };
+    assert_eq!((part.disk.name.as_str(), part.disk.size), ("sda3", size));
+
+    // The disk itself is nobody's, whatever is said.
+    let mut whole = spec(&["serial:A1"]);
+    whole.erase.clone_from(&whole.disks);
+    let refused = storage.create_pool("tank", &whole).unwrap_err().to_string();
+    assert!(refused.contains("is what the node starts from"), "{refused}");
+    assert_eq!(node.changes(), Vec::<String>::new());
+
+    let plan = plan::plan("tank", &spec(&["system"]), &storage.candidates(), "").unwrap();
+    storage.make(&plan).unwrap();
+    let made = node.changes();
+    assert!(
+        made.iter()
+            .any(|line| line.starts_with("zpool create") && line.ends_with("/dev/sda3")),
+        "{made:?}"
+    );
+    // What was at its ends is gone, and nothing was written beside it.
+    let read = |name: &str| std::fs::read(node.root.path().join("dev").join(name)).unwrap();
+    assert!(read("sda3").iter().take(1 << 20).all(|byte| *byte == 0));
+    assert!(read("sda2").starts_with(&[0x55]) && read("sdb3").starts_with(&[0x55]));
+}
+
+#[test]
 fn a_disk_in_the_slot_of_a_lost_one_is_free() {
     let node = with_pool();
     let lost = STATUS.replace(r#""state": "ONLINE""#, r#""state": "REMOVED""#);

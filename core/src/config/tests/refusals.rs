@@ -296,8 +296,8 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "[[storage.pools]]\nname = \"tank\"\nlayout = \"stripe\"\ndisks = [\"/dev/sda\"]\n",
         "axion.toml line 4: `storage.pools[0].disks[0]`: `/dev/sda` is not `serial:` and a serial number, `wwid:` and a \
-         world-wide identifier, or `pci:` and an address, as in `serial:S4EVNX0R123456`, `wwid:eui.0025385b01234567` or \
-         `pci:0000:41:00.0`",
+         world-wide identifier, `pci:` and an address, or `system`, as in `serial:S4EVNX0R123456`, \
+         `wwid:eui.0025385b01234567` or `pci:0000:41:00.0`",
     ),
     (
         "[[storage.pools]]\nname = \"tank\"\nlayout = \"mirror\"\ndisks = [\"serial:a\", \"serial:a\"]\n",

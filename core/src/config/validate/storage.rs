@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Findings, Place};
 use crate::config::encryption::{Encryption, LAST_PCR, RESETTABLE_PCRS, is_hex_key, is_passphrase};
 use crate::config::storage::{
-    ImportPolicy, POOL_NAME_FORM, PoolRule, StatePool, Storage, is_dataset_name, is_pool_name,
+    DiskChoice, ImportPolicy, POOL_NAME_FORM, PoolRule, StatePool, Storage, is_dataset_name, is_pool_name,
 };
 
 /// Name of the node's own datasets, below a pool's.
@@ -56,7 +56,9 @@ fn pool(found: &mut Findings, place: &Place, rule: &PoolRule) {
         found.refuse(place.key("name"), message);
     }
     let fewest = rule.layout.fewest_disks();
-    if rule.disks.len() < fewest {
+    // A node with two system disks has two parts of that name.
+    let most = rule.disks.len() + usize::from(rule.disks.contains(&DiskChoice::System));
+    if most < fewest {
         let message = format!(
             "{} given; a {} takes at least {fewest}",
             rule.disks.len(),

@@ -153,7 +153,7 @@ const ATTEMPTS: usize = 2;
 const E2E: &str = "axion-e2e";
 
 /// Tests that make network namespaces, which needs root.
-const FOR_ROOT: [&str; 1] = ["netboot"];
+const FOR_ROOT: [&str; 2] = ["netboot", "netboot_install"];
 
 /// The tests that boot machines, each a program of its own.
 fn e2e_targets() -> Result<Vec<String>> {

@@ -220,7 +220,12 @@ impl Argv {
                 UEFI_CODE
             };
             self.file("-drive", &code, &wiring.firmware.join(program));
-            self.file("-drive", &format!("{}file=", flash(1)), &wiring.nvram);
+            let mode = if spec.read_only_variables {
+                "readonly=on,"
+            } else {
+                ""
+            };
+            self.file("-drive", &format!("{}{mode}file=", flash(1)), &wiring.nvram);
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Spec {
     /// File of the boot variables of a UEFI that knows Secure Boot; it outlives the machine, and one that is not there is made as it
     /// leaves the factory, in setup mode. None: a UEFI without, with variables of the machine's own.
     pub secure_boot: Option<PathBuf>,
+    /// Its UEFI cannot write its boot variables.
+    pub read_only_variables: bool,
     /// CPUs in all, a multiple of `sockets`.
     pub cpus: u32,
     /// CPU sockets.
@@ -247,6 +249,7 @@ impl Spec {
             boot: Boot::Kernel,
             firmware: Firmware::Bios,
             secure_boot: None,
+            read_only_variables: false,
             cpus: 2,
             sockets: 1,
             threads: 1,
@@ -297,6 +300,16 @@ impl Spec {
         Self {
             firmware: Firmware::Uefi,
             secure_boot: Some(variables.into()),
+            ..self
+        }
+    }
+
+    /// With a UEFI that cannot write its boot variables.
+    #[must_use]
+    pub fn read_only_variables(self) -> Self {
+        Self {
+            firmware: Firmware::Uefi,
+            read_only_variables: true,
             ..self
         }
     }

@@ -1,7 +1,7 @@
 //! An installed disk: how it comes about, what is on it, and machines that start from it.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -46,6 +46,21 @@ pub fn installer(
     dir: &Path,
     config: &str,
 ) -> Result<Machine> {
+    installer_beside(name, firmware, disk, &[], dir, config)
+}
+
+/// The same, with other NVMe disks beside it.
+///
+/// # Errors
+/// It does not start.
+pub fn installer_beside(
+    name: &str,
+    firmware: Firmware,
+    disk: impl Into<DiskContent>,
+    others: &[PathBuf],
+    dir: &Path,
+    config: &str,
+) -> Result<Machine> {
     let image = Image::find()?;
     let archives = dir.join("initramfs.cpio");
     let content = [fs::read(image.initramfs())?, fs::read(image.kexec()?)?].concat();
@@ -55,6 +70,9 @@ pub fn installer(
         .kernel_arg("axion.mode=install")
         .config(config)
         .disk(DiskBus::Nvme, disk);
+    let spec = others
+        .iter()
+        .fold(spec, |spec, disk| spec.disk(DiskBus::Nvme, disk));
     Ok(spec.start(&image)?)
 }
 

@@ -4,8 +4,10 @@
 //! checks that do not disturb each other share one; each check is a function whose name says what is promised.
 
 pub mod contents;
+pub mod enrolment;
 pub mod installation;
 pub mod installed;
+pub mod netboot;
 pub mod recorded;
 
 use std::sync::Arc;

@@ -3,15 +3,15 @@
 //! is replaced meanwhile: the first start after that takes a second kernel, the next one does not.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use axion_e2e::SOON;
 use axion_e2e::installation::{
-    FALL_BACK, INSTALLATION, blank, down, installer, look, open, options, stage, start,
+    FALL_BACK, INSTALLATION, blank, down, installer, installer_beside, look, options, stage, start,
 };
 use axion_e2e::recorded::Recorded;
-use axion_install::inspect;
 use axion_install::slot::Slot;
 use axion_lab::machine::READY;
 use axion_lab::spec::DiskContent;
@@ -87,17 +87,42 @@ fn an_installed_node_starts_from_its_disk_takes_updates_and_falls_back() -> Resu
 
 #[test]
 fn no_disk_is_written_that_is_not_the_one() -> Result<()> {
+    refused("serial = \"none-such\"", &[3072], "no disk fits `install.disk`")
+}
+
+#[test]
+fn no_disk_is_written_where_two_are_meant() -> Result<()> {
+    refused(
+        "model = \"QEMU NVMe Ctrl\"",
+        &[3072, 3072],
+        "more than one disk fits `install.disk`",
+    )
+}
+
+#[test]
+fn no_disk_is_written_that_is_too_small() -> Result<()> {
+    refused("serial = \"axion-0\"", &[1024], "are needed")
+}
+
+/// On a machine with disks of so many MiB, the installer says `why` and leaves them as they were.
+fn refused(selector: &str, disks: &[u64], why: &str) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let disk = dir.path().join("disk.img");
-    blank(&disk)?;
+    let mut files = Vec::new();
+    for (number, mib) in disks.iter().enumerate() {
+        let file = dir.path().join(format!("{number}.img"));
+        fs::File::create(&file)?.set_len(mib << 20)?;
+        files.push(file);
+    }
     let config =
-        "boot.on_failure = \"power-off\"\nboot.countdown = \"1s\"\n[install.disk]\nserial = \"none-such\"\n";
-    let machine = installer("install-refused", UEFI, &disk, dir.path(), config)?;
-    machine
-        .log()
-        .wait_for("no disk fits `install.disk`", INSTALLATION)?;
+        format!("boot.on_failure = \"power-off\"\nboot.countdown = \"1s\"\n[install.disk]\n{selector}\n");
+    let (first, others) = files.split_first().context("no disk")?;
+    let machine = installer_beside("install-refused", UEFI, first, others, dir.path(), &config)?;
+    machine.log().wait_for(why, INSTALLATION)?;
     machine.wait_exit()?;
-    ensure!(inspect::inspect(&open(&disk)?).is_err(), "the disk was written");
+    for file in &files {
+        let blocks = fs::metadata(file)?.blocks();
+        ensure!(blocks == 0, "{} was written", file.display());
+    }
     Ok(())
 }
 

@@ -5,11 +5,10 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use axion_e2e::SOON;
+use axion_e2e::netboot::{LOADED, MAC, config_for_machine, media, serve};
 use axion_lab::command::Program;
 use axion_lab::deadline::Poll;
 use axion_lab::{Error, Firmware, Image, Machine, Network, NetworkBoot, Node, Spec, lan, node};
@@ -17,13 +16,6 @@ use dhcproto::v4::{Architecture, DhcpOption, Message, MessageType, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-
-/// MAC address that QEMU gives its first card.
-const MAC: &str = "52:54:00:12:34:56";
-/// What `axctl` says once it serves.
-const SERVES: &str = "Ctrl-C ends it.";
-/// Firmware, loaders and the kernel's own start, in emulation.
-const LOADED: Duration = Duration::from_secs(150);
 
 #[test]
 fn a_bios_boots_on_a_network_without_a_dhcp_server() -> Result<()> {
@@ -176,14 +168,11 @@ impl Serve {
         };
         let mut spec = Spec::new(name).network(tap).boot_from_card(firmware, by);
         let config = spec.medium_config(&format!("hostname = \"{name}\"\n"));
-        let configs = dir.path().join("configs");
         let mut arguments = site.arguments.to_vec();
-        let configs_text = configs.display().to_string();
+        let configs;
         if site.config {
-            std::fs::create_dir(&configs)?;
-            let file = format!("{}.toml", MAC.replace(':', "-"));
-            std::fs::write(configs.join(file), &config)?;
-            arguments.extend(["--configs", &configs_text]);
+            configs = config_for_machine(dir.path(), &config)?;
+            arguments.extend(["--configs", &configs]);
         } else {
             spec = spec.config_volume(&config);
         }
@@ -218,39 +207,6 @@ fn named(node: &Node, name: &str) -> Result<()> {
         })
     })?;
     Ok(())
-}
-
-/// The directory of the media.
-fn media() -> Result<PathBuf> {
-    let script = Image::find()?.medium("axion.ipxe")?;
-    let dir = script.parent().context("the script is in no directory")?;
-    Ok(dir.to_owned())
-}
-
-/// `axctl netboot serve` on the bridge, once it serves.
-fn serve(media: &Path, dir: &Path, arguments: &[&str]) -> Result<Program> {
-    let mut command = node::axctl()?;
-    command
-        .args(["netboot", "serve"])
-        .arg(media)
-        .args(["--interface", lan::BRIDGE])
-        .args(arguments);
-    let program = Program::start(&mut command, &dir.join("axctl"))?;
-    let said = dir.join("axctl.err");
-    axion_lab::deadline::poll(
-        "the start of the servers",
-        SOON,
-        Duration::from_millis(50),
-        || {
-            let text = std::fs::read_to_string(&said).unwrap_or_default();
-            Ok(if text.contains(SERVES) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending(text)
-            })
-        },
-    )?;
-    Ok(program)
 }
 
 type Lab<T> = axion_lab::Result<T>;

@@ -4,20 +4,18 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use axion_core::profile::ItemState;
 use axion_core::secure_boot::{Lockdown, SecureBoot, SecureBootState};
 use axion_e2e::SOON;
+use axion_e2e::enrolment::{DRIVE, FIRMWARE, enrolled};
 use axion_install::authenticode::{attach, for_kexec, table};
 use axion_lab::machine::READY;
 use axion_lab::spec::{DiskBus, DiskContent};
 use axion_lab::{Drive, Firmware, Image, Machine, Node, Spec, media};
 
-/// Firmware, and its look at 70 MiB that are signed.
-const FIRMWARE: Duration = Duration::from_secs(120);
 const INSTALLATION: Duration = Duration::from_secs(240);
 /// What each kernel says first.
 const KERNEL_START: &str = "Linux version";
@@ -25,9 +23,6 @@ const PROMISED: SecureBoot = SecureBoot {
     state: SecureBootState::On,
     lockdown: Lockdown::Integrity,
 };
-
-/// A drive that OVMF reads fast.
-const DRIVE: Drive = Drive::Virtio;
 
 #[test]
 fn a_node_with_a_profile_is_locked_down_after_its_kexec() -> Result<()> {
@@ -150,39 +145,6 @@ fn a_kernel_that_is_signed_for_kexec_is_not_started_by_firmware() -> Result<()> 
         NO_APPLICATION,
         dir.path(),
     )
-}
-
-/// Boot variables of firmware that has taken the owner's keys, in a directory of the test's own.
-fn enrolled() -> Result<(tempfile::TempDir, PathBuf)> {
-    static VARIABLES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-    let mut known = VARIABLES.lock().unwrap_or_else(PoisonError::into_inner);
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("variables.fd");
-    if known.is_empty() {
-        enrol(&file)?;
-        *known = fs::read(&file)?;
-    } else {
-        fs::write(&file, known.as_slice())?;
-    }
-    Ok((dir, file))
-}
-
-/// Chooses the keys in the menu of a medium, as firmware in setup mode shows it.
-fn enrol(variables: &Path) -> Result<()> {
-    let image = Image::find()?;
-    let medium = image.signed_medium("axion.img")?;
-    let spec = Spec::new("secure-boot-enrol")
-        .boot_from(Firmware::Uefi, DRIVE, medium)
-        .secure_boot(variables)
-        .exit_on_reboot();
-    let machine = spec.start(&image)?;
-    machine
-        .screen()
-        .wait_for("Enroll Secure Boot keys: axion", FIRMWARE)?;
-    machine.screen().press("\x1b[B")?;
-    machine.screen().press("\r")?;
-    machine.wait_exit()?;
-    Ok(())
 }
 
 fn is_locked_down(node: &Node) -> Result<()> {

@@ -82,6 +82,9 @@ pub struct Offer {
     pub node: NodeAnswers,
     /// The config in force names interfaces.
     pub config_has_interfaces: bool,
+    /// The config in force declares pools.
+    #[serde(default)]
+    pub config_has_pools: bool,
 }
 
 /// A disk that may be chosen.

@@ -1,7 +1,7 @@
 //! The installer's questions: disk, network, node, confirmation. Pure; init checks every answer and says what is wrong with it.
 
 use axion_api::install::{Answer, Answers, Call, Offer, OfferedDisk, Summary};
-use axion_core::config::{Addressing, Field, PoolChoice, ProfileMode, Unanswered};
+use axion_core::config::{Addressing, Field, PoolChoice, ProfileMode, StateAnswer, Unanswered};
 use crossterm::event::KeyCode;
 
 /// Longest text of a field.
@@ -32,7 +32,7 @@ impl Step {
             Field::Addressing | Field::Interface | Field::Address | Field::Gateway | Field::Dns => {
                 Self::Network
             }
-            Field::Hostname | Field::Profile => Self::Node,
+            Field::Hostname | Field::Profile | Field::State => Self::Node,
             Field::Token => Self::Confirm,
         }
     }
@@ -111,7 +111,7 @@ impl Wizard {
                 Field::Gateway,
                 Field::Dns,
             ],
-            (Step::Node, _) => &[Field::Hostname, Field::Profile],
+            (Step::Node, _) => &[Field::Hostname, Field::Profile, Field::State],
         }
     }
 
@@ -319,6 +319,14 @@ impl Wizard {
             Some(Field::Profile) => {
                 let modes = [ProfileMode::Off, ProfileMode::Balanced, ProfileMode::Hpc];
                 node.profile = turned(&modes, &node.profile, on);
+            }
+            Some(Field::State) => {
+                let ways = if offer.config_has_pools {
+                    [StateAnswer::Config, StateAnswer::Disk]
+                } else {
+                    [StateAnswer::Disk, StateAnswer::Memory]
+                };
+                node.state = turned(&ways, &node.state, on);
             }
             _ => {}
         }

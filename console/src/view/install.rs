@@ -1,7 +1,7 @@
 //! The installer: its pages, and how far it is.
 
 use axion_api::install::{OfferedDisk, Progress};
-use axion_core::config::{Addressing, Field, PoolChoice};
+use axion_core::config::{Addressing, Field, PoolChoice, StateAnswer};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -44,7 +44,7 @@ pub fn draw(frame: &mut Frame<'_>, wizard: &Wizard, app: &App, theme: &Theme) {
         }
         (Step::Node, Some(_)) => {
             page.say(
-                "What is the installed node called, and what are its CPUs for?",
+                "What is the installed node called, and what are its CPUs and disk for?",
                 theme.strong(),
             );
             fields(&mut page, wizard, app);
@@ -249,6 +249,9 @@ fn fields(page: &mut Page<'_>, wizard: &Wizard, app: &App) {
         Some(Field::Profile) => {
             "hpc: CPUs that nothing but a pinned VM runs on. balanced: CPUs that the host keeps off. off: the kernel's own behaviour."
         }
+        Some(Field::State) => {
+            "VMs, their disks and settings: in a ZFS pool on the rest of the disk, or forgotten at each restart."
+        }
         Some(Field::Dns) => "Several have blanks or commas between them.",
         Some(Field::Gateway) => "Left empty: none.",
         _ => return,
@@ -287,6 +290,14 @@ fn field_in_words(field: Field, wizard: &Wizard, app: &App, chosen: bool) -> (&'
         }
         Field::Hostname => ("Host name", typed(&node.hostname)),
         Field::Profile => ("Profile", choice(&node.profile.to_string())),
+        Field::State => (
+            "State",
+            choice(match node.state {
+                StateAnswer::Config => "as the machine config in force says",
+                StateAnswer::Disk => "kept on this disk",
+                StateAnswer::Memory => "in memory only",
+            }),
+        ),
         Field::Machine | Field::Disk | Field::Pool | Field::Token => ("", String::new()),
     }
 }

@@ -435,6 +435,7 @@ fn installing(step: crate::app::install::Step) -> App {
         interfaces: vec![interface],
         node: NodeAnswers::default(),
         config_has_interfaces: false,
+        config_has_pools: false,
     };
     let mut wizard = crate::app::install::Wizard {
         offer: Some(offer),

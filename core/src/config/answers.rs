@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, ProfileMode, check, parse_address};
+use super::{ConfigError, DiskChoice, PoolLayout, ProfileMode, check, parse_address};
 
 /// What the config of a node to be installed says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,22 @@ pub struct NodeAnswers {
     pub network: NetworkAnswers,
     /// Mode of the boot profile.
     pub profile: ProfileMode,
+    /// Where its state is kept.
+    #[serde(default)]
+    pub state: StateAnswer,
+}
+
+/// Where a node to be installed keeps its state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StateAnswer {
+    /// The config in force says so already.
+    Config,
+    /// In a pool on the disk that it is installed on.
+    #[default]
+    Disk,
+    /// In memory: it is gone after each restart.
+    Memory,
 }
 
 /// Addresses of a node to be installed.
@@ -72,6 +88,8 @@ pub enum Field {
     Hostname,
     /// Boot profile.
     Profile,
+    /// [`NodeAnswers::state`].
+    State,
     /// The word that confirms it all.
     Token,
 }
@@ -110,11 +128,12 @@ impl NodeAnswers {
         network.into_iter().chain(hostname).collect()
     }
 
-    /// `base`, a machine config without an error, with the answers over it.
+    /// `base`, a machine config without an error, with the answers over it. `pool` is the name of a pool on the disk that it is
+    /// installed on, which is there already or is to be made.
     ///
     /// # Errors
     /// What comes out is no machine config.
-    pub fn document(&self, base: &str) -> Result<String, ConfigError> {
+    pub fn document(&self, base: &str, pool: &str) -> Result<String, ConfigError> {
         let mut table: toml::Table = toml::from_str(base).map_err(|error| ConfigError {
             source_name: "the machine config in force".to_owned(),
             line: None,
@@ -127,9 +146,31 @@ impl NodeAnswers {
         if self.network.addressing != Addressing::Config {
             within(&mut table, "network", |network| self.network.put(network));
         }
+        if self.state == StateAnswer::Disk {
+            within(&mut table, "storage", |storage| declare(storage, pool));
+        }
         let text = table.to_string();
         check(&text, "the answers").map(|_| text)
     }
+}
+
+/// Declares the pool of the installed disk before all others: the first one keeps the state.
+fn declare(storage: &mut toml::Table, name: &str) {
+    storage.remove("state");
+    let mut pools = match storage.remove("pools") {
+        Some(toml::Value::Array(pools)) => pools,
+        _ => Vec::new(),
+    };
+    let is_declared = |pool: &toml::Value| pool.get("name").and_then(toml::Value::as_str) == Some(name);
+    if !pools.iter().any(is_declared) {
+        let pool = toml::Table::from_iter([
+            ("name".to_owned(), name.into()),
+            ("layout".to_owned(), PoolLayout::Stripe.to_string().into()),
+            ("disks".to_owned(), vec![DiskChoice::System.to_string()].into()),
+        ]);
+        pools.insert(0, pool.into());
+    }
+    storage.insert("pools".to_owned(), pools.into());
 }
 
 impl NetworkAnswers {

@@ -17,7 +17,7 @@ use axion_api::install::{
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{
     Addressing, DiskChoice, Document, Effective, Existing, Field, Install, NetworkAnswers, NodeAnswers,
-    PoolChoice, Source, Unanswered, in_one, resolve,
+    PoolChoice, Source, StateAnswer, Unanswered, in_one, resolve,
 };
 use axion_core::paths;
 use axion_core::profile::{Declaration, Resolved, is_second_start};
@@ -40,6 +40,8 @@ use crate::storage::on_thread;
 use crate::sync::lock;
 
 const ROOT: &str = "/";
+/// Name of a pool that is made on the installed disk.
+const POOL: &str = "system";
 
 /// What init knows of installations.
 #[derive(Debug, Default)]
@@ -240,6 +242,7 @@ impl Machine {
         let config = &self.effective.config;
         let disks = candidates(&self.documents)?;
         let has_interfaces = !config.network.interfaces.is_empty();
+        let has_pools = !config.storage.pools.is_empty();
         Ok(Offer {
             disks: disks
                 .iter()
@@ -258,8 +261,14 @@ impl Machine {
                     ..NetworkAnswers::default()
                 },
                 profile: config.profile.mode,
+                state: if has_pools {
+                    StateAnswer::Config
+                } else {
+                    StateAnswer::Disk
+                },
             },
             config_has_interfaces: has_interfaces,
+            config_has_pools: has_pools,
         })
     }
 
@@ -289,8 +298,11 @@ impl Machine {
             }
         };
         let wrong = answers.node.refusals();
+        let pool = candidate
+            .as_ref()
+            .map_or_else(|| POOL.to_owned(), |candidate| pool_on(candidate, answers.pool));
         let config = if wrong.is_empty() {
-            self.config(&answers.node)
+            self.config(&answers.node, &pool)
                 .map_err(|wrong| refused.push(wrong))
                 .ok()
         } else {
@@ -304,7 +316,7 @@ impl Machine {
             return Err(refused);
         }
         Ok(Ready {
-            summary: in_words(&candidate, answers, &config),
+            summary: in_words(&candidate, answers, &pool, &config),
             candidate,
             pool: answers.pool,
             config,
@@ -313,10 +325,10 @@ impl Machine {
     }
 
     /// The config of the installed node, held against this machine.
-    fn config(&self, answers: &NodeAnswers) -> Result<String, Unanswered> {
+    fn config(&self, answers: &NodeAnswers, pool: &str) -> Result<String, Unanswered> {
         let base = in_one(&self.documents, "install");
         let config = answers
-            .document(&base)
+            .document(&base, pool)
             .map_err(|error| Unanswered::new(Field::Machine, error.to_string()))?;
         let effective = resolve(&[Document {
             source: Source::Installed(perform::CONFIG.to_owned()),
@@ -424,6 +436,17 @@ fn holds(candidate: &Candidate) -> String {
     installed.chain(found.describe()).collect::<Vec<_>>().join(", ")
 }
 
+/// Name of the pool that the installed disk will have: the one that stays, or a new one.
+fn pool_on(candidate: &Candidate, choice: PoolChoice) -> String {
+    let stays = choice == PoolChoice::Keep && kept(&candidate.contents).is_some();
+    let labels = || contents::look(Path::new(ROOT), &candidate.disk).labels;
+    let there = stays.then(labels).into_iter().flatten();
+    let mut names = there.filter(|(_, label)| !label.is_destroyed());
+    names
+        .next()
+        .map_or_else(|| POOL.to_owned(), |(_, label)| label.pool)
+}
+
 fn interfaces() -> Vec<OfferedInterface> {
     let nics = Topology::read(Path::new(ROOT)).nics.into_iter();
     nics.map(|nic| OfferedInterface {
@@ -435,7 +458,7 @@ fn interfaces() -> Vec<OfferedInterface> {
 }
 
 /// What is going to happen, and its word.
-fn in_words(candidate: &Candidate, answers: &Answers, config: &str) -> Summary {
+fn in_words(candidate: &Candidate, answers: &Answers, pool: &str, config: &str) -> Summary {
     // The disk's identifier is drawn when it is written.
     let plan = Plan::of(candidate, answers.pool, 0);
     let node = &answers.node;
@@ -451,8 +474,13 @@ fn in_words(candidate: &Candidate, answers: &Answers, config: &str) -> Summary {
         Addressing::Dhcp => format!("DHCP on {on}"),
         Addressing::Static => format!("{} on {on}", network.address.trim()),
     };
+    let state = match node.state {
+        StateAnswer::Config => "as the machine config in force says".to_owned(),
+        StateAnswer::Disk => format!("on this disk, in the ZFS pool `{pool}`"),
+        StateAnswer::Memory => "in memory only: gone after each restart".to_owned(),
+    };
     text.push_str(&format!(
-        "  addresses   {addresses}\n  profile     {}\n",
+        "  addresses   {addresses}\n  profile     {}\n  state       {state}\n",
         node.profile
     ));
     let token = plan::token(&format!("{text}{plan:?}{config}"));

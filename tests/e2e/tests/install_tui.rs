@@ -78,7 +78,7 @@ fn a_person_installs_from_a_stick_by_the_console() -> Result<()> {
 
     ensure!(inspect::inspect(&open(&disk)?)?.starts().is_some());
     let config = config_on(&disk)?;
-    for part in ["rack9", "mode = \"off\"", &token.hash()] {
+    for part in ["rack9", "mode = \"off\"", "disks = [\"system\"]", &token.hash()] {
         ensure!(config.contains(part), "{config}");
     }
     let spec = Spec::new("installed-tui").token(token).uefi().boot_from_disks();
@@ -88,6 +88,9 @@ fn a_person_installs_from_a_stick_by_the_console() -> Result<()> {
     machine.screen().wait_for("rack9", SOON)?;
     let hostname = node.call(node.client().host())?.hostname;
     ensure!(hostname == "rack9", "{hostname}");
+    // It keeps what it is told, on the rest of its disk, which nobody was asked about twice.
+    let host = node.call(node.client().host())?;
+    ensure!(host.persistent_state, "{host:?}");
     // A node that is installed is not installed again.
     let footer = machine.screen().contents();
     ensure!(!footer.contains("i install"), "{footer}");

@@ -127,7 +127,7 @@ fn the_config_is_the_one_in_force_with_the_answers_over_it() {
     let base = "hostname = \"old\"\napi.token_hashes = []\n[network]\nsearch = [\"example.org\"]\n\
                 [[network.interfaces]]\nmatch = { name = \"eth7\" }\n[profile.cpu]\nsmt = \"off\"\n";
     let config = |answers: &NodeAnswers| {
-        let text = answers.document(base).unwrap();
+        let text = answers.document(base, "system").unwrap();
         let source = Source::Installed("axion.toml".to_owned());
         let effective = resolve(&[Document { source, text }]);
         assert!(effective.rejected.is_empty(), "{effective:?}");
@@ -137,8 +137,10 @@ fn the_config_is_the_one_in_force_with_the_answers_over_it() {
         hostname: "node-1".to_owned(),
         network: fixed(),
         profile: ProfileMode::Hpc,
+        state: StateAnswer::Memory,
     };
     let made = config(&answers);
+    assert!(made.storage.pools.is_empty());
     assert_eq!(made.hostname, "node-1");
     assert_eq!(made.profile.mode, ProfileMode::Hpc);
     assert_eq!(made.profile.cpu.smt, crate::config::Smt::Off);
@@ -164,5 +166,41 @@ fn the_config_is_the_one_in_force_with_the_answers_over_it() {
 
 #[test]
 fn a_config_that_is_none_is_no_config_with_answers() {
-    assert!(NodeAnswers::default().document("= 1").is_err());
+    assert!(NodeAnswers::default().document("= 1", "system").is_err());
+}
+
+#[test]
+fn the_state_goes_to_the_pool_of_the_installed_disk() {
+    let pools = |state, base: &str, pool: &str| -> Vec<(String, Vec<String>)> {
+        let answers = NodeAnswers {
+            state,
+            ..NodeAnswers::default()
+        };
+        let text = answers.document(base, pool).unwrap();
+        let source = Source::Installed("axion.toml".to_owned());
+        let effective = resolve(&[Document { source, text }]);
+        assert!(effective.rejected.is_empty(), "{effective:?}");
+        let storage = effective.config.storage;
+        assert_eq!(storage.state, crate::config::StatePool::Auto);
+        let pools = storage.pools.iter();
+        let in_text = |pool: &crate::config::PoolRule| pool.disks.iter().map(ToString::to_string).collect();
+        pools.map(|pool| (pool.name.clone(), in_text(pool))).collect()
+    };
+    let system = |name: &str| (name.to_owned(), vec!["system".to_owned()]);
+    assert_eq!(
+        pools(StateAnswer::Disk, "[storage]\nstate = \"none\"\n", "system"),
+        [system("system")]
+    );
+    let data = "[[storage.pools]]\nname = \"data\"\nlayout = \"stripe\"\ndisks = [\"serial:A1\"]\n";
+    let own = ("data".to_owned(), vec!["serial:A1".to_owned()]);
+    let as_before = pools(StateAnswer::Config, data, "system");
+    assert_eq!(as_before, std::slice::from_ref(&own));
+    // What is first keeps the state.
+    assert_eq!(
+        pools(StateAnswer::Disk, data, "system"),
+        [system("system"), own.clone()]
+    );
+    // The pool that stays on the disk is the declared one.
+    assert_eq!(pools(StateAnswer::Disk, data, "data"), [own]);
+    assert_eq!(pools(StateAnswer::Memory, "", "system"), []);
 }

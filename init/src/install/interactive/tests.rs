@@ -83,7 +83,7 @@ fn a_pool_elsewhere_is_given_up_or_in_the_way() {
 
 #[test]
 fn the_word_changes_with_all_that_is_written() {
-    let words = |disk: &Candidate, answers: &Answers, config: &str| in_words(disk, answers, config);
+    let words = |disk: &Candidate, answers: &Answers, config: &str| in_words(disk, answers, POOL, config);
     let first = words(&disk("a"), &answers("serial:S-a"), "hostname = \"a\"\n");
     assert_eq!(
         first,
@@ -99,7 +99,8 @@ fn the_word_changes_with_all_that_is_written() {
         assert_ne!(first.token, other.token);
     }
     assert!(
-        first.text.contains("DHCP on every interface with a link"),
+        first.text.contains("DHCP on every interface with a link")
+            && first.text.contains("on this disk, in the ZFS pool `system`"),
         "{}",
         first.text
     );
@@ -128,13 +129,13 @@ fn a_profile_that_the_machine_cannot_have_is_told_at_its_field() {
         effective: resolve(&[]),
         started_again: false,
     };
-    let wrong = machine.config(&NodeAnswers::default()).unwrap_err();
+    let wrong = machine.config(&NodeAnswers::default(), POOL).unwrap_err();
     assert_eq!(wrong.field, Field::Profile);
     let off = NodeAnswers {
         profile: axion_core::config::ProfileMode::Off,
         ..NodeAnswers::default()
     };
-    let config = machine.config(&off).unwrap();
+    let config = machine.config(&off, POOL).unwrap();
     assert!(!config.contains("install"), "{config}");
 }
 

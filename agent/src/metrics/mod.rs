@@ -259,6 +259,12 @@ fn isolation(text: &mut Text, proof: &Proof) {
         "How long it was.",
         [(String::new(), float(proof.window_ms) / 1e3)],
     );
+    text.metric(
+        "isolation_host_device_interrupts",
+        "gauge",
+        "Interrupts of devices that the host's CPUs had in the window.",
+        [(String::new(), float(proof.host_device_interrupts()))],
+    );
     type Of = fn(&CpuProof) -> f64;
     let gauges: [(&str, &str, Of); 8] = [
         ("met", "Whether the CPU met the goals.", |cpu| {

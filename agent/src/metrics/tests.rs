@@ -2,6 +2,7 @@ use axion_api::vm::{DesiredState, VmBalloonStats, VmNetStats, VmSpec, VmStatus, 
 use axion_api::vmm::metrics::{MappedPages, VcpuCounts, VcpuExits};
 use axion_api::vmm::{NetPath, Resets, VmmMetrics};
 use axion_core::profile::{Attestation, Item, ItemState};
+use axion_core::proof::{Interrupt, NoiseKind};
 
 use super::*;
 
@@ -125,6 +126,11 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
                 cpu: 3,
                 ..CpuProof::default()
             }],
+            host_interrupts: vec![Interrupt {
+                kind: NoiseKind::Device,
+                name: "24 virtio0-input.0".to_owned(),
+                count: 80,
+            }],
             skipped: Vec::new(),
             notes: Vec::new(),
         }),
@@ -154,6 +160,7 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         "axion_dedicated_cores_free{node=\"1\"} 3",
         "axion_hugepages_of_vms{node=\"1\",page_bytes=\"2097152\"} 9",
         "axion_isolation_proof_timestamp_seconds 2.5",
+        "axion_isolation_host_device_interrupts 80",
         "axion_isolation_met{cpu=\"3\"} 1",
         "axion_isolation_ticks{cpu=\"3\"} 0",
         "axion_profile_checked_timestamp_seconds 2.5",

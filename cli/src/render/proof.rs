@@ -45,6 +45,7 @@ fn one(proof: &Proof, proofs: &HostProof, style: &Style) -> String {
         ("Isolation", verdict),
         ("Taken", moment(proof.started_unix_us)),
         ("Window", format!("{} s", proof.window_ms / 1000)),
+        ("Meanwhile", or_dash(meanwhile(proof))),
         (
             "Before that",
             previous.map_or_else(|| "-".to_owned(), |p| moment(p.started_unix_us)),
@@ -76,6 +77,16 @@ fn one(proof: &Proof, proofs: &HostProof, style: &Style) -> String {
         text.push_str(&format!("{}\n", plain(note)));
     }
     text
+}
+
+/// What the node's devices did in the window, where the proof knows.
+fn meanwhile(proof: &Proof) -> Option<String> {
+    let most = proof.host_interrupts.first()?;
+    let count = proof.host_device_interrupts();
+    Some(format!(
+        "{count} interrupts of devices on the host's CPUs, most by {}",
+        most.name
+    ))
 }
 
 fn cpus(proof: &Proof, style: &Style) -> String {

@@ -221,6 +221,7 @@ fn a_proof_counts_where_quiet_was_promised() {
             missed: missed.iter().map(|why| (*why).to_owned()).collect(),
             ..CpuProof::default()
         }],
+        host_interrupts: Vec::new(),
         skipped: Vec::new(),
         notes: Vec::new(),
     };

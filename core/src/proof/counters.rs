@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Interrupt, NoiseKind};
+use crate::topology::CpuSet;
 
 /// Counts by row and CPU.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,8 +72,24 @@ impl Table {
 
     /// What occurred on one CPU.
     pub fn of_cpu(&self, cpu: u32) -> Vec<Interrupt> {
+        self.occurred(|row| row.counts.get(&cpu).copied().unwrap_or_default())
+    }
+
+    /// Interrupts of devices that occurred on these CPUs, all of them together.
+    pub fn of_devices(&self, cpus: &CpuSet) -> Vec<Interrupt> {
+        let here = |row: &Row| {
+            let counts = row.counts.iter().filter(|(cpu, _)| cpus.contains(**cpu));
+            counts.fold(0u64, |sum, (_, count)| sum.saturating_add(*count))
+        };
+        let mut occurred = self.occurred(here);
+        occurred.retain(|interrupt| interrupt.kind == NoiseKind::Device);
+        occurred
+    }
+
+    /// Rows that count something.
+    fn occurred(&self, counted: impl Fn(&Row) -> u64) -> Vec<Interrupt> {
         let occurred = |(label, row): (&String, &Row)| {
-            let count = *row.counts.get(&cpu)?;
+            let count = counted(row);
             (count > 0).then(|| Interrupt {
                 kind: kind(label),
                 name: format!("{label} {}", row.name).trim().to_owned(),

@@ -10,6 +10,9 @@
 //! Context switches come from two sources: the kernel's counters of the working thread (getrusage(2), those of
 //! `/proc/TID/status`), and the scheduler's trace event of the CPU, which sees threads that the work never met.
 //!
+//! What the devices did meanwhile is counted on the host's CPUs: none of their interrupts on the others means much only where there
+//! were some.
+//!
 //! Counts are exact and decide the verdict; delays depend on the machine and its firmware, so they are told and compared
 //! with the last proof but decide nothing. Everything here is pure: the effects (spinning, sampling, tracing) are init's.
 
@@ -53,9 +56,13 @@ pub struct Proof {
     pub mode: ProfileMode,
     /// Every CPU that was measured, by number.
     pub cpus: Vec<CpuProof>,
+    /// Interrupts of devices that the host's CPUs had in the window, most frequent first: what the isolated ones were spared. A proof
+    /// of a version before has none.
+    #[serde(default)]
+    pub host_interrupts: Vec<Interrupt>,
     /// CPUs that were left alone, each with its reason.
     pub skipped: Vec<SkippedCpu>,
-    /// What makes the result less than it could be: a tracer that is missing, events that were lost.
+    /// What makes the result less than it could be: a tracer that is missing, events that were lost, devices that had nothing to do.
     pub notes: Vec<String>,
 }
 
@@ -63,6 +70,11 @@ impl Proof {
     /// Whether every CPU that was measured is as quiet as it should be, and there was one.
     pub fn is_met(&self) -> bool {
         !self.cpus.is_empty() && self.cpus.iter().all(CpuProof::is_met)
+    }
+
+    /// How many interrupts of devices the host's CPUs had in the window.
+    pub fn host_device_interrupts(&self) -> u64 {
+        self.host_interrupts.iter().map(|interrupt| interrupt.count).sum()
     }
 
     /// CPUs that are not as quiet as they should be.
@@ -243,6 +255,8 @@ pub struct Evidence {
     pub window_ms: u64,
     /// The profile's mode.
     pub mode: ProfileMode,
+    /// CPUs that the host keeps.
+    pub housekeeping: CpuSet,
     /// What the loops saw.
     pub spun: Vec<Spun>,
     /// Counters at its beginning.
@@ -278,6 +292,12 @@ pub fn prove(evidence: Evidence) -> Proof {
     }
     if evidence.latency.is_none() {
         notes.push("this kernel has no timerlat tracer: how late timers are is not known".to_owned());
+    }
+    let host_interrupts = by_number(interrupts.of_devices(&evidence.housekeeping));
+    if host_interrupts.is_empty() {
+        notes.push(
+            "no device interrupted the host's CPUs: the window shows nothing of devices at work".to_owned(),
+        );
     }
     let mut skipped = evidence.skipped;
     let mut cpus = Vec::new();
@@ -324,6 +344,7 @@ pub fn prove(evidence: Evidence) -> Proof {
         window_ms: evidence.window_ms,
         mode: evidence.mode,
         cpus,
+        host_interrupts,
         skipped,
         notes,
     }

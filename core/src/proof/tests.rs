@@ -99,6 +99,7 @@ fn evidence() -> Evidence {
         started_unix_us: 1,
         window_ms: 10_000,
         mode: ProfileMode::Hpc,
+        housekeeping: CpuSet::from_iter([0, 2]),
         spun: vec![spun(3), spun(1)],
         before: sample(BEFORE),
         after: sample(AFTER),
@@ -180,6 +181,35 @@ fn a_quiet_cpu_meets_the_goals_and_a_loud_one_says_which_it_missed() {
         ["the tracer lost 7 events: times are too low, counts are not"]
     );
     assert_eq!(proof.skipped.len(), 1);
+}
+
+#[test]
+fn what_devices_did_meanwhile_is_counted_where_the_host_is() {
+    let proof = prove(evidence());
+    let listed: Vec<_> = proof
+        .host_interrupts
+        .iter()
+        .map(|interrupt| (interrupt.kind, interrupt.name.as_str(), interrupt.count))
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            (NoiseKind::Device, "24 virtio0-input.0", 80),
+            (NoiseKind::Device, "26 eth1", 7),
+            (NoiseKind::Device, "25 nvme0q0, nvme0q1", 3),
+        ]
+    );
+    assert_eq!(proof.host_device_interrupts(), 90);
+    let idle = prove(Evidence {
+        after: sample(BEFORE),
+        ..evidence()
+    });
+    assert_eq!(idle.host_device_interrupts(), 0);
+    assert!(
+        idle.notes.iter().any(|note| note.contains("devices at work")),
+        "{:?}",
+        idle.notes
+    );
 }
 
 #[test]
@@ -275,6 +305,7 @@ fn a_proof_of_the_version_before_can_be_read_and_compared() {
     let old: Proof = serde_json::from_str(OLD).unwrap();
     let new = prove(evidence());
     let comparison = Comparison::of(&new, &old);
+    assert_eq!(old.host_interrupts, []);
     assert_eq!(
         (comparison.was_window_ms, comparison.now_window_ms),
         (10_000, 10_000)

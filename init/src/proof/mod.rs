@@ -234,6 +234,10 @@ async fn take(node: &Arc<Node>, seconds: u32, chosen: Chosen) -> Result<Proof, P
         started_unix_us,
         window_ms: u64::from(seconds) * 1000,
         mode: node.plan().map(|plan| plan.mode).unwrap_or_default(),
+        housekeeping: node
+            .plan()
+            .map(|plan| plan.housekeeping.clone())
+            .unwrap_or_default(),
         spun,
         before,
         after,

@@ -65,6 +65,11 @@ fn proof() -> Proof {
         window_ms: 10_000,
         mode: ProfileMode::Hpc,
         cpus: vec![quiet, loud],
+        host_interrupts: vec![Interrupt {
+            kind: NoiseKind::Device,
+            name: "41 nvme0q1".to_owned(),
+            count: 4_711,
+        }],
         skipped: vec![SkippedCpu {
             cpu: 4,
             why: "in use by VM web".to_owned(),
@@ -102,6 +107,7 @@ fn a_proof_fits_eighty_columns_beside_the_one_before() {
         "Isolation    CPUs 131 are disturbed",
         "Taken        2026-11-23T12:00:00.000Z",
         "Window       10 s",
+        "Meanwhile    4711 interrupts of devices on the host's CPUs, most by 41 nvme0q1",
         "12.3us",
         "1.2us",
         "1.2s",

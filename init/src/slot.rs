@@ -33,6 +33,7 @@ use axion_core::config::Update;
 use axion_install::esp::{MAX_NOTE, Note};
 use axion_install::slot::{ARGUMENT, Named, Slot, Tries};
 
+pub use self::arguments::untouched;
 pub use self::disk::{SlotError, find, is_installed, on_thread};
 pub use self::serve::{serve, stage};
 use crate::clock;

@@ -22,8 +22,14 @@ use super::{guest, ready};
 use crate::failure::chain;
 use crate::node::Node;
 
-/// Words that a start adds by itself: the loader, the kernel, the kexec.
-const OF_THE_START: [&str; 4] = ["BOOT_IMAGE", "initrd", "rootfstype", "axion.kexec"];
+/// Words that a start adds by itself: the loader, the kernel, the kexec, or the restart in its place.
+const OF_THE_START: [&str; 5] = [
+    "BOOT_IMAGE",
+    "initrd",
+    "rootfstype",
+    "axion.kexec",
+    "axion.restart",
+];
 /// Bytes of arguments that a kernel keeps for certain: 2047, less what a start adds by itself.
 const LONGEST: usize = 1900;
 /// Registers that loaders measure the arguments into: GRUB, systemd-boot, its stub.
@@ -61,7 +67,7 @@ fn with_place(line: &CommandLine, esp: u128) -> CommandLine {
 }
 
 /// Why the arguments of entries stay as they are on this node, whatever a start proves.
-fn untouched(secure_boot: bool, encryption: &Encryption) -> Option<String> {
+pub fn untouched(secure_boot: bool, encryption: &Encryption) -> Option<String> {
     if secure_boot {
         return Some("under Secure Boot the loader's arguments are not used".to_owned());
     }

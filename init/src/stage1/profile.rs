@@ -69,7 +69,8 @@ pub fn plan(cmdline: &CommandLine, handover: &mut Handover, log: &Log) -> Result
         }
         Next::Restart => {
             let plan = handover.profile.as_ref().map(|resolved| &resolved.plan);
-            match restart::with_stored(cmdline, plan, log) {
+            let encryption = &effective.config.storage.encryption;
+            match restart::with_stored(cmdline, plan, encryption, log) {
                 Err(e) => Err(format!(
                     "cannot restart the machine for the profile: {}",
                     chain(&e)

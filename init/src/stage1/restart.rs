@@ -2,15 +2,19 @@
 //!
 //! ```text
 //! arguments missing ─ in the entry of the running slot? ─ no ──► store them, with the guard ─► restart
-//!                     └ yes: the loader does not give them ──► go on without
+//!                     ├ yes: the loader does not give them ──► go on without
+//!                     └ it must not change (Secure Boot, a key that is sealed to it) ──► go on without
 //! a start with the guard ─ take it out of the entry ─ never restart
 //! ```
 //! So there is one restart for each start that somebody else caused. What was not started from an installed disk keeps nothing.
 
 use std::convert::Infallible;
+use std::path::Path;
 
 use axion_core::cmdline::CommandLine;
+use axion_core::config::Encryption;
 use axion_core::profile::{Plan, stored, unguarded};
+use axion_core::secure_boot::SecureBoot;
 use axion_install::esp::{Esp, EspError};
 use axion_install::fat::FatError;
 use axion_install::slot::Slot;
@@ -32,6 +36,16 @@ pub enum RestartError {
          loader by hand, or install the node (`axctl profile show` names them)"
     )]
     NoEntry,
+    /// The entry must stay as it is.
+    #[error(
+        "it does not start again by kexec (`profile.restart`), and the arguments of slot {slot} stay as they are: {why}"
+    )]
+    Untouched {
+        /// Slot.
+        slot: Slot,
+        /// Why.
+        why: String,
+    },
     /// The loader does not give what the entry says.
     #[error("the entry of slot {0} has the arguments, and the loader did not give them; not a second time")]
     NotGiven(Slot),
@@ -53,14 +67,18 @@ pub enum RestartError {
 /// goes on.
 ///
 /// # Errors
-/// There is no place for them, the place has them already, or the disk fails.
+/// There is no place for them, the place has them already or is not to be changed, or the disk fails.
 pub fn with_stored(
     cmdline: &CommandLine,
     plan: Option<&Plan>,
+    encryption: &Encryption,
     log: &Log,
 ) -> Result<Infallible, RestartError> {
     let plan = plan.ok_or(RestartError::NoPlan)?;
     let slot = slot::running(cmdline).ok_or(RestartError::NoEntry)?;
+    if let Some(why) = slot::untouched(SecureBoot::read(Path::new("/")).is_on(), encryption) {
+        return Err(RestartError::Untouched { slot, why });
+    }
     let is_new = change(slot, |options| stored(options, plan))?;
     if !is_new {
         return Err(RestartError::NotGiven(slot));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Finding, Item, Probe};
 use crate::config::{Mitigations, PStates};
 use crate::profile::{Argument, IommuMode, Plan, PlannedArgument, Restart, line};
+use crate::secure_boot::SecureBoot;
 use crate::threads::Thread;
 use crate::topology::{CpuSet, IommuKind, read};
 
@@ -50,11 +51,17 @@ pub(super) fn item(probe: &Probe<'_>, plan: &Plan, planned: &PlannedArgument) ->
 fn missing(probe: &Probe<'_>, plan: &Plan, planned: &PlannedArgument) -> Finding {
     let given = line::given(&probe.cmdline, &planned.argument);
     if plan.restart == Restart::Reboot && !probe.cmdline.contains(SLOT) {
-        let fix = format!(
-            "give `{}` to the loader by hand: this machine is not started again by kexec (`profile.restart`), and what it was \
-             started from keeps no arguments; an installed disk does",
-            planned.text
-        );
+        let fix = if SecureBoot::read(probe.root).is_on() {
+            "say `profile.restart = \"kexec\"`: under Secure Boot the kernel takes no arguments from a loader, so that a restart of \
+             the machine brings none"
+                .to_owned()
+        } else {
+            format!(
+                "give `{}` to the loader by hand: this machine is not started again by kexec (`profile.restart`), and what it was \
+                 started from keeps no arguments; an installed disk does",
+                planned.text
+            )
+        };
         return Finding::impossible(given, fix);
     }
     let fix = if given == "not given" {

@@ -16,6 +16,7 @@ type Effect = (
 
 const INTEL: &str = "profile.iommu.mode = \"passthrough\"";
 const ON: &str = "profile.iommu.mode = \"on\"";
+const SECURE_BOOT: &str = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 const VULNERABILITIES: &str = "sys/devices/system/cpu/vulnerabilities";
 
 const EFFECTS: &[Effect] = &[
@@ -255,4 +256,11 @@ fn arguments_that_nothing_can_bring_are_impossible() {
     assert_eq!(medium.state, ItemState::Impossible);
     assert!(medium.fix.unwrap().contains("to the loader by hand"));
     assert_eq!(state("quiet axion.slot=a").state, ItemState::NeedsReboot);
+    // Nor does a loader bring any under Secure Boot, and there the kernel is not told the slot either.
+    let variables = root.path().join("sys/firmware/efi/efivars");
+    std::fs::create_dir_all(&variables).unwrap();
+    std::fs::write(variables.join(SECURE_BOOT), [6, 0, 0, 0, 1]).unwrap();
+    let secure = state("quiet");
+    assert_eq!(secure.state, ItemState::Impossible);
+    assert!(secure.fix.unwrap().contains("under Secure Boot"));
 }

@@ -40,6 +40,19 @@ fn what_came_up_by_a_kexec_is_kept_and_needs_no_second_one() {
 }
 
 #[test]
+fn what_came_up_by_a_restart_is_kept_without_its_guard() {
+    let resolved = resolved("profile.cpu.mitigations = \"off\"\nprofile.restart = \"reboot\"\n");
+    let guarded = PLANNED.replace("axion.plan=end", "axion.restart=1 axion.plan=end");
+    let running = CommandLine::parse(&format!("rootfstype=ramfs {guarded}"));
+    assert_eq!(resolved.kexec(&running), KexecDecision::NotNeeded);
+    let kept = format!("{PLACE} {PLANNED}");
+    // The guard is out of the entry by then; where it could not be taken out, it goes now.
+    for entry in [PLANNED, &guarded] {
+        assert_eq!(proved(entry, &running, &resolved, ESP), Some(kept.clone()));
+    }
+}
+
+#[test]
 fn a_start_with_other_words_than_the_entrys_proves_nothing() {
     let resolved = off();
     for typed in ["axion.mode=install", "quiet", "axion.config=inline:eA=="] {

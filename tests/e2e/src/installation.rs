@@ -1,6 +1,6 @@
 //! An installed disk: how it comes about, what is on it, and machines that start from it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use axion_lab::{Firmware, Image, Machine, Spec};
 
 use crate::installed::stage_image;
 pub use crate::installed::{look, open};
+use crate::with_kexec;
 
 /// The layout needs little more than 2 GiB.
 const DISK_MIB: u64 = 3072;
@@ -62,11 +63,8 @@ pub fn installer_beside(
     config: &str,
 ) -> Result<Machine> {
     let image = Image::find()?;
-    let archives = dir.join("initramfs.cpio");
-    let content = [fs::read(image.initramfs())?, fs::read(image.kexec()?)?].concat();
-    fs::write(&archives, content)?;
     let spec = with(Spec::new(name), firmware)
-        .initramfs(&archives)
+        .initramfs(with_kexec(dir)?)
         .kernel_arg("axion.mode=install")
         .config(config)
         .disk(DiskBus::Nvme, disk);

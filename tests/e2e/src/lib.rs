@@ -10,6 +10,8 @@ pub mod installed;
 pub mod netboot;
 pub mod recorded;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,29 @@ pub const GUEST_BOOT: Duration = Duration::from_secs(180);
 pub const GUEST_READY: &str = "Axion guest ready";
 /// Something that a node does within a moment.
 pub const SOON: Duration = Duration::from_secs(60);
+
+/// What each kernel says first.
+pub const KERNEL_START: &str = "Linux version";
+/// What stage 1 says before it starts the kernel again with other arguments.
+pub const SECOND_KERNEL: &str = "boot profile: starting the kernel again with";
+
+/// How many lines of a machine's log say `text`.
+pub fn times(machine: &Machine, text: &str) -> usize {
+    let lines = machine.log().lines();
+    lines.iter().filter(|line| line.text.contains(text)).count()
+}
+
+/// The image's initramfs with what a kexec needs behind it, as a file in `dir`.
+///
+/// # Errors
+/// There is no image, or no room.
+pub fn with_kexec(dir: &Path) -> Result<PathBuf> {
+    let image = Image::find()?;
+    let archives = dir.join("initramfs.cpio");
+    let content = [fs::read(image.initramfs())?, fs::read(image.kexec()?)?].concat();
+    fs::write(&archives, content)?;
+    Ok(archives)
+}
 
 /// Boots the image on `spec` to ready.
 ///

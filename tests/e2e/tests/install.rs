@@ -7,11 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use axion_e2e::SOON;
 use axion_e2e::installation::{
     FALL_BACK, INSTALLATION, blank, down, installer, installer_beside, look, options, stage, start,
 };
 use axion_e2e::recorded::Recorded;
+use axion_e2e::{SECOND_KERNEL, SOON};
 use axion_install::slot::Slot;
 use axion_lab::machine::READY;
 use axion_lab::spec::DiskContent;
@@ -19,7 +19,6 @@ use axion_lab::{Firmware, Node, Spec};
 
 const UEFI: Firmware = Firmware::Uefi;
 const WITHOUT_MITIGATIONS: &str = "hostname = \"installed\"\n[profile.cpu]\nmitigations = \"off\"\n";
-const SECOND_KERNEL: &str = "boot profile: starting the kernel again with";
 
 #[test]
 fn an_installed_node_starts_from_its_disk_takes_updates_and_falls_back() -> Result<()> {

@@ -1,19 +1,19 @@
 //! Isolated CPUs are left alone, and devices for VMs are with vfio-pci.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use axion_api::host::{Device, PowerAction};
 use axion_api::profile::HostProof;
 use axion_core::profile::ItemState;
-use axion_core::proof::Proof;
-use axion_e2e::{SOON, boot};
-use axion_lab::deadline::Poll;
+use axion_core::proof::{NoiseKind, Proof};
+use axion_e2e::{SOON, boot, contents, with_kexec};
+use axion_lab::deadline::{Poll, scaled};
 use axion_lab::machine::READY;
 use axion_lab::spec::{DiskBus, DiskContent};
-use axion_lab::{Image, Iommu, Node, Spec};
+use axion_lab::{Iommu, Node, Spec};
 
 /// Beside the window, a proof settles and is read.
 const PROOF: Duration = Duration::from_secs(120);
@@ -24,7 +24,8 @@ const VF: (u16, u16) = (0x8086, 0x10ca);
 /// Those of the lab's NVMe disk.
 const NVME: (u16, u16) = (0x1b36, 0x0010);
 
-/// Two nodes of two cores of two threads, 1 GiB pages on each: CPUs 0, 1 and 4, 5 are the host's.
+/// Two nodes of two cores of two threads, a 1 GiB page on the second: CPUs 0, 1 and 4, 5 are the host's. While the others are
+/// watched, its disk and its network card are at work.
 #[test]
 fn isolated_cpus_are_left_alone_while_they_work() -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -32,11 +33,13 @@ fn isolated_cpus_are_left_alone_while_they_work() -> Result<()> {
         .cpus(8, 2)
         .threads(2)
         .numa_node(0, 3, 3072)
-        .numa_node(4, 7, 2048)
+        .numa_node(4, 7, 3072)
+        .disk(DiskBus::Nvme, DiskContent::Blank { mib: 1024 })
         .config_with_token(
-            "[profile]\nmode = \"hpc\"\nhugepages = [{ size = \"1GiB\", node = 1, count = 1 }]\n",
+            "[profile]\nmode = \"hpc\"\nhugepages = [{ size = \"1GiB\", node = 1, count = 1 }]\n\
+             [[storage.pools]]\nname = \"tank\"\nlayout = \"stripe\"\ndisks = [\"serial:axion-0\"]\n",
         )
-        .initramfs(with_kexec(&dir)?);
+        .initramfs(with_kexec(dir.path())?);
     let (machine, node) = boot(spec)?;
     let profile = node.call(node.client().profile())?;
     ensure!(
@@ -65,14 +68,24 @@ fn isolated_cpus_are_left_alone_while_they_work() -> Result<()> {
         item("hugepages.1GiB")?
     );
 
-    let proof = prove(&node)?;
+    machine.log().wait_for("pool `tank` was made", SOON)?;
+    let proof = prove_while_devices_work(&node, dir.path())?;
     let text = serde_json::to_string_pretty(&proof)?;
     ensure!(proof.cpus.len() == 4, "{text}");
+    // Queues that carry data, not the one by which the controller is told what to do.
+    let of_disk = interrupts(&proof, |name| {
+        name.contains("nvme0q") && !name.contains("nvme0q0")
+    });
+    let of_network = interrupts(&proof, |name| name.contains("virtio"));
+    ensure!(of_disk > 0 && of_network > 0, "{text}");
+    ensure!(proof.host_device_interrupts() >= of_disk + of_network, "{text}");
     for cpu in &proof.cpus {
         ensure!(cpu.counts.ticks <= u64::from(WINDOW), "{text}");
         ensure!(cpu.counts.device_interrupts == 0, "{text}");
         ensure!(cpu.rounds > 0, "{text}");
         ensure!(cpu.counts.sched_switches.is_some(), "{text}");
+        let mut threads = cpu.noise.iter().filter(|noise| noise.kind == NoiseKind::Thread);
+        ensure!(threads.all(|thread| is_of_cpu(&thread.name, cpu.cpu)), "{text}");
         // Timers for some seconds behind the window; in emulation few of those of each millisecond are on time.
         ensure!(
             cpu.latency
@@ -80,9 +93,20 @@ fn isolated_cpus_are_left_alone_while_they_work() -> Result<()> {
             "{text}"
         );
     }
-    node.axctl(&["profile", "proof"])?;
+    let shown = node.axctl(&["profile", "proof"])?;
+    ensure!(
+        shown.contains("interrupts of devices on the host's CPUs"),
+        "{shown}"
+    );
     let metrics = node.call(node.client().metrics())?;
-    ensure!(metrics.contains("axion_isolation_ticks{cpu=\"2\"}"), "{metrics}");
+    let meanwhile = format!(
+        "axion_isolation_host_device_interrupts {}",
+        proof.host_device_interrupts()
+    );
+    ensure!(
+        metrics.contains("axion_isolation_ticks{cpu=\"2\"}") && metrics.contains(&meanwhile),
+        "{metrics}"
+    );
     machine
         .screen()
         .wait_for("for VMs: in force", Duration::from_secs(120))?;
@@ -140,7 +164,7 @@ fn virtual_functions_go_to_vfio(iommu: Iommu) -> Result<()> {
         .disk(DiskBus::Nvme, DiskContent::Blank { mib: 64 })
         .config_volume("[time]\nntp = []\n")
         .config_with_token(config)
-        .initramfs(with_kexec(&dir)?);
+        .initramfs(with_kexec(dir.path())?);
     let (machine, node) = boot(spec)?;
     let nvme = kept_for_vms(&node)?;
     what_the_node_needs_is_refused(&node, dir.path(), &nvme)?;
@@ -243,15 +267,38 @@ fn what_the_node_needs_is_refused(node: &Node, dir: &Path, free: &str) -> Result
     Ok(())
 }
 
-/// The image's initramfs with what a kexec needs behind it.
-fn with_kexec(dir: &tempfile::TempDir) -> Result<PathBuf> {
-    let image = Image::find()?;
-    let archives = dir.path().join("initramfs.cpio");
-    fs::write(
-        &archives,
-        [fs::read(image.initramfs())?, fs::read(image.kexec()?)?].concat(),
-    )?;
-    Ok(archives)
+/// Whether a thread of the kernel is one that each CPU has of its own: `migration/3`, `kworker/3:1H`.
+fn is_of_cpu(thread: &str, cpu: u32) -> bool {
+    let place = thread.split_once('/').map(|(_, place)| place);
+    let place = place.and_then(|place| place.split(':').next());
+    place == Some(cpu.to_string().as_str())
+}
+
+/// Interrupts of devices on the host's CPUs, of those with such names.
+fn interrupts(proof: &Proof, is_meant: impl Fn(&str) -> bool) -> u64 {
+    let meant = proof
+        .host_interrupts
+        .iter()
+        .filter(|interrupt| is_meant(&interrupt.name));
+    meant.map(|interrupt| interrupt.count).sum()
+}
+
+/// A proof in whose window the host writes to its pool what comes over the network: volumes are filled and deleted until it has ended.
+fn prove_while_devices_work(node: &Node, dir: &Path) -> Result<Proof> {
+    let end = Instant::now() + scaled(PROOF);
+    node.call(node.client().start_proof(WINDOW))?;
+    let mut seed = 0;
+    loop {
+        let proofs = node.call(node.client().proof())?;
+        if !proofs.running {
+            return taken(proofs);
+        }
+        ensure!(Instant::now() < end, "the proof does not end: {proofs:?}");
+        // Contents that are not there yet: an image that the node knows is not sent again.
+        seed += 1;
+        contents::put_volume(node, "load", &contents::made_of(seed), dir)?;
+        node.axctl(&["volume", "delete", "load", "--yes"])?;
+    }
 }
 
 fn prove(node: &Node) -> Result<Proof> {
@@ -264,6 +311,11 @@ fn prove(node: &Node) -> Result<Proof> {
             Poll::Ready(proofs)
         })
     })?;
-    ensure!(ended.error.is_none(), "{:?}", ended.error);
-    ended.last.context("no proof")
+    taken(ended)
+}
+
+/// The proof that has ended last.
+fn taken(proofs: HostProof) -> Result<Proof> {
+    ensure!(proofs.error.is_none(), "{:?}", proofs.error);
+    proofs.last.context("no proof")
 }

@@ -1,6 +1,5 @@
 //! A boot profile is in force after one boot, whatever it takes; what cannot be is said, and the node is up all the same.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,16 +12,17 @@ use axion_api::profile::HostProfile;
 use axion_api::vm::VmState;
 use axion_core::profile::{ItemState, Standing};
 use axion_core::topology::CpuSet;
-use axion_e2e::{SOON, boot, wait_vm};
+use axion_e2e::{KERNEL_START, SECOND_KERNEL, SOON, boot, times, wait_vm, with_kexec};
 use axion_lab::spec::{DiskBus, DiskContent};
-use axion_lab::{Image, Machine, Node, Spec};
+use axion_lab::{Machine, Node, Spec};
 
-/// What each kernel says first.
-const KERNEL_START: &str = "Linux version";
 /// Two nodes of two CPUs: the host keeps the first of each.
 const HOST: &str = "0,2";
 const ARGUMENTS: &str = "axion.plan=begin isolcpus=managed_irq,domain,1,3 nohz_full=1,3 rcu_nocbs=1,3 irqaffinity=0,2 \
                          axion.kexec=1 axion.plan=end";
+
+/// What stage 1 says of a kernel that was started for the profile and is not as it should be.
+const NOT_AGAIN: &str = "has not got its arguments; not a second time";
 
 const HPC: &str = "[profile]\nmode = \"hpc\"\nhugepages = [{ size = \"2MiB\", count = 32 }]\n\
                    [sysctl]\n\"kernel.printk\" = \"7 4 1 7\"\n";
@@ -37,19 +37,11 @@ fn hpc_is_in_force_after_one_kexec_and_what_leaves_it_is_noticed() -> Result<()>
     let document = format!("api.token_hashes = [\"{}\"]\n{HPC}", spec.token.hash());
     let (port, fetched) = serve(document)?;
     let spec = spec.kernel_arg(format!("axion.config=http://10.0.2.2:{port}/axion.toml"));
-    let (image, dir) = (Image::find()?, tempfile::tempdir()?);
-    let archives = dir.path().join("initramfs.cpio");
-    fs::write(
-        &archives,
-        [fs::read(image.initramfs())?, fs::read(image.kexec()?)?].concat(),
-    )?;
-    let (machine, node) = boot(spec.initramfs(&archives))?;
+    let dir = tempfile::tempdir()?;
+    let (machine, node) = boot(spec.initramfs(with_kexec(dir.path())?))?;
 
-    ensure!(
-        kernel_starts(&machine) == 2,
-        "{} kernels",
-        kernel_starts(&machine)
-    );
+    let kernels = times(&machine, KERNEL_START);
+    ensure!(kernels == 2, "{kernels} kernels");
     ensure!(fetched.load(Ordering::SeqCst) == 1, "{fetched:?} fetches");
     the_second_kernel_has_the_arguments(&machine)?;
     everything_is_in_force(&node)?;
@@ -61,13 +53,75 @@ fn hpc_is_in_force_after_one_kexec_and_what_leaves_it_is_noticed() -> Result<()>
     a_drift_is_an_event(&machine, &node)
 }
 
+/// A start that carries the guard of a kexec, and none of what the kexec was for: the kernel has all that another one would take, and
+/// is not left.
+#[test]
+fn a_second_kernel_without_its_arguments_is_kept_and_says_so() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let spec = Spec::new("profile-guard")
+        .cpus(4, 2)
+        .numa_node(0, 1, 1024)
+        .numa_node(2, 3, 1024)
+        .kernel_arg("axion.plan=begin axion.kexec=1 axion.plan=end")
+        .config_with_token(HPC)
+        .initramfs(with_kexec(dir.path())?);
+    let (machine, node) = boot(spec)?;
+    let (kernels, kexecs) = (times(&machine, KERNEL_START), times(&machine, SECOND_KERNEL));
+    ensure!(
+        (kernels, kexecs) == (1, 0),
+        "{kernels} kernels, {kexecs} times on purpose"
+    );
+    machine.log().wait_for(NOT_AGAIN, SOON)?;
+
+    let report = node.call(node.client().boot())?;
+    let phase = report.phases.iter().find(|phase| phase.name == "plan-profile");
+    let phase = phase.context("no phase `plan-profile`")?;
+    ensure!(
+        phase.outcome == Outcome::Degraded && format!("{phase:?}").contains(NOT_AGAIN),
+        "{phase:?}"
+    );
+    let profile = node.call(node.client().profile())?;
+    ensure!(profile.standing == Standing::Planned, "{profile:?}");
+    ensure!(
+        profile.attestation.state == ItemState::NeedsReboot,
+        "{:?}",
+        profile.attestation
+    );
+    for name in ["isolcpus", "nohz_full", "rcu_nocbs", "irqaffinity"] {
+        let key = format!("cmdline.{name}");
+        let item = profile.attestation.items.iter().find(|item| item.key == key);
+        let item = item.with_context(|| format!("no item {key}"))?;
+        ensure!(
+            item.state == ItemState::NeedsReboot && item.effective == "not given",
+            "{item:?}"
+        );
+        ensure!(
+            item.fix.as_deref().is_some_and(|fix| fix.starts_with("reboot")),
+            "{item:?}"
+        );
+    }
+    // What a kernel takes while it runs is in force all the same.
+    is_ok(&profile, "hugepages.2MiB")?;
+    is_ok(&profile, "cpu.workqueues")?;
+    let check = node.try_axctl(&["profile", "show", "--check"])?;
+    ensure!(
+        !check.status.success() && check.stdout.contains("needs reboot"),
+        "{check:?}"
+    );
+    machine
+        .log()
+        .wait_for("boot profile needs reboot: cmdline.isolcpus", SOON)?;
+    machine.screen().wait_for("Boot profile needs reboot", SOON)?;
+    Ok(())
+}
+
 #[test]
 fn a_refused_profile_is_shown_and_the_node_is_up_on_the_rest() -> Result<()> {
     let config = "[profile]\nmode = \"hpc\"\nhugepages = [{ size = \"2MiB\", count = 5000 }]\n\
                   [sysctl]\n\"vm.swappiness\" = \"7\"\n";
     let spec = Spec::new("profile-refused").cpus(4, 1).config_with_token(config);
     let (machine, node) = boot(spec)?;
-    ensure!(kernel_starts(&machine) == 1);
+    ensure!(times(&machine, KERNEL_START) == 1);
     let profile = node.call(node.client().profile())?;
     ensure!(profile.standing == Standing::Refused, "{profile:?}");
     ensure!(
@@ -94,7 +148,7 @@ fn the_command_line_switches_the_profile_off() -> Result<()> {
         .kernel_arg("axion.profile=off")
         .config_with_token(HPC);
     let (machine, node) = boot(spec)?;
-    ensure!(kernel_starts(&machine) == 1);
+    ensure!(times(&machine, KERNEL_START) == 1);
     let profile = node.call(node.client().profile())?;
     ensure!(profile.standing == Standing::Off, "{profile:?}");
     ensure!(profile.plan.arguments.is_empty() && profile.plan.isolated.is_empty());
@@ -122,14 +176,6 @@ fn serve(document: String) -> Result<(u16, Arc<AtomicUsize>)> {
         }
     });
     Ok((port, fetched))
-}
-
-fn kernel_starts(machine: &Machine) -> usize {
-    let lines = machine.log().lines();
-    lines
-        .iter()
-        .filter(|line| line.text.contains(KERNEL_START))
-        .count()
 }
 
 fn the_second_kernel_has_the_arguments(machine: &Machine) -> Result<()> {

@@ -97,7 +97,7 @@ impl Resolved {
     pub fn of(topology: &Topology, declaration: &Declaration, current: &CommandLine) -> Self {
         let off = |standing, refusals| Self {
             standing,
-            plan: plan::without_profile(declaration),
+            plan: plan::without_profile(topology, declaration),
             refusals,
         };
         if Self::is_off(declaration, current) {
@@ -113,7 +113,7 @@ impl Resolved {
         }
     }
 
-    /// Whether nothing of `[profile]` is wanted in this boot; the plan is then the same on every machine.
+    /// Whether nothing of `[profile]` is wanted in this boot; of the machine, the plan then depends on the platform alone.
     pub fn is_off(declaration: &Declaration, current: &CommandLine) -> bool {
         is_switched_off(current) || declaration.profile.mode == ProfileMode::Off
     }

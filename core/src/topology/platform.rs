@@ -20,7 +20,7 @@ pub struct Platform {
 
 impl Platform {
     /// Reads `/sys/class/dmi/id` below `root`.
-    pub(super) fn read(root: &Path) -> Self {
+    pub fn read(root: &Path) -> Self {
         let name = |file: &str| read::text(root.join("sys/class/dmi/id").join(file)).unwrap_or_default();
         Self {
             vendor: name("sys_vendor"),

@@ -6,7 +6,7 @@ use axion_core::cmdline::CommandLine;
 use axion_core::config::resolve;
 use axion_core::identity::{Facts, MachineId};
 use axion_core::profile::{Declaration, KexecDecision, Resolved, Standing, is_restarted, is_second_start};
-use axion_core::topology::{Topology, read_acs};
+use axion_core::topology::{Platform, Topology, read_acs};
 use axion_storage::hostid;
 
 use super::{kexec, restart};
@@ -25,7 +25,10 @@ pub fn plan(cmdline: &CommandLine, handover: &mut Handover, log: &Log) -> Result
     let mut declaration = Declaration::of_effective(&effective);
     let root = Path::new("/");
     let mut topology = if Resolved::is_off(&declaration, cmdline) {
-        Topology::default()
+        Topology {
+            platform: Platform::read(root),
+            ..Topology::default()
+        }
     } else {
         Topology::read(root)
     };

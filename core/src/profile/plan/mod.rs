@@ -121,7 +121,7 @@ impl<'a> Draft<'a> {
 /// Every wish that this machine cannot grant.
 pub fn plan(topology: &Topology, declaration: &Declaration) -> Result<Plan, Refusals> {
     if declaration.profile.mode == ProfileMode::Off {
-        return Ok(without_profile(declaration));
+        return Ok(without_profile(topology, declaration));
     }
     let mut draft = Draft {
         topology,
@@ -157,8 +157,9 @@ pub fn plan(topology: &Topology, declaration: &Declaration) -> Result<Plan, Refu
     })
 }
 
-/// What the config says outside `[profile]`.
-pub(super) fn without_profile(declaration: &Declaration) -> Plan {
+/// What the config says outside `[profile]`; arguments that an earlier plan has left are taken away as others are brought.
+pub(super) fn without_profile(topology: &Topology, declaration: &Declaration) -> Plan {
+    let (restart, _) = restart(declaration.profile.restart, &topology.platform);
     let mut draft = Draft {
         topology: &Topology::default(),
         declaration,
@@ -172,6 +173,7 @@ pub(super) fn without_profile(declaration: &Declaration) -> Plan {
     Plan {
         mode: ProfileMode::Off,
         actions: draft.actions,
+        restart,
         ..Plan::default()
     }
 }

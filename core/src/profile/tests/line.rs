@@ -183,3 +183,19 @@ fn how_a_machine_is_started_again() {
     assert_eq!(restart(&topology, "restart = \"reboot\""), (Restart::Reboot, 1));
     assert_eq!(restart(&topology, "restart = \"kexec\""), (Restart::Kexec, 0));
 }
+
+/// A machine that does not survive a kexec does not survive one that takes arguments away either.
+#[test]
+fn what_an_earlier_plan_has_left_is_taken_away_in_the_same_way() {
+    let left = CommandLine::parse(&format!(
+        "quiet axion.slot=a axion.plan=begin {OURS} axion.plan=end"
+    ));
+    let toml = "[profile]\nmode = \"off\"\nrestart = \"reboot\"\n";
+    let resolved = Resolved::of(&machine(&[(4, 8)], 1), &declaration(toml), &left);
+    assert_eq!(resolved.standing, Standing::Off);
+    assert_eq!(resolved.kexec(&left), KexecDecision::Reboot);
+    assert_eq!(
+        stored(&left, &resolved.plan).unwrap().to_string(),
+        "quiet axion.slot=a axion.restart=1"
+    );
+}

@@ -21,6 +21,7 @@ use crate::files::{FileError, ensure_directory};
 use crate::host::Inventory;
 use crate::images::Images;
 use crate::init::{Init, answer};
+use crate::netboot::Watched;
 use crate::networks::Networks;
 use crate::store::{RedbStore, Store, StoreError};
 use crate::vm::{Parts, Vms};
@@ -37,6 +38,10 @@ pub struct Places {
     pub images: PathBuf,
     /// Volumes.
     pub volumes: PathBuf,
+    /// What init prepares for the boot server.
+    pub netboot: PathBuf,
+    /// Configs of machines that boot from this node.
+    pub netboot_configs: PathBuf,
     /// The kernel's view of interfaces.
     pub interfaces: PathBuf,
     /// The first token, for the console.
@@ -56,6 +61,8 @@ impl Default for Places {
             run: paths::AGENT_RUN.into(),
             images: paths::IMAGES.into(),
             volumes: paths::VOLUMES.into(),
+            netboot: paths::NETBOOT_RUN.into(),
+            netboot_configs: paths::NETBOOT_CONFIGS.into(),
             interfaces: "/sys/class/net".into(),
             first_token: paths::FIRST_TOKEN.into(),
             vms_run: paths::VMS_RUN.into(),
@@ -95,6 +102,8 @@ pub struct App {
     pub images: Arc<Images>,
     /// Disks of VMs.
     pub volumes: Arc<Volumes>,
+    /// Booting other machines.
+    pub netboot: Arc<Watched>,
     /// What connects VMs.
     pub networks: Arc<Networks>,
     /// What the node is.
@@ -164,6 +173,12 @@ impl App {
             &places.state,
             &places.first_token,
         )?;
+        let netboot = Arc::new(Watched::new(
+            config.config.netboot.clone(),
+            places.netboot.clone(),
+            places.netboot_configs.clone(),
+            events.clone(),
+        ));
         Ok(Self {
             config,
             fingerprint,
@@ -172,6 +187,7 @@ impl App {
             events,
             images,
             volumes,
+            netboot,
             networks,
             inventory,
             drift: Drift::default(),

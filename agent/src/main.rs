@@ -16,6 +16,7 @@
 //! | [`drift`]   | whether the node is as its boot profile says                                     |
 //! | [`init`]    | the line to PID 1: units, logs, power                                            |
 //! | [`keys`]    | the TPM and the keys that it keeps                                               |
+//! | [`netboot`] | booting other machines; the boot server is this program with `--netboot`          |
 //! | [`update`]  | updates of an installed node, on their way to PID 1                              |
 //! | [`processes`] | what runs in user space                                                        |
 //! | [`recovery`] | what only PID 1 can tell of a node in trouble                                 |
@@ -38,6 +39,7 @@ mod init;
 mod keys;
 mod log;
 mod metrics;
+mod netboot;
 mod networks;
 mod notify;
 mod processes;
@@ -91,6 +93,8 @@ enum AgentError {
     File(#[from] files::FileError),
     #[error("the runtime failed")]
     Runtime(#[from] std::io::Error),
+    #[error("cannot boot other machines")]
+    Netboot(#[from] netboot::server::ServerError),
     #[error("cannot generate the OpenAPI document")]
     OpenApi(#[from] serde_json::Error),
 }
@@ -107,12 +111,19 @@ fn main() -> ExitCode {
             log::init();
             run()
         }
+        ["--netboot"] => {
+            log::init();
+            netboot::server::run().map_err(Into::into)
+        }
         ["--openapi"] => print_openapi(),
         ["--version"] => {
             writeln!(std::io::stdout(), "axion-agent {}", env!("CARGO_PKG_VERSION")).map_err(Into::into)
         }
         _ => {
-            let _ = writeln!(std::io::stderr(), "usage: axion-agent [--openapi | --version]");
+            let _ = writeln!(
+                std::io::stderr(),
+                "usage: axion-agent [--netboot | --openapi | --version]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -180,6 +191,7 @@ async fn serve(places: &Places) -> Result<(), AgentError> {
     tokio::spawn(follow_subjects(identity.clone()));
     tokio::spawn(drift::watch(app.clone()));
     tokio::spawn(recovery::watch(app.clone()));
+    tokio::spawn(app.netboot.clone().follow());
     let tls = identity.server_config()?;
     let init = app.init.clone();
     tokio::spawn(async move {

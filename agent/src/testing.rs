@@ -220,6 +220,12 @@ impl Agent {
     }
 }
 
+/// A directory that init makes.
+fn made(path: PathBuf) -> PathBuf {
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
 fn places(directory: &tempfile::TempDir) -> Places {
     let at = |name: &str| directory.path().join(name);
     Places {
@@ -227,6 +233,8 @@ fn places(directory: &tempfile::TempDir) -> Places {
         run: at("run"),
         images: at("images"),
         volumes: at("volumes"),
+        netboot: at("netboot"),
+        netboot_configs: made(at("netboot-configs")),
         interfaces: at("interfaces"),
         first_token: at("first-token"),
         vms_run: at("vms"),

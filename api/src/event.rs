@@ -4,6 +4,7 @@ use axion_core::profile::{Item, ItemState};
 use serde::{Deserialize, Serialize};
 
 use crate::init::{Phase, UnitStatus};
+use crate::netboot::NetbootStep;
 use crate::recovery::NoticeKind;
 use crate::storage::PoolEvent;
 use crate::vm::Vm;
@@ -53,6 +54,8 @@ pub enum What {
     },
     /// Something happened to a pool.
     Pool(PoolEvent),
+    /// A machine that boots from this node did something; how far its files are is in `GET /v1/netboot` alone.
+    Netboot(NetbootStep),
     /// Events were lost because the reader was too slow; read the state anew.
     Lost {
         /// How many.

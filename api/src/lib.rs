@@ -9,6 +9,7 @@
 //! | [`network`] | any client and the agent: what connects VMs                                 |
 //! | [`storage`] | any client and the agent, the agent and init: pools, datasets, snapshots     |
 //! | [`keys`]    | any client and the agent, the agent or the console and init: the TPM, keys of datasets |
+//! | [`netboot`] | any client and the agent, the boot server and the agent: booting other machines |
 //! | [`event`]   | the agent and any client: what changed, as server-sent events               |
 //! | [`profile`] | any client and the agent: the boot profile                                  |
 //! | [`config`]  | any client and the agent, the agent and init: the machine config that is kept |
@@ -28,6 +29,7 @@ pub mod host;
 pub mod init;
 pub mod install;
 pub mod keys;
+pub mod netboot;
 pub mod network;
 pub mod problem;
 pub mod profile;

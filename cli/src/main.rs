@@ -86,7 +86,7 @@ async fn run(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Token(command) => token::run(&command, output),
         Command::Config(command) => config::run(&command, node, output).await,
         Command::Media(command) => media::run(command, output),
-        Command::Netboot(command) => netboot::run(command, output).await,
+        Command::Netboot(command) => netboot::run(command, node, output).await,
         Command::Api(command) => api::run(command, node, output).await,
         Command::Completion(arguments) => completion::run(&arguments, output),
     }

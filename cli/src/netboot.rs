@@ -1,14 +1,19 @@
-//! `axctl netboot`: boots other machines over the network. The servers themselves are in the crate `axion-netboot`.
+//! `axctl netboot`: boots other machines over the network, from this computer or from a node. The servers themselves are in the
+//! crate `axion-netboot`.
 
 use std::path::PathBuf;
 
-use axion_netboot::{Options, Range, Server, UefiLoader, interface};
+use axion_core::config::AddressRange;
+use axion_netboot::{Content, Options, Server, Sources, UefiLoader, interface};
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::unbounded_channel;
 
+use crate::config;
 use crate::error::Error;
+use crate::node::NodeArgs;
 use crate::output::Output;
+use crate::render;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +29,43 @@ pub enum Command {
     /// Serve Axion to machines that boot by PXE or UEFI HTTP, until interrupted
     #[command(after_help = EXAMPLES)]
     Serve(Box<Serve>),
+    /// The boot server of the node: whether it serves, what and where, and what machines did last
+    Status,
+    /// Machine configs that the node keeps for machines that boot from it
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  axctl netboot config put default nodes/default.toml
+                                   for all machines without one of their own
+  axctl netboot config put 52-54-00-12-34-56 rack7.toml
+  axctl netboot config get default > default.toml";
+
+/// A machine asks by its UUID, its serial number and its MAC address in this order, and for `default` last.
+#[derive(Debug, Subcommand)]
+#[command(after_help = CONFIG_EXAMPLES)]
+pub enum ConfigCommand {
+    /// List them
+    List,
+    /// Print one
+    Get {
+        /// UUID, serial number, MAC address (52-54-00-12-34-56) or `default`
+        name: String,
+    },
+    /// Keep one, from the machine's next boot on
+    Put {
+        /// UUID, serial number, MAC address (52-54-00-12-34-56) or `default`
+        name: String,
+        /// The document; `-` for the standard input
+        file: PathBuf,
+    },
+    /// Take one away
+    Rm {
+        /// As it was put
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -35,7 +77,7 @@ pub struct Serve {
     interface: Option<String>,
     /// Be the network's DHCP server and lend these addresses, instead of adding to what the site's own server says
     #[arg(long, value_name = "FIRST-LAST")]
-    dhcp_range: Option<Range>,
+    dhcp_range: Option<AddressRange>,
     /// Directory of machine configs: UUID.toml, SERIAL.toml, 52-54-00-12-34-56.toml or default.toml
     #[arg(long, value_name = "DIR")]
     configs: Option<PathBuf>,
@@ -72,8 +114,44 @@ impl Serve {
     }
 }
 
-pub async fn run(command: Command, output: &Output) -> Result<(), Error> {
-    let Command::Serve(serve) = command;
+pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(), Error> {
+    match command {
+        Command::Serve(serve) => run_server(*serve, output).await,
+        Command::Status => {
+            let status = node.client()?.netboot().await?;
+            output.show(&status, |style| render::netboot::status(&status, style))
+        }
+        Command::Config(command) => run_config(command, node, output).await,
+    }
+}
+
+async fn run_config(command: ConfigCommand, node: &NodeArgs, output: &Output) -> Result<(), Error> {
+    let client = node.client()?;
+    match command {
+        ConfigCommand::List => {
+            let configs = client.netboot_configs().await?;
+            output.show(&configs, |style| render::netboot::configs(&configs, style))
+        }
+        ConfigCommand::Get { name } => {
+            let text = client.netboot_config(&name).await?;
+            output.text(&text)
+        }
+        ConfigCommand::Put { name, file } => {
+            let (_, text) = config::read(&file)?;
+            let kept = client.put_netboot_config(&name, &text).await?;
+            output.show(&kept, |_| {
+                format!("{} is kept; its machine gets it at its next boot.\n", kept.name)
+            })
+        }
+        ConfigCommand::Rm { name } => {
+            client.delete_netboot_config(&name).await?;
+            output.note(format_args!("{name} is removed."));
+            Ok(())
+        }
+    }
+}
+
+async fn run_server(serve: Serve, output: &Output) -> Result<(), Error> {
     let interfaces = interface::list()?;
     let place = interface::choose(&interfaces, serve.interface.as_deref(), serve.dhcp_range)?;
     let (signal, failed) = (
@@ -87,10 +165,12 @@ pub async fn run(command: Command, output: &Output) -> Result<(), Error> {
     let options = Options {
         uefi: serve.uefi(),
         place,
-        media: serve.media,
-        ipxe: serve.ipxe,
-        key: serve.key,
-        imgverify: serve.imgverify,
+        content: Content::Media(Sources {
+            media: serve.media,
+            ipxe: serve.ipxe,
+            key: serve.key,
+            imgverify: serve.imgverify,
+        }),
         configs: serve.configs,
         range: serve.dhcp_range,
         http_port: serve.http_port,

@@ -29,6 +29,22 @@ pub const PCI_ACS: &str = "/run/axion/acs";
 /// What was measured into the TPM in this boot: a line of JSON for each event, as the TCG's Canonical Event Log has them;
 /// readable by everyone.
 pub const TPM_EVENTS: &str = "/run/axion/tpm-events.json";
+/// What a boot server on this node serves, put there by init: readable by everyone, written by root alone.
+pub const NETBOOT_RUN: &str = "/run/axion/netboot";
+/// The image as one UEFI program, which holds kernel and initramfs.
+pub const NETBOOT_IMAGE: &str = "/run/axion/netboot/axion.efi";
+/// What is known of it (JSON of `axion_api::netboot::HeldImage`).
+pub const NETBOOT_FACTS: &str = "/run/axion/netboot/image.json";
+/// Why there is nothing to serve, where there is not.
+pub const NETBOOT_PROBLEM: &str = "/run/axion/netboot/problem";
+/// Directory of the boot server's socket; owned by [`UID_NETBOOT`], group [`GROUP_AXION`], mode 2750.
+pub const NETBOOT_SERVER_RUN: &str = "/run/axion/netboot/server";
+/// Where the boot server tells the agent what it does: a line of JSON for each `axion_api::netboot::Told`.
+pub const NETBOOT_SOCKET: &str = "/run/axion/netboot/server/steps.sock";
+/// Machine configs of machines that boot from this node; written by the agent, read by the boot server.
+pub const NETBOOT_CONFIGS: &str = "/var/lib/axion/netboot";
+/// iPXE in the image, with its list of sums.
+pub const IPXE: &str = "/usr/lib/axion/netboot";
 /// Cgroup of the node's own services, below the root of the cgroups.
 pub const NODE_CGROUP: &str = "axion.slice";
 /// Cgroup of all VMs, below the root of the cgroups.
@@ -70,6 +86,10 @@ pub const UID_AGENT: u32 = 901;
 pub const UID_CONSOLE: u32 = 902;
 /// Group that may open `/dev/kvm`.
 pub const GROUP_KVM: u32 = 903;
+/// User of the boot server. Its primary group is [`GROUP_NETBOOT`]: it may talk to nobody.
+pub const UID_NETBOOT: u32 = 904;
+/// Group of the boot server, which may read the machines' configs.
+pub const GROUP_NETBOOT: u32 = 904;
 /// First user id given to VMM processes; each VM has one of its own.
 pub const UID_VM_BASE: u32 = 100_000;
 /// User of the guest that init starts to see whether an update can: far above any VM's.

@@ -173,6 +173,7 @@ fn spec(name: &str, line: &str) -> Spec {
         },
         memory_max: None,
         own_pids: false,
+        low_ports: false,
     }
 }
 

@@ -263,9 +263,22 @@ impl Image {
 /// # Errors
 /// It is no UKI.
 pub fn initramfs(uki: &[u8]) -> Result<&[u8]> {
+    section(uki, b".initrd")
+}
+
+/// What a UKI says to its kernel where nobody else says anything.
+///
+/// # Errors
+/// It is no UKI, or what it says is no text.
+pub fn command_line(uki: &[u8]) -> Result<&str> {
+    let text = std::str::from_utf8(section(uki, b".cmdline")?).map_err(|_| UkiError::NoUki)?;
+    Ok(text.trim_end_matches(['\0', '\n', ' ']))
+}
+
+fn section<'a>(uki: &'a [u8], name: &[u8]) -> Result<&'a [u8]> {
     let file = PeFile64::parse(uki).map_err(|_| UkiError::NoUki)?;
     let mut sections = file.section_table().iter();
-    let section = sections.find(|section| section.raw_name() == b".initrd");
+    let section = sections.find(|section| section.raw_name() == name);
     let section = section.ok_or(UkiError::NoUki)?;
     let start = position(section.pointer_to_raw_data.get(LE))?;
     // Its size in the file is rounded up.

@@ -18,7 +18,7 @@ use dhcproto::{Decodable, Decoder, Encodable};
 use crate::boot::{self, BootFile, Client, Stage, UefiLoader};
 use crate::event::Event;
 
-pub use leases::{Leases, Range};
+pub use leases::Leases;
 
 /// Port of DHCP servers.
 pub const SERVER: u16 = 67;

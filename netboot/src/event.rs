@@ -146,20 +146,26 @@ impl Who {
     }
 }
 
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}  ", self.who())?;
+impl Event {
+    /// What happened, without the machine that it is about.
+    pub fn words(&self) -> String {
         match self {
-            Self::Boots { file, .. } => write!(f, "boots {file}"),
-            Self::Address { .. } => f.write_str("has an address"),
-            Self::Transfer { file, percent, .. } => write!(f, "{file}  {percent} %"),
+            Self::Boots { file, .. } => format!("boots {file}"),
+            Self::Address { .. } => "has an address".to_owned(),
+            Self::Transfer { file, percent, .. } => format!("{file}  {percent} %"),
             Self::Script {
                 config: Some(config), ..
-            } => write!(f, "script, config {config}"),
-            Self::Script { config: None, .. } => f.write_str("script, no config"),
-            Self::Config { file, .. } => write!(f, "config {file}"),
-            Self::Refused { reason, .. } => write!(f, "refused: {reason}"),
+            } => format!("script, config {config}"),
+            Self::Script { config: None, .. } => "script, no config".to_owned(),
+            Self::Config { file, .. } => format!("config {file}"),
+            Self::Refused { reason, .. } => format!("refused: {reason}"),
         }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}", self.who(), self.words())
     }
 }
 

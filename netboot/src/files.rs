@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{self, Cursor};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -53,14 +54,66 @@ pub struct Sources {
     pub imgverify: bool,
 }
 
-/// One file.
-#[derive(Debug)]
-pub struct Served {
-    /// The open file.
-    pub file: File,
+/// Bytes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The first one.
+    pub start: u64,
+    /// How many.
+    pub length: u64,
+}
+
+/// An image that holds kernel and initramfs, which are served out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The UEFI program.
+    pub image: PathBuf,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
+    /// The kernel in it.
+    pub kernel: Part,
+    /// The initramfs in it.
+    pub initramfs: Part,
+    /// What the kernel is told.
+    pub cmdline: String,
+    /// Directory of the iPXE programs, with `SHA256SUMS`.
+    pub ipxe: PathBuf,
+}
+
+/// Where what is served comes from.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A directory of boot media.
+    Media(Sources),
+    /// One image.
+    Held(Held),
+}
+
+/// What is known of a file that is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Its name.
+    pub name: &'static str,
     /// Bytes.
     pub size: u64,
+    /// Its SHA-256, as it was found when the server started.
+    pub sha256: [u8; 32],
+}
+
+/// One file, or a part of one.
+#[derive(Debug)]
+pub struct Served {
+    /// Bytes.
+    pub size: u64,
+    /// Its SHA-256.
+    sha256: [u8; 32],
+    /// The open file.
+    file: Arc<File>,
+    /// Where in the file it begins.
+    start: u64,
     path: PathBuf,
+    /// Bytes of the file.
+    whole: u64,
     modified: SystemTime,
 }
 
@@ -69,31 +122,75 @@ impl Served {
         let file = File::open(&path).map_err(Error::file("open", &path))?;
         let facts = file.metadata().map_err(Error::file("look at", &path))?;
         let modified = facts.modified().map_err(Error::file("look at", &path))?;
-        Ok(Self {
-            file,
+        let served = Self {
             size: facts.len(),
+            sha256: [0; 32],
+            file: Arc::new(file),
+            start: 0,
             path,
+            whole: facts.len(),
             modified,
-        })
+        };
+        served.summed()
+    }
+
+    /// A part of it, as a file of its own.
+    fn part(&self, part: Part) -> Result<Self, Error> {
+        if part
+            .start
+            .checked_add(part.length)
+            .is_none_or(|end| end > self.whole)
+        {
+            return Err(Error::Sum(self.path.clone()));
+        }
+        let served = Self {
+            size: part.length,
+            sha256: [0; 32],
+            file: Arc::clone(&self.file),
+            start: part.start,
+            path: self.path.clone(),
+            whole: self.whole,
+            modified: self.modified,
+        };
+        served.summed()
+    }
+
+    /// Fills `buffer` with its bytes from `from` on.
+    ///
+    /// # Errors
+    /// It cannot be read, or has not so many bytes.
+    pub fn read(&self, buffer: &mut [u8], from: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, self.start.saturating_add(from))
     }
 
     /// Why it must not be served, if so: somebody has written to it since it was checked.
     pub fn problem(&self) -> Option<String> {
         let facts = self.file.metadata();
         let same = facts.is_ok_and(|facts| {
-            facts.len() == self.size && facts.modified().is_ok_and(|time| time == self.modified)
+            facts.len() == self.whole && facts.modified().is_ok_and(|time| time == self.modified)
         });
         (!same).then(|| format!("{} was changed after it had been checked", self.path.display()))
     }
 
-    fn sum(&self) -> Result<[u8; 32], Error> {
-        let (mut reader, mut hash, mut chunk) = (&self.file, Sha256::new(), vec![0; CHUNK]);
-        loop {
-            let read = reader.read(&mut chunk).map_err(Error::file("read", &self.path))?;
-            match chunk.get(..read) {
-                None | Some([]) => return Ok(hash.finalize().into()),
-                Some(bytes) => hash.update(bytes),
-            }
+    fn summed(mut self) -> Result<Self, Error> {
+        let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
+        let mut from = 0;
+        while from < self.size {
+            let length = usize::try_from(self.size - from).unwrap_or(CHUNK).min(CHUNK);
+            let bytes = chunk.get_mut(..length).unwrap_or_default();
+            self.read(bytes, from).map_err(Error::file("read", &self.path))?;
+            hash.update(bytes);
+            from += u64::try_from(length).unwrap_or(u64::MAX);
+        }
+        self.sha256 = hash.finalize().into();
+        Ok(self)
+    }
+
+    fn check(self, sums: &BTreeMap<String, [u8; 32]>, name: &str) -> Result<Self, Error> {
+        match sums.get(name) {
+            None => Err(Error::NoSum(self.path)),
+            Some(sum) if *sum != self.sha256 => Err(Error::Sum(self.path)),
+            Some(_) => Ok(self),
         }
     }
 }
@@ -131,12 +228,9 @@ impl Files {
                 .iter()
                 .map(|(n, _)| (*n, sources.media.as_path(), false)),
         ) {
-            let served = Served::open(dir.join(name))?;
+            let mut served = Served::open(dir.join(name))?;
             if check {
-                let sum = sums.get(name).ok_or_else(|| Error::NoSum(served.path.clone()))?;
-                if served.sum()? != *sum {
-                    return Err(Error::Sum(served.path));
-                }
+                served = served.check(&sums, name)?;
             }
             files.insert(name, Arc::new(served));
         }
@@ -145,6 +239,42 @@ impl Files {
         let cmdline = cmdline(&text).ok_or(Error::Script(script))?;
         files.remove(SCRIPT);
         Ok(Self { files, cmdline })
+    }
+
+    /// Opens an image and checks it, and the iPXE programs.
+    ///
+    /// # Errors
+    /// Something is missing, or is not what its sum says.
+    pub fn hold(held: &Held) -> Result<Self, Error> {
+        missing(&held.ipxe, &LOADERS)?;
+        let image = Served::open(held.image.clone())?;
+        if image.sha256 != held.sha256 {
+            return Err(Error::Sum(image.path));
+        }
+        let sums = sums(&held.ipxe, None)?;
+        let mut files = BTreeMap::from([
+            (KERNEL, Arc::new(image.part(held.kernel)?)),
+            (INITRAMFS, Arc::new(image.part(held.initramfs)?)),
+        ]);
+        files.insert(UKI, Arc::new(image));
+        for (name, _) in LOADERS {
+            let served = Served::open(held.ipxe.join(name))?.check(&sums, name)?;
+            files.insert(name, Arc::new(served));
+        }
+        Ok(Self {
+            files,
+            cmdline: held.cmdline.clone(),
+        })
+    }
+
+    /// What is known of all of them.
+    pub fn facts(&self) -> Vec<Facts> {
+        let facts = self.files.iter().map(|(name, served)| Facts {
+            name,
+            size: served.size,
+            sha256: served.sha256,
+        });
+        facts.collect()
     }
 
     /// The file that a machine calls `name`.
@@ -170,10 +300,7 @@ pub fn check_medium(path: &Path, key: Option<&Path>) -> Result<bool, Error> {
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    let sum = sums.get(name).ok_or_else(|| Error::NoSum(path.to_owned()))?;
-    if Served::open(path.to_owned())?.sum()? != *sum {
-        return Err(Error::Sum(path.to_owned()));
-    }
+    Served::open(path.to_owned())?.check(&sums, name)?;
     Ok(true)
 }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use axum::Router;
@@ -138,7 +137,7 @@ fn body(served: Arc<Served>, progress: Progress, shared: Arc<Shared>) -> Body {
             let length = CHUNK.min(served.size - from);
             let mut piece = vec![0; usize::try_from(length).unwrap_or_default()];
             let (served, piece) = tokio::task::spawn_blocking(move || {
-                served.file.read_exact_at(&mut piece, from)?;
+                served.read(&mut piece, from)?;
                 Ok::<_, io::Error>((served, Bytes::from(piece)))
             })
             .await

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use axion_core::config::AddressRange;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
-use crate::{Error, Range};
+use crate::Error;
 
 /// An interface that could be served on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +74,11 @@ pub struct Place {
 ///
 /// # Errors
 /// There is no such interface, there are several, or it does not fit; the error lists what is there.
-pub fn choose(interfaces: &[Interface], wanted: Option<&str>, range: Option<Range>) -> Result<Place, Error> {
+pub fn choose(
+    interfaces: &[Interface],
+    wanted: Option<&str>,
+    range: Option<AddressRange>,
+) -> Result<Place, Error> {
     let listed = || {
         let names: Vec<String> = interfaces.iter().map(ToString::to_string).collect();
         if names.is_empty() {

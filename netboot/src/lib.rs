@@ -36,8 +36,8 @@ mod tftp;
 mod fixture;
 
 pub use boot::{Architecture, UefiLoader};
-pub use dhcp::Range;
 pub use error::Error;
 pub use event::{Event, Who};
-pub use files::check_medium;
+pub use files::{Content, Facts, Held, Part, Sources, check_medium};
+pub use nodes::{Nodes, is_name};
 pub use server::{Options, Server};

@@ -68,7 +68,7 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// Whether a machine may ask for the config `stem`: letters of UUIDs and MAC addresses are small ones.
-fn is_name(stem: &str) -> bool {
+pub fn is_name(stem: &str) -> bool {
     let lower = stem.to_lowercase();
     let number = is_uuid(&lower) || lower.replace('-', ":").parse::<Mac>().is_ok();
     !stem.is_empty() && stem.chars().all(|c| safe(c) == c) && (!number || stem == lower)

@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use axion_core::config::AddressRange;
 use axion_core::mac::Mac;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 use crate::boot::{Architecture, UefiLoader};
-use crate::dhcp::{self, Leases, Range, Responder};
+use crate::dhcp::{self, Leases, Responder};
 use crate::event::{Event, Who};
-use crate::files::{Files, Sources};
+use crate::files::{Content, Facts, Files};
 use crate::interface::Place;
 use crate::nodes::Nodes;
 use crate::script::Scripts;
@@ -48,20 +49,14 @@ const TFTP: Port = Port {
 pub struct Options {
     /// Interface and address.
     pub place: Place,
-    /// Directory of the media.
-    pub media: PathBuf,
-    /// Directory of iPXE programs instead of the media's.
-    pub ipxe: Option<PathBuf>,
-    /// Public key that has to have signed the media.
-    pub key: Option<PathBuf>,
-    /// Have iPXE check the signatures of kernel and initramfs.
-    pub imgverify: bool,
+    /// What is served.
+    pub content: Content,
     /// Directory of the machines' configs.
     pub configs: Option<PathBuf>,
     /// What UEFI machines load.
     pub uefi: UefiLoader,
     /// Addresses to give; `None`: as proxy DHCP beside the site's server.
-    pub range: Option<Range>,
+    pub range: Option<AddressRange>,
     /// Port of the HTTP server.
     pub http_port: u16,
     /// Kernel arguments behind the media's own.
@@ -193,19 +188,16 @@ impl Server {
         let place = options.place;
         let address = place.address;
         let http = SocketAddrV4::new(address, options.http_port);
-        let sources = Sources {
-            media: options.media,
-            ipxe: options.ipxe,
-            key: options.key,
-            imgverify: options.imgverify,
+        let (files, imgverify) = match &options.content {
+            Content::Media(sources) => (Files::open(sources)?, sources.imgverify),
+            Content::Held(held) => (Files::hold(held)?, false),
         };
-        let files = Files::open(&sources)?;
         let nodes = options.configs.as_deref().map(Nodes::open).transpose()?;
         let cmdline = format!("{} {}", files.cmdline, options.kernel_arguments);
         let scripts = Scripts {
             http,
             cmdline: cmdline.trim().to_owned(),
-            imgverify: options.imgverify,
+            imgverify,
         };
         let leases = options
             .range
@@ -228,6 +220,11 @@ impl Server {
             },
             shared: Arc::new(Shared::new(files, nodes, scripts, address, events)),
         })
+    }
+
+    /// The files that are served.
+    pub fn files(&self) -> Vec<Facts> {
+        self.shared.files.facts()
     }
 
     /// Serves until `end`.

@@ -7,7 +7,6 @@ mod packet;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,7 +112,7 @@ async fn transfer(
             let length = block.min(served.size.saturating_sub(from));
             let mut content = vec![0; usize::try_from(length).unwrap_or_default()];
             // From the page cache: these files have just been hashed.
-            served.file.read_exact_at(&mut content, from)?;
+            served.read(&mut content, from)?;
             packets.push(packet::data(number, &content));
         }
         let window = u16::try_from(count).unwrap_or(u16::MAX);

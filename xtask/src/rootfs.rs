@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::cache::Key;
 use crate::debian::{self, Package};
@@ -17,7 +18,7 @@ use crate::step::Step;
 use crate::{erofs, layout, programs, sbom, zfs};
 
 /// Grows when this file changes what comes out.
-const RECIPE: u32 = 5;
+const RECIPE: u32 = 6;
 
 /// Programs in the root, and where. PID 1 is not among them: it runs on from the initramfs.
 const PROGRAMS: [(&str, &str); 3] = [
@@ -135,6 +136,9 @@ const UPDATE_KEY: &str = "usr/share/axion/update.pub";
 /// Where the root has the loader of installed disks.
 const LOADER: &str = "usr/lib/axion/boot/systemd-bootx64.efi";
 
+/// Where the root has what machines load that boot from the node (`axion_core::paths::IPXE`).
+const NETBOOT: &str = "usr/lib/axion/netboot";
+
 /// Where the root has the loaders of installed disks.
 const BOOT: &str = "usr/lib/axion/boot";
 
@@ -241,6 +245,7 @@ pub fn build(inputs: &Inputs, products: &Path, update_key: Option<&str>) -> Resu
     for (name, product) in GRUB.iter().zip(&grub) {
         copy(&root.join(BOOT).join(name), product)?;
     }
+    write_sums(&root.join(NETBOOT))?;
     copy_modules(
         &kernel.dir.join("modules/lib/modules"),
         &root.join("usr/lib/modules"),
@@ -283,6 +288,19 @@ fn install_grub(step: &Step, packages: &[Package], unpacked: &Path, root: &Path)
         fs::write(to.join(name), content)?;
     }
     Ok(grub)
+}
+
+/// Writes what the boot server checks the files of `dir` by.
+fn write_sums(dir: &Path) -> Result<()> {
+    let mut sums = String::new();
+    for entry in walkdir::WalkDir::new(dir).min_depth(1).sort_by_file_name() {
+        let path = entry?.into_path();
+        let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let name = path.file_name().unwrap_or_default().display();
+        sums += &format!("{}  {name}\n", hex::encode(Sha256::digest(content)));
+    }
+    let to = dir.join("SHA256SUMS");
+    fs::write(&to, sums).with_context(|| format!("writing {}", to.display()))
 }
 
 fn read_manifest(file: &Path) -> Result<Manifest> {

@@ -15,6 +15,7 @@ pub mod host;
 mod images;
 mod keys;
 pub mod metrics;
+mod netboot;
 mod networks;
 pub mod openapi;
 mod pools;
@@ -108,6 +109,14 @@ pub fn router(app: &Arc<App>) -> Router {
         .route(
             "/v1/volumes/{name}/snapshots/{snapshot}/rollback",
             post(volumes::rollback),
+        )
+        .route("/v1/netboot", get(netboot::get))
+        .route("/v1/netboot/configs", get(netboot::configs))
+        .route(
+            "/v1/netboot/configs/{name}",
+            get(netboot::config)
+                .put(netboot::put_config)
+                .delete(netboot::delete_config),
         )
         .route("/v1/networks", get(networks::list))
         .route(

@@ -32,6 +32,8 @@ const CHECKED_IN: &str = include_str!("../../../docs/openapi.json");
         super::volumes::snapshots, super::volumes::put_snapshot, super::volumes::delete_snapshot,
         super::volumes::rollback,
         super::networks::list, super::networks::get, super::networks::put, super::networks::delete,
+        super::netboot::get, super::netboot::configs, super::netboot::config, super::netboot::put_config,
+        super::netboot::delete_config,
         super::pools::list, super::pools::get, super::pools::put, super::pools::delete, super::pools::import,
         super::pools::export, super::pools::scrub, super::pools::replace, super::pools::device,
         super::pools::found, super::pools::disks,

@@ -20,6 +20,7 @@ mod error;
 mod events;
 mod image;
 mod keys;
+mod netboot;
 mod recovery;
 mod request;
 mod sse;

@@ -36,6 +36,24 @@ fn uefi_loads_ipxe_where_there_is_something_to_be_told() {
 }
 
 #[test]
+fn configs_of_a_node_s_machines_are_named() {
+    let config = |line: &str| {
+        let words = ["axctl", "netboot", "config"]
+            .into_iter()
+            .chain(line.split_whitespace());
+        Cli::try_parse_from(words).map(|cli| cli.command)
+    };
+    let put = config("put default -").unwrap();
+    assert!(
+        matches!(&put, Any::Netboot(Command::Config(ConfigCommand::Put { name, file }))
+            if name == "default" && file.as_os_str() == "-"),
+        "{put:?}"
+    );
+    assert!(config("put default").is_err() && config("rm").is_err());
+    assert!(Cli::try_parse_from(["axctl", "netboot", "status"]).is_ok());
+}
+
+#[test]
 fn what_is_not_checked_is_said() {
     let place = interface::Place {
         interface: "eth0".to_owned(),

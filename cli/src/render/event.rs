@@ -4,7 +4,7 @@ use axion_api::event::{Event, What};
 use axion_core::profile::ItemState;
 
 use super::{Style, Tone, milliseconds, moment, plain};
-use crate::render::{host, vm};
+use crate::render::{host, netboot, vm};
 
 /// One line.
 pub fn line(event: &Event, style: &Style) -> String {
@@ -53,6 +53,7 @@ pub fn line(event: &Event, style: &Style) -> String {
             let tone = if event.bad { Tone::Bad } else { Tone::Plain };
             style.paint(&plain(&event.to_string()), tone)
         }
+        What::Netboot(step) => netboot::step(step, style),
         What::Lost { count } => style.paint(&format!("{count} events were lost"), Tone::Warning),
     };
     format!("{} {text}", style.paint(&moment(event.unix_us), Tone::Faint))

@@ -11,6 +11,7 @@ pub mod host;
 pub mod image;
 pub mod log;
 pub mod media;
+pub mod netboot;
 pub mod network;
 mod placement;
 pub mod pool;

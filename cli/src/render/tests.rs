@@ -448,6 +448,17 @@ fn log_lines_and_events() {
             },
             "profile in force",
         ),
+        (
+            What::Netboot(axion_api::netboot::NetbootStep {
+                unix_us: 0,
+                mac: Some("52:54:00:12:34:56".to_owned()),
+                address: None,
+                firmware: Some("UEFI".to_owned()),
+                step: axion_api::netboot::NetbootStepKind::Boots,
+                text: "boots snponly.efi".to_owned(),
+            }),
+            "netboot 52:54:00:12:34:56 - UEFI boots snponly.efi",
+        ),
         (What::Lost { count: 3 }, "3 events were lost"),
     ] {
         assert_eq!(line(what), format!("{time} {expected}"));

@@ -244,7 +244,8 @@ impl ChangeCost {
             "hostname" | "api" | "console" => Self::RestartService,
             // A module that is no longer wanted cannot safely be unloaded, a kernel setting that is no longer given
             // has no value to go back to.
-            "version" | "modules" | "sysctl" | "install" | "update" => Self::Reboot,
+            // What a boot server serves is kept while the node starts.
+            "version" | "modules" | "sysctl" | "install" | "update" | "netboot" => Self::Reboot,
             // Pools are imported and made while the node starts.
             "storage" if place.to_string() != "storage.scrub" => Self::Reboot,
             "profile" => Self::of_profile(&place.to_string()),

@@ -14,6 +14,7 @@ mod encryption;
 mod hidden;
 mod install;
 mod merge;
+mod netboot;
 mod place;
 mod profile;
 mod schema;
@@ -32,6 +33,7 @@ pub use encryption::{
 pub use hidden::{hide, restore};
 pub use install::{AfterInstall, DiskSelector, Existing, Install, PoolChoice};
 pub use merge::{ChangeCost, Document, Effective, Provenance, Rejected, Source, in_one, resolve};
+pub use netboot::{AddressRange, Netboot};
 pub use profile::{
     ArcLimit, CStates, CpuChoice, DeviceChoice, Governor, HugepageRule, IommuChoice, IrqPolicy, Mitigations,
     NodeChoice, NxHugePages, PStates, PageSize, Profile, ProfileCpu, ProfileIommu, ProfileKvm, ProfileMemory,

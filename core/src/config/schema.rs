@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Install, Profile, Storage, Update};
+use super::{Install, Netboot, Profile, Storage, Update};
 use crate::quantity::Span;
 
 /// A whole machine config.
@@ -42,6 +42,8 @@ pub struct MachineConfig {
     pub install: Install,
     /// Updates of an installed node.
     pub update: Update,
+    /// Booting other machines over the network.
+    pub netboot: Netboot,
     /// Kernel modules to load besides those that Axion itself needs.
     pub modules: Vec<String>,
     /// Kernel settings below /proc/sys, with dots: `"vm.max_map_count" = "262144"`.
@@ -177,6 +179,7 @@ impl Default for MachineConfig {
             storage: Storage::default(),
             install: Install::default(),
             update: Update::default(),
+            netboot: Netboot::default(),
             modules: Vec::new(),
             sysctl: BTreeMap::new(),
         }

@@ -414,4 +414,23 @@ fn a_config_of_the_first_version_is_read() {
     assert_eq!(config.storage.pools.len(), 1);
     assert_eq!(config.update.keys.len(), 1);
     assert_eq!(config.install.after, AfterInstall::PowerOff);
+    assert_eq!(config.netboot.interface.as_deref(), Some("eth1"));
+}
+
+#[test]
+fn a_range_is_two_addresses_in_order() {
+    let range: AddressRange = "10.0.0.5 - 10.0.0.9".parse().unwrap();
+    assert_eq!(range.to_string(), "10.0.0.5-10.0.0.9");
+    let ip = |last| std::net::Ipv4Addr::new(10, 0, 0, last);
+    assert!(range.has(ip(5)) && range.has(ip(9)) && !range.has(ip(10)));
+    assert_eq!((range.len(), range.nth(4), range.nth(5)), (5, ip(9), ip(5)));
+    for (text, part) in [
+        ("10.0.0.5", "is no range"),
+        ("10.0.0.5-x", "is no range"),
+        ("10.0.0.9-10.0.0.5", "ends before it begins"),
+        ("0.0.0.0-255.255.255.255", "more than 65536"),
+    ] {
+        let error = text.parse::<AddressRange>().unwrap_err();
+        assert!(error.contains(part), "{error}");
+    }
 }

@@ -1,5 +1,6 @@
 //! What types cannot say: ranges, names, forms.
 
+mod netboot;
 mod profile;
 mod storage;
 
@@ -98,6 +99,7 @@ pub(super) fn violations(config: &MachineConfig) -> Vec<Violation> {
         ))
     });
     found.range("update.deadline", config.update.deadline, 60..=3600, "1min to 1h");
+    netboot::rules(&mut found, &config.netboot);
     found.each("modules", &config.modules, |name| module(name));
     for (key, value) in &config.sysctl {
         let place = Place::of("sysctl").key(key);

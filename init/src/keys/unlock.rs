@@ -1,7 +1,7 @@
 //! The node's state, unlocked after the boot went on without it.
 //!
-//! The services run on a state in memory meanwhile. Taking the other one over is a restart of the agent, and no more: it goes
-//! down, the state is mounted over the one in memory, it comes up with its own certificate, store and audit log. VMs would
+//! The services run on a state in memory meanwhile. Taking the other one over is a restart of the agent and of a boot server, and no
+//! more: the agent goes down, the state is mounted over the one in memory, it comes up with its own certificate, store and audit log. VMs would
 //! hang on volumes that are hidden then; while one runs, nothing is unlocked.
 
 use std::path::Path;
@@ -26,6 +26,8 @@ use crate::storage::on_thread;
 use crate::sync::lock;
 
 const AGENT: &str = "agent";
+/// The boot server's unit.
+const BOOT_SERVER: &str = "netboot";
 /// The agent passes the answer on before it goes down.
 const ANSWERED: Duration = Duration::from_millis(500);
 /// The agent is down so long after it was asked to, or its cgroup is killed.
@@ -161,6 +163,8 @@ async fn take_over(node: Arc<Node>, storage: Arc<Storage>, pool: String) {
         node.log
             .error(&format!("the agent is not started again: {}", chain(&error)));
     }
+    // Its sandbox shows it the machines' configs where they were. Of a node that boots nobody there is none.
+    let _ = node.units.restart(BOOT_SERVER).await;
 }
 
 /// Has the agent go down, and waits for that.

@@ -355,6 +355,7 @@ fn unit(window: &Window) -> Spec {
         cpus: Cpus::default(),
         memory_max: None,
         own_pids: false,
+        low_ports: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Starting the same kernel again with another command line.
 //!
 //! After a boot over the network, or from one UEFI file, the kernel and its initramfs are nowhere but in memory. A second archive
-//! behind the initramfs carries a copy of the kernel for this, which is removed when it is not needed; the next initramfs is made of the files of
+//! behind the initramfs carries a copy of the kernel for this, which is removed when it is not needed ([`boots_others`]); the next initramfs is made of the files of
 //! this one, and of the config documents, so that the next kernel fetches nothing and hears the same.
 
 use std::convert::Infallible;
@@ -11,7 +11,9 @@ use std::io::{BufReader, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use axion_install::authenticode::SIGNATURES;
+use axion_core::cmdline::CommandLine;
+use axion_core::config::resolve;
+use axion_install::authenticode::{SIGNATURES, SIGNED_IMAGE};
 use cpio::newc::{Builder, trailer};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::reboot::{RebootMode, reboot};
@@ -20,6 +22,7 @@ use super::extras::{self, Extra};
 use super::root;
 use crate::handover::{CARRIED, Handover};
 use crate::secure_boot::{Guard, SecureBootError};
+use crate::slot;
 use crate::sys;
 
 /// The kernel in the initramfs.
@@ -89,6 +92,13 @@ pub fn start_again(command_line: &str, handover: &Handover) -> Result<Infallible
     if Path::new(SIGNATURES).exists() {
         files.push(file(below(SIGNATURES), 0o644, SIGNATURES));
     }
+    if boots_others(&CommandLine::parse(command_line), handover) {
+        files.extend(extras::microcode(Path::new("/")));
+        files.push(file(below(KERNEL), 0o644, KERNEL));
+        if Path::new(SIGNED_IMAGE).exists() {
+            files.push(file(below(SIGNED_IMAGE), 0o644, SIGNED_IMAGE));
+        }
+    }
     write_initramfs(&initramfs, &files, &documents)?;
     let line = CString::new(own(command_line)).map_err(|_| KexecError::Nul)?;
     let kernel = match Guard::of_initramfs() {
@@ -102,6 +112,12 @@ pub fn start_again(command_line: &str, handover: &Handover) -> Result<Infallible
     };
     sys::load_next_kernel(kernel.as_fd(), initramfs.as_fd(), &line).map_err(KexecError::Load)?;
     reboot(RebootMode::RB_KEXEC).map_err(|e| KexecError::Start(e.into()))
+}
+
+/// Whether the node boots other machines with what it was started from itself, which has to stay then. An installed node has its
+/// image on the disk.
+pub fn boots_others(cmdline: &CommandLine, handover: &Handover) -> bool {
+    slot::running(cmdline).is_none() && resolve(&handover.documents()).config.netboot.interface.is_some()
 }
 
 /// Gives the memory of the kernel's copy back.

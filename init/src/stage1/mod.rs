@@ -92,7 +92,9 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
         profile::plan(&off, &mut handover, log)
     } else {
         let planned = profile::plan(&cmdline, &mut handover, log);
-        kexec::drop_kernel();
+        if !kexec::boots_others(&cmdline, &handover) {
+            kexec::drop_kernel();
+        }
         planned
     };
     let mut phase_of_plan = phase("plan-profile", log, started);

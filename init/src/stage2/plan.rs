@@ -1,7 +1,7 @@
 //! The boot as data: phases in order, the tasks of a phase at the same time.
 
 use super::run::{PhasePlan, TaskPlan};
-use super::{pools, profile, tasks};
+use super::{netboot, pools, profile, tasks};
 
 /// The boot stops without it.
 const fn essential(name: &'static str, next_step: &'static str, run: super::run::Run) -> TaskPlan {
@@ -109,6 +109,7 @@ pub const PHASES: &[PhasePlan] = &[
         tasks: &[
             best_effort("agent", |node| Box::pin(tasks::start_agent(node))),
             best_effort("consoles", |node| Box::pin(tasks::start_consoles(node))),
+            best_effort("boot-server", |node| Box::pin(netboot::begin(node))),
             best_effort("kvm", |node| Box::pin(tasks::finish_loading_kvm(node))),
             best_effort("attestation", |node| Box::pin(profile::attest_plan(node))),
         ],

@@ -142,6 +142,11 @@ pub async fn prepare_state(node: Arc<Node>) -> Done {
     }
     files::directory(Path::new(paths::VOLUMES), agent(0o711))?;
     files::directory(Path::new(paths::AGENT_RUN), agent(0o2770))?;
+    let for_boot_server = Access {
+        gid: paths::GROUP_NETBOOT,
+        ..agent(0o2750)
+    };
+    files::directory(Path::new(paths::NETBOOT_CONFIGS), for_boot_server)?;
     Ok(files::directory(Path::new(paths::VMS_RUN), root_owned(0o755))?)
 }
 
@@ -252,7 +257,7 @@ pub async fn start_forwarding(node: Arc<Node>) -> Done {
 }
 
 /// A service of the node.
-fn service(name: &str, description: &str, program: &str, uid: u32) -> Spec {
+pub(super) fn service(name: &str, description: &str, program: &str, uid: u32) -> Spec {
     Spec {
         name: name.to_owned(),
         description: description.to_owned(),
@@ -274,6 +279,7 @@ fn service(name: &str, description: &str, program: &str, uid: u32) -> Spec {
         cpus: Cpus::default(),
         memory_max: None,
         own_pids: false,
+        low_ports: false,
     }
 }
 

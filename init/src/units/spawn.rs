@@ -22,6 +22,10 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, pipe2, setgid, setgroups, setsid, setuid};
 use rustix::termios::{self, ControlModes, InputModes, LocalModes, OptionalActions, OutputModes};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, configure_capability_in_ambient_set, remove_capability_from_bounding_set,
+    set_capabilities, set_keep_capabilities,
+};
 use tokio::net::unix::pipe;
 
 use super::cgroup::{Cgroup, CgroupError};
@@ -111,6 +115,7 @@ pub fn spawn(spec: &Spec) -> Result<Process, SpawnError> {
         own_pids: spec.own_pids,
         terminal: matches!(spec.stdio, Stdio::Terminal(_)),
         lock_memory: spec.transient,
+        low_ports: spec.low_ports,
         groups: spec.groups.iter().copied().map(Gid::from_raw).collect(),
         uid: Uid::from_raw(spec.uid),
         gid: Gid::from_raw(spec.gid),
@@ -234,6 +239,7 @@ struct Child {
     own_pids: bool,
     terminal: bool,
     lock_memory: bool,
+    low_ports: bool,
     groups: Vec<Gid>,
     uid: Uid,
     gid: Gid,
@@ -262,13 +268,44 @@ impl Child {
         }
         // Without the right to change users (a test), there is none to change.
         if Uid::effective().is_root() {
+            if self.low_ports {
+                keep_only(LOW_PORTS)?;
+            }
             setgroups(&self.groups)?;
             setgid(self.gid)?;
             setuid(self.uid)?;
+            if self.low_ports {
+                hand_on(LOW_PORTS)?;
+            }
         }
         nix::sys::prctl::set_no_new_privs()?;
         Ok(())
     }
+}
+
+/// The one capability that a unit can be given.
+const LOW_PORTS: CapabilitySet = CapabilitySet::NET_BIND_SERVICE;
+
+/// Nothing that this process starts can have more than `kept`, which outlasts the change of the user.
+fn keep_only(kept: CapabilitySet) -> rustix::io::Result<()> {
+    for capability in (0..u64::BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit)) {
+        if capability != kept {
+            // The kernel has fewer than there is room for.
+            let _ = remove_capability_from_bounding_set(capability);
+        }
+    }
+    set_keep_capabilities(true)
+}
+
+/// The program, which is nobody's and has no capabilities of its own, gets these.
+fn hand_on(kept: CapabilitySet) -> rustix::io::Result<()> {
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: kept,
+    };
+    set_capabilities(None, sets)?;
+    configure_capability_in_ambient_set(kept, true)
 }
 
 #[cfg(test)]

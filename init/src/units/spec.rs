@@ -72,6 +72,8 @@ pub struct Spec {
     pub memory_max: Option<u64>,
     /// It sees no process but its own: a PID namespace, where the kernel grants one.
     pub own_pids: bool,
+    /// It may open ports below 1024 (CAP_NET_BIND_SERVICE), whatever its user.
+    pub low_ports: bool,
 }
 
 /// What a unit may use of the CPUs (cgroup-v2.rst).
@@ -171,7 +173,7 @@ pub enum SpecError {
 const LONGEST_STOP_MS: u32 = 600_000;
 
 /// Directories below /run/axion that are not the units'.
-const RESERVED: [&str; 1] = ["agent"];
+const RESERVED: [&str; 2] = ["agent", "netboot"];
 
 impl Spec {
     /// Checks what the agent asks for. The agent is trusted to run VMs, not to become root: users and groups of the node
@@ -239,6 +241,7 @@ impl Spec {
             cpus,
             memory_max: (unit.memory_max > 0).then_some(unit.memory_max),
             own_pids: true,
+            low_ports: false,
         })
     }
 
@@ -266,6 +269,7 @@ impl Spec {
             cpus: Cpus::default(),
             memory_max: None,
             own_pids: false,
+            low_ports: false,
         }
     }
 }

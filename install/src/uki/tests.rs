@@ -94,3 +94,11 @@ fn the_initramfs_is_what_it_was_to_the_byte() {
     assert_eq!(initramfs(&image[..image.len() - 0x1400]), Err(UkiError::NoUki));
     assert_eq!(initramfs(b"MZ"), Err(UkiError::NoUki));
 }
+
+#[test]
+fn a_uki_says_what_it_tells_its_kernel() {
+    let image = assemble(&program(5), &parts(&kernel())).unwrap();
+    assert_eq!(command_line(&image).unwrap(), "console=tty0");
+    assert_eq!(initramfs(&image).unwrap(), b"070701");
+    assert!(command_line(b"MZ").is_err());
+}

@@ -1,12 +1,11 @@
 //! Addresses that are lent: in memory only, and each machine gets the same one again where it can. Pure.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use axion_core::config::AddressRange;
 use axion_core::mac::Mac;
 
 use super::LEASE;
@@ -15,64 +14,6 @@ use super::LEASE;
 const OFFERED: Duration = Duration::from_secs(60);
 /// How long an address stays unused that somebody else has.
 const DECLINED: Duration = Duration::from_secs(600);
-/// Addresses of the largest range: what one network of machines can need, and what is searched in no time.
-const MOST: u32 = 65_536;
-
-/// Addresses to lend, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    first: u32,
-    last: u32,
-}
-
-impl Range {
-    /// Whether `address` is in it.
-    pub fn has(self, address: Ipv4Addr) -> bool {
-        (self.first..=self.last).contains(&u32::from(address))
-    }
-
-    /// Its lowest address.
-    pub fn first(self) -> Ipv4Addr {
-        self.first.into()
-    }
-
-    /// Its highest address.
-    pub fn last(self) -> Ipv4Addr {
-        self.last.into()
-    }
-
-    fn len(self) -> u32 {
-        self.last - self.first + 1
-    }
-}
-
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first(), self.last())
-    }
-}
-
-impl FromStr for Range {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("`{text}` is no range of addresses, as in `10.0.0.100-10.0.0.199`");
-        let (first, last) = text.split_once('-').ok_or_else(bad)?;
-        let address = |text: &str| text.trim().parse::<Ipv4Addr>().map(u32::from);
-        let (first, last) = (
-            address(first).map_err(|_| bad())?,
-            address(last).map_err(|_| bad())?,
-        );
-        if last < first {
-            return Err(format!("the range {text} ends before it begins"));
-        }
-        if last - first >= MOST {
-            return Err(format!("the range {text} has more than {MOST} addresses"));
-        }
-        Ok(Self { first, last })
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Lease {
     mac: Mac,
@@ -82,7 +23,7 @@ struct Lease {
 /// A range, and who has which of its addresses.
 #[derive(Debug)]
 pub struct Leases {
-    range: Range,
+    range: AddressRange,
     taken: HashMap<Ipv4Addr, Lease>,
     declined: HashMap<Ipv4Addr, Instant>,
     /// Addresses that are somebody's for good: the server's own.
@@ -91,7 +32,7 @@ pub struct Leases {
 
 impl Leases {
     /// All of `range` but `reserved` free.
-    pub fn new(range: Range, reserved: Vec<Ipv4Addr>) -> Self {
+    pub fn new(range: AddressRange, reserved: Vec<Ipv4Addr>) -> Self {
         Self {
             range,
             taken: HashMap::new(),
@@ -108,8 +49,7 @@ impl Leases {
         let mut hasher = DefaultHasher::new();
         mac.hash(&mut hasher);
         let start = u32::try_from(hasher.finish() % u64::from(self.range.len())).unwrap_or(0);
-        let others =
-            (0..self.range.len()).map(|n| Ipv4Addr::from(self.range.first + (start + n) % self.range.len()));
+        let others = (0..self.range.len()).map(|n| self.range.nth(start + n));
         let mut candidates = has.into_iter().chain(wanted).chain(others);
         let address = candidates.find(|address| self.is_free(*address, mac, now))?;
         let until = now + OFFERED;

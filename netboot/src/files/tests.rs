@@ -130,3 +130,58 @@ fn a_single_medium_is_checked_against_the_list_beside_it() {
     assert!(!check_medium(&stranger, None).unwrap());
     assert!(check_medium(&stranger, Some(&medium)).is_err());
 }
+
+#[test]
+fn an_image_is_served_whole_and_in_its_parts() {
+    let dir = media();
+    let (kernel, initramfs) = (b"the kernel".repeat(100), b"the root".repeat(300_000));
+    let image = [b"headers".as_slice(), &kernel, b"between", &initramfs].concat();
+    let path = dir.path().join("image");
+    std::fs::write(&path, &image).unwrap();
+    let held = Held {
+        image: path.clone(),
+        sha256: Sha256::digest(&image).into(),
+        kernel: Part {
+            start: 7,
+            length: 1000,
+        },
+        initramfs: Part {
+            start: 1014,
+            length: 2_400_000,
+        },
+        cmdline: "console=tty0".to_owned(),
+        ipxe: dir.path().to_owned(),
+    };
+    let files = Files::hold(&held).unwrap();
+    let content = |name: &str| {
+        let (_, served) = files.get(name).unwrap();
+        let mut bytes = vec![0; usize::try_from(served.size).unwrap()];
+        served.read(&mut bytes, 0).unwrap();
+        assert!(served.read(&mut [0; 2], served.size - 1).is_err() || name != UKI);
+        bytes
+    };
+    assert_eq!(content(KERNEL), kernel);
+    assert_eq!(content(INITRAMFS), initramfs);
+    assert_eq!(content(UKI), image);
+    assert_eq!(content(BIOS_LOADER).len(), 1468 * 40);
+    let facts = files.facts();
+    let sum = |name| facts.iter().find(|file| file.name == name).unwrap().sha256;
+    assert_eq!(sum(INITRAMFS), <[u8; 32]>::from(Sha256::digest(&initramfs)));
+    assert_eq!(facts.len(), 5);
+
+    let beyond = Held {
+        initramfs: Part {
+            start: 1015,
+            length: 2_400_000,
+        },
+        ..held.clone()
+    };
+    assert!(matches!(Files::hold(&beyond).unwrap_err(), Error::Sum(at) if at == path));
+    let other = Held {
+        sha256: [1; 32],
+        ..held.clone()
+    };
+    assert!(matches!(Files::hold(&other).unwrap_err(), Error::Sum(at) if at == path));
+    std::fs::write(dir.path().join("snponly.efi"), "another").unwrap();
+    assert!(matches!(Files::hold(&held).unwrap_err(), Error::Sum(at) if at.ends_with("snponly.efi")));
+}

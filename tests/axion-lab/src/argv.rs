@@ -156,7 +156,8 @@ impl Argv {
     }
 
     fn network(&mut self, spec: &Spec, port: Option<u16>) {
-        let device = "virtio-net-pci,netdev=net0";
+        let mac = spec.mac.as_ref().map(|mac| format!(",mac={mac}"));
+        let device = format!("virtio-net-pci,netdev=net0{}", mac.unwrap_or_default());
         let backend = match (spec.network, port) {
             (Network::User { .. }, Some(port)) => {
                 format!("user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:{API_PORT}")

@@ -25,6 +25,8 @@ use crate::{Error, Result};
 pub const BRIDGE: &str = "axbr0";
 /// Tap device of the machine.
 pub const TAP: &str = "axtap0";
+/// Tap device of a second machine, once [`port`] has made it.
+pub const SECOND_TAP: &str = "axtap1";
 /// This side's address.
 pub const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// The address that [`site_dhcp`] gives.
@@ -54,8 +56,16 @@ pub fn enter() -> Result<()> {
     ])?;
     ip(&["address", "add", &format!("{HERE}/24"), "dev", BRIDGE])?;
     ip(&["link", "set", BRIDGE, "up"])?;
-    ip(&["tuntap", "add", "dev", TAP, "mode", "tap"])?;
-    ip(&["link", "set", TAP, "master", BRIDGE, "up"])
+    port(TAP)
+}
+
+/// One more tap device at the bridge, for another machine.
+///
+/// # Errors
+/// `ip` refuses.
+pub fn port(tap: &str) -> Result<()> {
+    ip(&["tuntap", "add", "dev", tap, "mode", "tap"])?;
+    ip(&["link", "set", tap, "master", BRIDGE, "up"])
 }
 
 /// Connects the bridge with the namespace of the process or thread `id`, where the other end is `far`.

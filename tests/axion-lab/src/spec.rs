@@ -39,6 +39,8 @@ pub struct Spec {
     pub disks: Vec<Disk>,
     /// Network.
     pub network: Network,
+    /// MAC address of its NIC; none: QEMU's first, which two machines in one network cannot both have.
+    pub mac: Option<String>,
     /// IOMMU.
     pub iommu: Option<Iommu>,
     /// An Intel 82576 network card behind a port of its own: SR-IOV, up to 7 virtual functions.
@@ -257,6 +259,7 @@ impl Spec {
             numa: Vec::new(),
             disks: Vec::new(),
             network: Network::User { port: None },
+            mac: None,
             iommu: None,
             sriov_nic: false,
             tpm: None,
@@ -385,6 +388,15 @@ impl Spec {
     #[must_use]
     pub fn network(self, network: Network) -> Self {
         Self { network, ..self }
+    }
+
+    /// With a NIC of that MAC address.
+    #[must_use]
+    pub fn mac(self, mac: impl Into<String>) -> Self {
+        Self {
+            mac: Some(mac.into()),
+            ..self
+        }
     }
 
     /// So many threads in each core; they count as CPUs.

@@ -20,7 +20,7 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "\n[watch]\nenabled = true\n",
         "axion.toml line 2: unknown field `watch`, expected one of `version`, `hostname`, `network`, `time`, `logging`, \
-         `api`, `console`, `boot`, `watchdog`, `profile`, `storage`, `install`, `update`, `modules`, `sysctl`",
+         `api`, `console`, `boot`, `watchdog`, `profile`, `storage`, `install`, `update`, `netboot`, `modules`, `sysctl`",
     ),
     // Wrong types
     (
@@ -335,6 +335,28 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "[update]\ndeadline = \"10s\"\n",
         "axion.toml line 2: `update.deadline`: `10s` is not allowed; allowed are whole seconds from 1min to 1h",
+    ),
+    // Booting others
+    (
+        "[netboot]\ninterface = \"eth/1\"\n",
+        "axion.toml line 2: `netboot.interface`: `eth/1` is not an interface name, as in `eth0`",
+    ),
+    (
+        "[netboot]\ndhcp_range = \"10.0.0.9-10.0.0.2\"\n",
+        "axion.toml line 2: `netboot.dhcp_range`: the range 10.0.0.9-10.0.0.2 ends before it begins",
+    ),
+    (
+        "[netboot]\nhttp_port = 0\n",
+        "axion.toml line 2: `netboot.http_port`: port 0 is not allowed; 8069 is the usual one",
+    ),
+    (
+        "[netboot]\nkernel_args = \"a || b\"\n",
+        "axion.toml line 2: `netboot.kernel_args`: '|' is not allowed; allowed are letters, digits, blanks and signs of \
+         ASCII but `$`, `|`, `&` and `;`, which are iPXE's",
+    ),
+    (
+        "[netboot]\nuki = true\nkernel_args = \"quiet\"\n",
+        "axion.toml line 3: `netboot.kernel_args`: with `netboot.uki` machines are told nothing; leave one of the two out",
     ),
 ];
 

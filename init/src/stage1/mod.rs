@@ -65,6 +65,9 @@ fn boot(log: &Log) -> Result<Infallible, Failure> {
             boot: Boot::default(),
         })?;
     }
+    // Else the kernel takes ten lines in five seconds, and why the machine restarts may be the eleventh. A kernel whose command line
+    // says otherwise refuses this.
+    let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on\n");
     rcu::hurry(true, log);
     handover.phases.push(phase("kernel-interfaces", log, started));
 

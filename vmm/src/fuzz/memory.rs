@@ -1,17 +1,23 @@
 //! The target of the memory device.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use vm_memory::{Bytes, GuestAddress};
 
-use super::{Behaviour, Values};
+use super::{Behaviour, Values, lock};
 use crate::devices::virtio::mem::tests as mem;
+
+/// The machine of all inputs.
+static BENCH: Mutex<Option<mem::Bench>> = Mutex::new(None);
 
 /// The memory device: requests of anything, in memory that comes and goes, and rings there too.
 pub(super) fn target(input: &[u8]) -> Behaviour {
     let mut seen = Behaviour::default();
     let mut values = Values(input);
-    let mut bench = mem::Bench::new();
+    let mut bench = lock(&BENCH);
+    let bench = bench.get_or_insert_with(mem::Bench::new);
+    bench.reset();
     let block = |values: &mut Values<'_>| match values.u8() {
         near @ 0..=239 => mem::START + u64::from(near % 10) * mem::BLOCK,
         240..=250 => mem::START + u64::from(values.u32()),

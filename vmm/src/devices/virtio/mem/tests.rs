@@ -44,6 +44,18 @@ impl Bench {
         }
     }
 
+    /// As new, as the machine's reset would have it: address space is mapped once in a process, and never given back.
+    pub fn reset(&mut self) {
+        self.rig.set_common(20, 1, 0);
+        self.hot.unplug_all().unwrap();
+        self.resize.is_now(0);
+        self.resize.ask(LEAST).unwrap();
+        let low = vec![0; 1 << 20];
+        self.rig.memory.write_slice(&low, GuestAddress(0)).unwrap();
+        self.rig.recorder.take();
+        self.queue = self.rig.start(u64::MAX, &[0x1_0000]).remove(0);
+    }
+
     /// Another driver, whose ring is at `base`.
     fn restart(&mut self, base: u64) {
         self.rig.set_common(20, 1, 0);
@@ -212,6 +224,26 @@ fn the_next_driver_finds_what_the_last_one_left() {
     bench.restart(0x1_0000);
     assert_eq!(bench.rig.device(40, 8), 2 * BLOCK);
     assert_eq!(bench.rig.device(48, 8), 0);
+}
+
+#[test]
+fn a_bench_that_is_used_again_is_as_new() {
+    let mut bench = Bench::new();
+    bench.resize.ask(LEAST + 3 * BLOCK).unwrap();
+    assert_eq!(bench.ask(PLUG, at(0), 3), ACK);
+    for address in [at(1), at(5), 0x9_0000] {
+        bench.rig.memory.write_obj(7u8, GuestAddress(address)).unwrap();
+    }
+    bench.restart(at(0));
+    bench.reset();
+    for address in [at(1), at(5), 0x9_0000] {
+        let found: u8 = bench.rig.memory.read_obj(GuestAddress(address)).unwrap();
+        assert_eq!(found, 0, "{address:#x}");
+    }
+    let status = bench.resize.status();
+    assert_eq!((status.requested, status.present), (LEAST, LEAST));
+    assert_eq!(bench.ask(PLUG, at(0), 1), NACK, "nothing was asked of it");
+    assert_eq!(bench.ask(STATE, at(0), 8), (0, 1));
 }
 
 /// A driver that puts its ring into memory that it then gives back finds it empty, and the device goes on.

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::vmm::{InForce, Resets};
 pub use resources::{GuestCpuModel, MemoryRequest, Scheduling, VmMemory};
 pub use stats::{
-    VmBalloonStats, VmDiskStats, VmExits, VmLatency, VmNetStats, VmStats, VmVcpuStats, VmVsockStats,
+    VmBalloonStats, VmConsoleStats, VmDiskStats, VmExits, VmLatency, VmNetStats, VmStats, VmVcpuStats,
+    VmVsockStats,
 };
 
 /// What a VM is to be (body of `PUT /v1/vms/{name}`).

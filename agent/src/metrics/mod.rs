@@ -1,5 +1,6 @@
 //! Counters of the node and its VMs in the text format of Prometheus (exposition format 0.0.4). Pure.
 
+mod devices;
 mod profile;
 mod storage;
 mod vcpus;
@@ -203,7 +204,8 @@ pub fn render(node: &Node<'_>, pools: Option<&[Pool]>, vms: &[(Vm, Option<Measur
     disk_times(&mut text, vms);
     net_times(&mut text, vms);
     reset_causes(&mut text, vms);
-    device_counters(&mut text, vms);
+    devices::counters(&mut text, vms);
+    devices::times(&mut text, vms);
     net_counters(&mut text, vms);
     text.0
 }
@@ -505,56 +507,6 @@ fn reset_causes(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
         "Resets since the start by cause.",
         samples,
     );
-}
-
-/// Socket devices and balloons, where VMs have them.
-fn device_counters(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
-    type Of = fn(&VmStats) -> Option<u64>;
-    let counters: [(&str, &str, &str, Of); 6] = [
-        (
-            "vsock_connections",
-            "gauge",
-            "Connections of the socket device.",
-            |stats| stats.vsock.as_ref().map(|vsock| vsock.connections),
-        ),
-        (
-            "vsock_send_bytes_total",
-            "counter",
-            "Bytes that the guest sent by its socket device.",
-            |stats| stats.vsock.as_ref().map(|vsock| vsock.send_bytes),
-        ),
-        (
-            "vsock_receive_bytes_total",
-            "counter",
-            "Bytes that the guest received by its socket device.",
-            |stats| stats.vsock.as_ref().map(|vsock| vsock.receive_bytes),
-        ),
-        (
-            "balloon_target_bytes",
-            "gauge",
-            "Memory that is asked of the guest.",
-            |stats| stats.balloon.as_ref().map(|balloon| balloon.target),
-        ),
-        (
-            "balloon_actual_bytes",
-            "gauge",
-            "Memory that the guest has given.",
-            |stats| stats.balloon.as_ref().map(|balloon| balloon.actual),
-        ),
-        (
-            "balloon_reported_bytes_total",
-            "counter",
-            "Free pages of the guest that went back to the node.",
-            |stats| stats.balloon.as_ref().map(|balloon| balloon.reported_bytes),
-        ),
-    ];
-    for (name, kind, help, of) in counters {
-        let samples = vms.iter().filter_map(|(vm, measured)| {
-            let value = of(&measured.as_ref()?.stats)?;
-            Some((label("vm", &vm.name), float(value)))
-        });
-        text.metric(&format!("vm_{name}"), kind, help, samples);
-    }
 }
 
 fn net_counters(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {

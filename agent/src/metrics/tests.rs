@@ -1,4 +1,6 @@
-use axion_api::vm::{DesiredState, VmBalloonStats, VmNetStats, VmSpec, VmStatus, VmVcpuStats};
+use axion_api::vm::{
+    DesiredState, VmBalloonStats, VmConsoleStats, VmNetStats, VmSpec, VmStatus, VmVcpuStats,
+};
 use axion_api::vmm::metrics::{MappedPages, VcpuCounts, VcpuExits};
 use axion_api::vmm::{NetPath, Resets, VmmMetrics};
 use axion_core::profile::{Attestation, Item, ItemState};
@@ -49,6 +51,10 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         ..QueueLatencies::default()
     };
     let send = times.reads.clone();
+    let vsock = PairLatencies {
+        receive: send.clone(),
+        ..PairLatencies::default()
+    };
     let stats = VmStats {
         cpu_us: 1_500_000,
         page_faults: 11,
@@ -70,6 +76,10 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
             path: Some(NetPath::Own),
             ..VmNetStats::default()
         }],
+        console: VmConsoleStats {
+            typed_bytes: 6,
+            ..VmConsoleStats::default()
+        },
         balloon: Some(VmBalloonStats {
             actual: 4096,
             ..VmBalloonStats::default()
@@ -93,6 +103,7 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
                 send,
                 ..PairLatencies::default()
             }]],
+            vsock: Some(vsock),
             ..VmmMetrics::default()
         },
     };
@@ -185,6 +196,11 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         "axion_vm_net_receive_seconds_count{vm=\"web\",net=\"0\",pair=\"0\"} 0",
         "axion_vm_resets_by_cause_total{vm=\"web\",cause=\"panic\"} 2",
         "axion_vm_balloon_actual_bytes{vm=\"web\"} 4096",
+        "axion_vm_console_typed_bytes_total{vm=\"web\"} 6",
+        "axion_vm_vsock_receive_seconds_count{vm=\"web\"} 2",
+        "axion_vm_vsock_receive_seconds_bucket{vm=\"web\",le=\"0.000131072\"} 1",
+        "axion_vm_vsock_send_seconds_count{vm=\"web\"} 0",
+        "# TYPE axion_vm_console_type_seconds histogram",
         "# TYPE axion_vm_disk_read_seconds histogram",
         "axion_vm_disk_read_seconds_bucket{vm=\"web\",disk=\"0\",queue=\"0\",le=\"0.000065536\"} 0",
         "axion_vm_disk_read_seconds_bucket{vm=\"web\",disk=\"0\",queue=\"0\",le=\"0.000131072\"} 1",
@@ -195,6 +211,10 @@ fn each_metric_is_explained_once_and_its_samples_follow() {
         assert!(text.lines().any(|there| there == line), "{line}\n{text}");
     }
     assert!(!text.contains("cpu_seconds_total{vm=\"off\"}"));
+    assert!(
+        !text.contains("console_type_seconds_count"),
+        "a serial line has no queues"
+    );
     let mut names: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
     names.sort_unstable();
     let all = names.len();

@@ -5,10 +5,13 @@ use std::path::Path;
 
 use axion_api::problem::{Kind, Problem};
 use axion_api::vm::{
-    Vm, VmBalloonStats, VmDiskStats, VmExits, VmLatency, VmNetStats, VmStats, VmVcpuStats, VmVsockStats,
+    Vm, VmBalloonStats, VmConsoleStats, VmDiskStats, VmExits, VmLatency, VmNetStats, VmStats, VmVcpuStats,
+    VmVsockStats,
 };
 use axion_api::vmm::metrics::{Latency, PairLatencies, QueueLatencies};
-use axion_api::vmm::{API_SOCKET, BalloonStatus, DiskStatus, VmmMetrics, VmmStatus, VsockStatus};
+use axion_api::vmm::{
+    API_SOCKET, BalloonStatus, ConsoleStatus, DiskStatus, VmmMetrics, VmmStatus, VsockStatus,
+};
 use futures_util::future::join_all;
 
 use super::control::ControlError;
@@ -121,7 +124,11 @@ fn stats(vm: &Vm, status: &VmmStatus, counted: &VmmMetrics) -> VmStats {
                 }
             })
             .collect(),
-        vsock: status.vsock.as_ref().map(vsock_stats),
+        console: console_stats(&status.console, counted.console.as_slice()),
+        vsock: status
+            .vsock
+            .as_ref()
+            .map(|vsock| vsock_stats(vsock, counted.vsock.as_slice())),
         balloon: status.balloon.as_ref().map(balloon_stats),
     }
 }
@@ -191,7 +198,16 @@ fn exits(counted: &VmmMetrics) -> Vec<VmExits> {
     sums
 }
 
-fn vsock_stats(vsock: &VsockStatus) -> VmVsockStats {
+fn console_stats(console: &ConsoleStatus, pairs: &[PairLatencies]) -> VmConsoleStats {
+    VmConsoleStats {
+        printed_bytes: console.printed_bytes,
+        typed_bytes: console.typed_bytes,
+        print_times: latency(pairs, |pair| &pair.send),
+        type_times: latency(pairs, |pair| &pair.receive),
+    }
+}
+
+fn vsock_stats(vsock: &VsockStatus, pairs: &[PairLatencies]) -> VmVsockStats {
     VmVsockStats {
         connections: vsock.connections,
         from_guest: vsock.from_guest,
@@ -199,6 +215,8 @@ fn vsock_stats(vsock: &VsockStatus) -> VmVsockStats {
         resets: vsock.resets,
         send_bytes: vsock.sent_bytes,
         receive_bytes: vsock.received_bytes,
+        receive_times: latency(pairs, |pair| &pair.receive),
+        send_times: latency(pairs, |pair| &pair.send),
     }
 }
 
@@ -214,7 +232,7 @@ fn balloon_stats(balloon: &BalloonStatus) -> VmBalloonStats {
     }
 }
 
-/// The times of a disk or network interface, all its queues in one.
+/// The times of a device, all its queues in one.
 fn latency<T>(queues: &[T], of: fn(&T) -> &Latency) -> VmLatency {
     let mut all = Latency::default();
     queues.iter().for_each(|queue| all.merge(of(queue)));
@@ -300,6 +318,22 @@ mod tests {
         assert_eq!((reads.count, reads.median_ns, reads.p99_ns), (2, 1024, 2047));
         assert_eq!(sum.write_times, VmLatency::default());
         assert_eq!((sum.reads, sum.write_bytes, sum.capacity), (4, u64::MAX, 512));
+
+        let pair = PairLatencies {
+            receive: times(4096).reads,
+            send: times(1024).reads,
+        };
+        let vsock = vsock_stats(&VsockStatus::default(), std::slice::from_ref(&pair));
+        let pairs = [vsock.receive_times, vsock.send_times].map(|times| (times.count, times.longest_ns));
+        assert_eq!(pairs, [(1, 4095), (1, 1023)]);
+        let printed = ConsoleStatus {
+            printed_bytes: 9,
+            ..ConsoleStatus::default()
+        };
+        let console = console_stats(&printed, &[pair]);
+        assert_eq!((console.printed_bytes, console.print_times.longest_ns), (9, 1023));
+        assert_eq!(console.type_times.longest_ns, 4095);
+        assert_eq!(console_stats(&printed, &[]).type_times, VmLatency::default());
 
         let tap = tempfile::tempdir().unwrap();
         std::fs::create_dir(tap.path().join("statistics")).unwrap();

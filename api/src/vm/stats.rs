@@ -33,6 +33,9 @@ pub struct VmStats {
     pub disks: Vec<VmDiskStats>,
     /// Network interfaces, as in the spec.
     pub nets: Vec<VmNetStats>,
+    /// Its console.
+    #[serde(default)]
+    pub console: VmConsoleStats,
     /// Its socket device, where it has one.
     #[serde(default)]
     pub vsock: Option<VmVsockStats>,
@@ -69,6 +72,22 @@ pub struct VmVcpuStats {
     pub page_faults: u64,
 }
 
+/// What a console has done since the VM's start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmConsoleStats {
+    /// Bytes that the guest printed.
+    pub printed_bytes: u64,
+    /// Bytes that were typed.
+    pub typed_bytes: u64,
+    /// How long what the guest printed was with the VMM; none with the serial line, which has no queues.
+    #[serde(default)]
+    pub print_times: VmLatency,
+    /// How long what was typed waited for the guest; none with the serial line.
+    #[serde(default)]
+    pub type_times: VmLatency,
+}
+
 /// What a socket device has done since the VM's start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -85,6 +104,12 @@ pub struct VmVsockStats {
     pub send_bytes: u64,
     /// Bytes that the guest received.
     pub receive_bytes: u64,
+    /// How long packets to the guest were with the VMM.
+    #[serde(default)]
+    pub receive_times: VmLatency,
+    /// How long packets of the guest were.
+    #[serde(default)]
+    pub send_times: VmLatency,
 }
 
 /// State of a balloon.
@@ -141,8 +166,9 @@ pub struct VmDiskStats {
     pub flush_times: VmLatency,
 }
 
-/// How long requests of a disk took, from when its VMM found them to when the guest could see their end, or frames, from when
-/// the VMM had them to when the guest could see that it has them or that they are gone; nanoseconds, each known to a sixteenth of itself. By queue, as histograms, in `/metrics`.
+/// How long requests of a disk took, from when its VMM found them to when the guest could see their end, or what goes through
+/// other devices, from when the VMM had it to when the guest could see that it has it or that it is gone; nanoseconds, each known
+/// to a sixteenth of itself. By queue, as histograms, in `/metrics`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VmLatency {

@@ -20,14 +20,22 @@ pub struct VmmMetrics {
     /// (`NetPath::Vhost`) has none.
     #[serde(default)]
     pub nets: Vec<Vec<PairLatencies>>,
+    /// How long packets of the socket device took, where it has one.
+    #[serde(default)]
+    pub vsock: Option<PairLatencies>,
+    /// How long typing and printing by virtio-console took, where that is the console.
+    #[serde(default)]
+    pub console: Option<PairLatencies>,
 }
 
-/// How long frames of a queue pair were with the VMM. A round's frames are shown at once, and all have the round's time.
+/// How long what goes through a pair of queues was with the VMM. What a round has done is shown at once, and all of it has the
+/// round's time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairLatencies {
-    /// From when a frame was read from the tap to when the guest could see it: the wait for buffers is part of it.
+    /// From when a frame was read from the tap, a socket's connection had something to tell or something was typed, to when the
+    /// guest could see it: the wait for buffers is part of it.
     pub receive: Latency,
-    /// From when a frame was found in the ring to when the guest could see that it is gone: the wait for room in the tap is part
+    /// From when a buffer was found in the ring to when the guest could see that it is gone: the wait for room in a tap is part
     /// of it.
     pub send: Latency,
 }

@@ -7,7 +7,7 @@ use axion_api::vmm::metrics::MappedPages;
 use super::table::{Table, left, right, shrinking};
 use super::{Style, bytes, fields, milliseconds, or_dash};
 
-/// The VM, then its disks, then its networks.
+/// The VM, then its disks, its networks, and its other devices.
 pub fn show(stats: &VmStats, style: &Style) -> String {
     let mut text = fields(
         &[
@@ -83,14 +83,26 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
             ("writes", disk.write_times),
             ("flushes", disk.flush_times),
         ];
-        kinds.map(|(kind, times)| (&disk.source, kind, times))
+        kinds.map(|(kind, times)| (disk.source.as_str(), kind, times))
     });
     let nets = stats.nets.iter().flat_map(|net| {
         let kinds = [("receives", net.receive_times), ("sends", net.send_times)];
-        kinds.map(|(kind, times)| (&net.network, kind, times))
+        kinds.map(|(kind, times)| (net.network.as_str(), kind, times))
+    });
+    let console = [
+        ("console", "prints", stats.console.print_times),
+        ("console", "types", stats.console.type_times),
+    ];
+    let vsock = stats.vsock.iter().flat_map(|vsock| {
+        [
+            ("vsock", "receives", vsock.receive_times),
+            ("vsock", "sends", vsock.send_times),
+        ]
     });
     let times: Vec<_> = disks
         .chain(nets)
+        .chain(console)
+        .chain(vsock)
         .filter(|(_, _, times)| times.count > 0)
         .collect();
     if !times.is_empty() {
@@ -143,7 +155,12 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
         text.push('\n');
         text.push_str(&table.render(style));
     }
-    let mut rows = Vec::new();
+    let console = format!(
+        "{} printed, {} typed",
+        bytes(stats.console.printed_bytes),
+        bytes(stats.console.typed_bytes)
+    );
+    let mut rows = vec![("Console", console)];
     if let Some(vsock) = &stats.vsock {
         let text = format!(
             "{} open; {} by the guest, {} to it; {} sent, {} received",
@@ -164,10 +181,8 @@ pub fn show(stats: &VmStats, style: &Style) -> String {
         );
         rows.push(("Balloon", text));
     }
-    if !rows.is_empty() {
-        text.push('\n');
-        text.push_str(&fields(&rows, style));
-    }
+    text.push('\n');
+    text.push_str(&fields(&rows, style));
     text
 }
 

@@ -13,8 +13,9 @@ use axion_api::network::{Network, NetworkSpec};
 use axion_api::profile::{HostProfile, ProfilePreview};
 use axion_api::recovery::{CrashSummary, MissingFirmware};
 use axion_api::vm::{
-    CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmBalloonStats, VmDisk, VmDiskStats, VmExits,
-    VmLatency, VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus, VmVcpuStats, VmVsockStats,
+    CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmBalloonStats, VmConsoleStats, VmDisk,
+    VmDiskStats, VmExits, VmLatency, VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus,
+    VmVcpuStats, VmVsockStats,
 };
 use axion_api::vmm::NetPath;
 use axion_api::vmm::metrics::MappedPages;

@@ -116,6 +116,18 @@ pub fn inside(guest: &mut Program, command: &str) -> Result<()> {
     Ok(())
 }
 
+/// The value of a sample of `/metrics`, which is named with its labels.
+///
+/// # Errors
+/// There is none.
+pub fn metric(node: &Node, sample: &str) -> Result<f64> {
+    let metrics = node.axctl(&["api", "get", "/metrics"])?;
+    let mut lines = metrics.lines();
+    let value = lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    let value = value.with_context(|| format!("no sample {sample}"))?;
+    Ok(value.trim().parse()?)
+}
+
 /// Waits until the API answers again with another process of the unit `name` than `old_pid`; gives the new process.
 ///
 /// # Errors

@@ -3,7 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 use axion_api::vm::{Vm, VmState};
-use axion_e2e::{GUEST_BOOT, GUEST_READY, SOON, boot, console, wait_vm};
+use axion_api::vmm::ResetCause;
+use axion_e2e::{GUEST_BOOT, GUEST_READY, SOON, boot, console, inside, metric, wait_vm};
 use axion_lab::command::Program;
 use axion_lab::deadline::Poll;
 use axion_lab::{Node, Spec};
@@ -28,22 +29,12 @@ fn memory_comes_and_goes() -> Result<()> {
     let mut guest = console(&node, "grow")?;
     guest.log().wait_for(GUEST_READY, GUEST_BOOT)?;
     it_grows(&node, &mut guest)?;
+    its_console_is_timed(&node)?;
     it_shrinks(&node, &mut guest)?;
     what_is_not_there_is_refused(&node)?;
     its_balloon_takes_and_its_sockets_answer(&node)?;
     a_reset_takes_back_what_came_and_asks_again(&node, &guest)?;
     a_guest_that_halts_ends(&node, &mut guest)
-}
-
-/// Runs a command in the guest, which must succeed. The number that is waited for is not in what is typed.
-fn inside(guest: &mut Program, command: &str) -> Result<()> {
-    let seen = guest.log().last().context("the console is empty")?;
-    guest.input(&format!("{command} && echo done=$((6*7))\n"))?;
-    guest
-        .log()
-        .wait_for_after(&seen, "done=42", SOON)
-        .with_context(|| command.to_owned())?;
-    Ok(())
 }
 
 /// Waits until the guest has from `least` to `most` MiB, by the VMM's account.
@@ -87,6 +78,33 @@ fn it_grows(node: &Node, guest: &mut Program) -> Result<()> {
     let shown = node.axctl(&["vm", "show", "grow"])?;
     ensure!(
         shown.contains("512MiB of 512MiB that it is to have; up to 1152MiB by steps of 2MiB"),
+        "{shown}"
+    );
+    Ok(())
+}
+
+/// By virtio-console, both directions of which have been used by now.
+fn its_console_is_timed(node: &Node) -> Result<()> {
+    for direction in ["print", "type"] {
+        let count = metric(
+            node,
+            &format!("axion_vm_console_{direction}_seconds_count{{vm=\"grow\"}}"),
+        )?;
+        ensure!(count > 0.0, "{direction} {count}");
+    }
+    let stats = node.call(node.client().vm_stats("grow"))?;
+    let console = stats.console;
+    ensure!(
+        console.printed_bytes > console.typed_bytes && console.typed_bytes > 0,
+        "{stats:?}"
+    );
+    ensure!(console.type_times.longest_ns > 0, "{stats:?}");
+    let shown = node.axctl(&["vm", "stats", "grow"])?;
+    let words = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    ensure!(
+        ["console prints", "console types"]
+            .iter()
+            .all(|start| shown.lines().any(|line| words(line) == *start)),
         "{shown}"
     );
     Ok(())

@@ -23,10 +23,10 @@ use crate::devices::virtio::balloon::BalloonDevice;
 use crate::devices::virtio::balloon::backing::Balloon;
 use crate::devices::virtio::console::VirtioConsole;
 use crate::devices::virtio::net::backing::Interface;
-use crate::devices::virtio::net::counters::Counters;
 use crate::devices::virtio::net::pair::Pair;
 use crate::devices::virtio::net::tap::Tap;
 use crate::devices::virtio::notifier::status::NEEDS_RESET;
+use crate::devices::virtio::pair_times::PairTimes;
 use crate::devices::virtio::queue::testing::{Driver, memory};
 use crate::devices::virtio::transport::testing::{Probe, Rig};
 use crate::devices::virtio::vsock::Vsock;
@@ -320,7 +320,7 @@ pub(super) fn console(input: &[u8]) -> Behaviour {
     let mut seen = Behaviour::default();
     let mut values = Values(input);
     let console = Console::new().unwrap();
-    let mut bench = Bench::new(Box::new(VirtioConsole::new(&console)), 2);
+    let mut bench = Bench::new(Box::new(VirtioConsole::new(&console, &Arc::default())), 2);
     // Its work is done by whoever rings.
     bench.rig.function.resume();
     let mut typed = 0u64;
@@ -385,7 +385,7 @@ pub(super) fn net(input: &[u8]) -> Behaviour {
         mtu: None,
         taps: vec![tap.clone()],
         vhost: None,
-        counters: vec![Counters::default()],
+        times: vec![PairTimes::default()],
     });
     let mergeable = values.u8() & 1 == 0;
     let (mut received, mut sent) = (0, 0);

@@ -28,6 +28,7 @@ use crate::devices::virtio::console::VirtioConsole;
 use crate::devices::virtio::mem::MemoryDevice;
 use crate::devices::virtio::mem::backing::Resize;
 use crate::devices::virtio::net::Net;
+use crate::devices::virtio::pair_times::PairTimes;
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::transport::{BAR_SIZE, VirtioPci};
 use crate::devices::virtio::vsock::Vsock;
@@ -58,6 +59,8 @@ pub type WishSink = Arc<dyn Fn(Wish) + Send + Sync>;
 pub struct Outside {
     /// The console.
     pub console: Arc<Console>,
+    /// How long virtio-console took for it.
+    pub console_times: Arc<PairTimes>,
     /// The balloon.
     pub balloon: Option<Arc<Balloon>>,
     /// What is asked of the guest's memory.
@@ -265,7 +268,7 @@ fn functions(
     }
     devices.push(("rng".to_owned(), Box::new(Rng)));
     if plan.console == ConsoleDevice::Virtio {
-        let device = VirtioConsole::new(&outside.console);
+        let device = VirtioConsole::new(&outside.console, &outside.console_times);
         devices.push(("console".to_owned(), Box::new(device)));
     }
     if let Some(vsock) = &outside.vsock {

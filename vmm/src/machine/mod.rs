@@ -36,6 +36,7 @@ use crate::devices::virtio::blk::backing::Disk;
 use crate::devices::virtio::mem::backing::Resize;
 pub use crate::devices::virtio::mem::backing::ResizeError;
 use crate::devices::virtio::net::backing::Interface;
+use crate::devices::virtio::pair_times::PairTimes;
 use crate::devices::virtio::vsock::Vsock;
 use crate::devices::virtio::vsock::backing::Host as VsockHost;
 use crate::devices::virtio::worker::Restrict;
@@ -123,6 +124,7 @@ struct Board {
     disks: Vec<Arc<Disk>>,
     nets: Vec<Arc<Interface>>,
     console: (Arc<Console>, ConsoleDevice),
+    console_times: Arc<PairTimes>,
     balloon: Option<Arc<Balloon>>,
     /// Bytes of guest memory.
     memory: u64,
@@ -195,6 +197,7 @@ impl Handle {
             disks: plan.disks.clone(),
             nets: plan.nets.clone(),
             console: (sockets.console.clone(), plan.console),
+            console_times: Arc::default(),
             balloon: plan.balloon.map(Balloon::new).transpose()?.map(Arc::new),
             memory: plan.memory.size,
             resize: plan.layout.hot.clone().map(|hot| {
@@ -240,7 +243,7 @@ impl Handle {
         status
     }
 
-    /// What its vCPUs, disks and network interfaces have counted.
+    /// What its vCPUs and devices have counted.
     pub fn metrics(&self) -> VmmMetrics {
         let vcpus = self.board.exits.iter().map(|exits| exits.read()).collect();
         let disks = self.board.disks.iter().map(|disk| disk.latencies()).collect();
@@ -250,6 +253,8 @@ impl Handle {
             mapped: self.board.counters.mapped(),
             disks,
             nets: self.board.nets.iter().map(|net| net.latencies()).collect(),
+            vsock: self.board.vsock.as_ref().map(|vsock| vsock.latencies()),
+            console: (self.board.console.1 == ConsoleDevice::Virtio).then(|| self.board.console_times.read()),
         }
     }
 
@@ -393,6 +398,7 @@ impl Machine {
         let vsock = self.sockets.vsock.clone();
         Ok(Outside {
             console: self.sockets.console.clone(),
+            console_times: self.board.console_times.clone(),
             balloon: self.board.balloon.clone(),
             memory: self.board.resize.clone(),
             vsock: vsock.map(|host| Vsock::new(host, &restrict)).transpose()?,

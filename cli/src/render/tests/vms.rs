@@ -192,10 +192,25 @@ fn stats_of_a_vm() {
             },
             ..VmNetStats::default()
         }],
+        console: VmConsoleStats {
+            printed_bytes: 2048,
+            typed_bytes: 3,
+            type_times: VmLatency {
+                count: 1,
+                longest_ns: 7_000,
+                ..VmLatency::default()
+            },
+            ..VmConsoleStats::default()
+        },
         vsock: Some(VmVsockStats {
             connections: 12,
             send_bytes: 1 << 30,
             receive_bytes: 1 << 40,
+            receive_times: VmLatency {
+                count: 2,
+                median_ns: 9_000,
+                ..VmLatency::default()
+            },
             ..VmVsockStats::default()
         }),
         balloon: Some(VmBalloonStats {
@@ -214,6 +229,9 @@ fn stats_of_a_vm() {
         "halt KVM 9",
         "data reads 46 us 1500 us 12 ms 12 ms",
         "lan sends 5 us 5 us 5 us 4 us",
+        "console types 0 us 0 us 0 us 7 us",
+        "vsock receives 9 us 0 us 0 us 0 us",
+        "Console 2.00 KiB printed, 3 B typed",
         "lan own 0 B 0 0 0 B 0",
         "Balloon 32.00 MiB of 64.00 MiB given, 0 B of free pages went back",
         "Vsock 12 open; 0 by the guest, 0 to it; 1.00 GiB sent, 1.00 TiB received",

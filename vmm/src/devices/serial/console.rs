@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use axion_api::vmm::{ConsoleDevice, ConsoleStatus};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -46,6 +47,8 @@ struct State {
     input: VecDeque<u8>,
     /// Bytes that were typed in all.
     typed: u64,
+    /// Of the pieces that wait, or of which something does: how many bytes had been typed at their end, and when that was.
+    pieces: VecDeque<(u64, Instant)>,
     /// `wake` was written and not yet read.
     woken: bool,
 }
@@ -118,6 +121,10 @@ impl Console {
             let taken = bytes.get(..room.min(bytes.len())).unwrap_or_default();
             state.input.extend(taken);
             state.typed += taken.len() as u64;
+            if !taken.is_empty() {
+                let end = state.typed;
+                state.pieces.push_back((end, Instant::now()));
+            }
             self.has_input.store(!state.input.is_empty(), Ordering::Release);
             taken.len()
         };
@@ -137,12 +144,21 @@ impl Console {
         self.has_input.load(Ordering::Acquire)
     }
 
+    /// When the first byte that waits for the guest was typed.
+    pub fn waits_since(&self) -> Option<Instant> {
+        self.state().pieces.front().map(|(_, since)| *since)
+    }
+
     /// Moves waiting input to `buffer`; returns the number of bytes.
     pub fn take_input(&self, buffer: &mut [u8]) -> usize {
         let mut state = self.state();
         let count = state.input.len().min(buffer.len());
         for (to, byte) in buffer.iter_mut().zip(state.input.drain(..count)) {
             *to = byte;
+        }
+        let taken = state.typed - state.input.len() as u64;
+        while state.pieces.front().is_some_and(|(end, _)| *end <= taken) {
+            state.pieces.pop_front();
         }
         self.has_input.store(!state.input.is_empty(), Ordering::Release);
         if count > 0 {

@@ -72,6 +72,25 @@ fn full_input_queue_pushes_back() {
 }
 
 #[test]
+fn what_waits_is_as_old_as_its_first_byte() {
+    let (_, console, _) = device();
+    assert_eq!(console.waits_since(), None);
+    console.type_in(b"ab");
+    let first = console.waits_since().unwrap();
+    while first.elapsed().is_zero() {
+        std::thread::yield_now();
+    }
+    console.type_in(b"c");
+    let mut byte = [0];
+    console.take_input(&mut byte);
+    assert_eq!(console.waits_since(), Some(first));
+    console.take_input(&mut byte);
+    assert!(console.waits_since().unwrap() > first);
+    console.take_input(&mut byte);
+    assert_eq!((byte, console.waits_since()), ([b'c'], None));
+}
+
+#[test]
 fn reset_attaches_a_new_device() {
     let (old, console, _) = device();
     drop(old);

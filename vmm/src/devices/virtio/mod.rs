@@ -28,6 +28,7 @@ pub mod histogram;
 pub mod mem;
 pub mod net;
 pub mod notifier;
+pub mod pair_times;
 pub mod polling;
 pub mod queue;
 pub mod rng;

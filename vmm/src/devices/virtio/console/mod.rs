@@ -9,13 +9,15 @@
 //! [`Console`] -> receive queue -> guest      on the thread of whoever types, or of the vCPU that offers buffers
 //! ```
 //!
-//! A byte costs an exit on the UART; here a line does. There is no thread.
+//! A byte costs an exit on the UART; here a line does. There is no thread. What is typed has the time from then on until the
+//! guest can see it, what is printed that from the driver's notification on.
 
 pub mod port;
 
 use std::io;
 use std::sync::Arc;
 
+use super::pair_times::PairTimes;
 use super::{ActiveQueue, Doorbells, Kind, Running, VirtioDevice};
 use crate::devices::serial::Console;
 use port::{Port, Queues};
@@ -29,9 +31,9 @@ pub struct VirtioConsole {
 }
 
 impl VirtioConsole {
-    /// A device that prints to `console` and takes its input from there.
-    pub fn new(console: &Arc<Console>) -> Self {
-        let port = Arc::new(Port::new(console.clone()));
+    /// A device that prints to `console` and takes its input from there; `times` says how long that took.
+    pub fn new(console: &Arc<Console>, times: &Arc<PairTimes>) -> Self {
+        let port = Arc::new(Port::new(console.clone(), times.clone()));
         let weak = Arc::downgrade(&port);
         console.attach(weak);
         Self { port }

@@ -2,11 +2,14 @@
 //! the driver has no buffers, or the machine is paused, waits in the [`Console`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::devices::serial::{Console, TakesInput};
 use crate::devices::virtio::ActiveQueue;
+use crate::devices::virtio::histogram::Histogram;
+use crate::devices::virtio::pair_times::PairTimes;
 use crate::devices::virtio::queue::segments::{self, total};
 use crate::devices::virtio::queue::{Chain, RingError};
 use crate::log;
@@ -29,6 +32,8 @@ pub struct Queues {
 /// The port.
 pub struct Port {
     console: Arc<Console>,
+    /// Counted under the lock.
+    times: Arc<PairTimes>,
     state: Mutex<State>,
 }
 
@@ -41,10 +46,11 @@ struct State {
 }
 
 impl Port {
-    /// A port without a driver.
-    pub fn new(console: Arc<Console>) -> Self {
+    /// A port without a driver, which counts in `times`.
+    pub fn new(console: Arc<Console>, times: Arc<PairTimes>) -> Self {
         Self {
             console,
+            times,
             state: Mutex::default(),
         }
     }
@@ -65,7 +71,8 @@ impl Port {
     /// The driver has offered buffers in `queue`.
     pub fn notify(&self, queue: u16) {
         if queue == TRANSMIT {
-            self.work(|queues, chain, console| print(&mut queues.transmit, chain, console));
+            let times = &self.times.send;
+            self.work(|queues, chain, console| print(&mut queues.transmit, chain, console, times));
         } else {
             self.take_input();
         }
@@ -102,19 +109,29 @@ impl Port {
 
 impl TakesInput for Port {
     fn take_input(&self) {
-        self.work(|queues, chain, console| type_in(&mut queues.receive, chain, console));
+        let times = &self.times.receive;
+        self.work(|queues, chain, console| type_in(&mut queues.receive, chain, console, times));
     }
 }
 
 /// Prints what the driver offers.
-fn print(queue: &mut ActiveQueue, chain: &mut Chain, console: &Console) -> Result<(), RingError> {
+fn print(
+    queue: &mut ActiveQueue,
+    chain: &mut Chain,
+    console: &Console,
+    times: &Histogram,
+) -> Result<(), RingError> {
     loop {
+        let begin = Instant::now();
+        let mut count = 0;
         queue.ring.silence();
         while queue.ring.pop(chain)? {
             print_chain(queue, chain, console);
             queue.ring.complete(chain.head, 0);
+            count += 1;
         }
         queue.publish();
+        times.add_all(begin.elapsed(), count);
         if !queue.ring.listen()? {
             return Ok(());
         }
@@ -141,7 +158,29 @@ fn print_chain(queue: &ActiveQueue, chain: &Chain, console: &Console) {
 }
 
 /// Gives the driver what was typed, as far as it has buffers.
-fn type_in(queue: &mut ActiveQueue, chain: &mut Chain, console: &Console) -> Result<(), RingError> {
+fn type_in(
+    queue: &mut ActiveQueue,
+    chain: &mut Chain,
+    console: &Console,
+    times: &Histogram,
+) -> Result<(), RingError> {
+    let mut typed = Vec::new();
+    let given = fill(queue, chain, console, &mut typed);
+    queue.publish();
+    let end = Instant::now();
+    for since in typed {
+        times.add(end.saturating_duration_since(since));
+    }
+    given
+}
+
+/// Fills buffers with what was typed; `typed` becomes when the first byte of each was.
+fn fill(
+    queue: &mut ActiveQueue,
+    chain: &mut Chain,
+    console: &Console,
+    typed: &mut Vec<Instant>,
+) -> Result<(), RingError> {
     let mut input = [0; MOST_TYPED];
     // A ring's length at most: whoever types is not kept by a guest that offers buffers of no room without end.
     for _ in 0..queue.ring.size() {
@@ -150,10 +189,10 @@ fn type_in(queue: &mut ActiveQueue, chain: &mut Chain, console: &Console) -> Res
         }
         while !queue.ring.pop(chain)? {
             if !queue.ring.listen()? {
-                queue.publish();
                 return Ok(());
             }
         }
+        let since = console.waits_since();
         let room = total(&chain.writable).min(input.len());
         let bytes = input.get_mut(..room).unwrap_or_default();
         let count = console.take_input(bytes);
@@ -162,7 +201,7 @@ fn type_in(queue: &mut ActiveQueue, chain: &mut Chain, console: &Console) -> Res
         queue
             .ring
             .complete(chain.head, u32::try_from(written).unwrap_or(0));
+        typed.extend(since.filter(|_| count > 0));
     }
-    queue.publish();
     Ok(())
 }

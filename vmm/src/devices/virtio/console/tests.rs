@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use vm_memory::{Bytes, GuestAddress};
 
 use super::*;
@@ -6,6 +8,7 @@ use crate::devices::virtio::transport::testing::Rig;
 
 struct Bench {
     console: Arc<Console>,
+    times: Arc<PairTimes>,
     rig: Rig,
     receive: Driver,
     transmit: Driver,
@@ -14,11 +17,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let console = Console::new().unwrap();
-        let rig = Rig::new(Box::new(VirtioConsole::new(&console)), &memory());
+        let times = Arc::default();
+        let rig = Rig::new(Box::new(VirtioConsole::new(&console, &times)), &memory());
         let mut queues = rig.start(u64::MAX, &[0x1_0000, 0x1_a000]);
         let transmit = queues.remove(1);
         Self {
             console,
+            times,
             receive: queues.remove(0),
             transmit,
             rig,
@@ -93,6 +98,39 @@ fn what_is_typed_waits_for_buffers() {
     assert_eq!(bench.receive.used(), None);
     bench.console.type_in(b"!");
     assert_eq!(bench.receive.used(), Some((3, 1)));
+}
+
+#[test]
+fn both_directions_are_timed() {
+    let mut bench = Bench::new();
+    bench.write(0x4_0000, b"hello");
+    bench.transmit.submit(0, &[(0x4_0000, 5, false)]);
+    bench.transmit.submit(1, &[(0x4_0000, 5, false)]);
+    bench.rig.notify(1);
+    let printed = bench.times.read().send;
+    assert_eq!(printed.count(), 2);
+    assert!(printed.longest_ns > 0 && printed.longest_ns < 20_000_000_000);
+    assert_eq!(bench.times.read().receive.count(), 0);
+    // Two buffers for what was typed at once, one for what came later.
+    let typed = Instant::now();
+    bench.console.type_in(b"abc");
+    let waiting = Instant::now();
+    while waiting.elapsed() < Duration::from_millis(5) {
+        std::thread::yield_now();
+    }
+    for head in 0..3 {
+        bench.receive.submit(head, &[(0x4_0000, 2, true)]);
+    }
+    bench.rig.notify(0);
+    let most = u64::try_from(typed.elapsed().as_nanos()).unwrap();
+    bench.console.type_in(b"d");
+    let given = bench.times.read().receive;
+    assert_eq!(given.count(), 3);
+    assert!((5_000_000..=most).contains(&given.longest_ns), "{given:?}");
+    // No room is nothing given.
+    bench.receive.submit(3, &[(0x4_0000, 2, false)]);
+    bench.console.type_in(b"e");
+    assert_eq!(bench.times.read().receive.count(), 3);
 }
 
 #[test]

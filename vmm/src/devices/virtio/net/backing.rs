@@ -8,7 +8,7 @@ use axion_api::vmm::{NetConfig, NetPath, NetStatus};
 use nix::libc;
 use nix::net::if_::if_nametoindex;
 
-use super::counters::Counters;
+use super::super::pair_times::PairTimes;
 use super::tap::Tap;
 use super::vhost::Vhost;
 
@@ -69,7 +69,7 @@ pub struct Interface {
     /// The kernel's own device for each queue pair, where this process may use it.
     pub vhost: Option<Vec<Arc<Vhost>>>,
     /// How long frames of each pair took, where we move them.
-    pub counters: Vec<Counters>,
+    pub times: Vec<PairTimes>,
 }
 
 impl Interface {
@@ -102,7 +102,7 @@ impl Interface {
             mtu: config.mtu,
             taps,
             vhost: vhost.collect::<io::Result<_>>().ok(),
-            counters: (0..pairs).map(|_| Counters::default()).collect(),
+            times: (0..pairs).map(|_| PairTimes::default()).collect(),
         })
     }
 
@@ -126,7 +126,7 @@ impl Interface {
     pub fn latencies(&self) -> Vec<PairLatencies> {
         match self.path() {
             NetPath::Vhost => Vec::new(),
-            NetPath::Own => self.counters.iter().map(Counters::latencies).collect(),
+            NetPath::Own => self.times.iter().map(PairTimes::read).collect(),
         }
     }
 

@@ -8,7 +8,6 @@
 //! | [`control`] | commands of the driver; decides                                       |
 //! | [`tap`]     | a queue of the tap device: the system calls                           |
 //! | `edges`     | waiting                                                               |
-//! | [`counters`]| how long frames were with us                                          |
 //!
 //! Checksums and the cutting of long frames are left to whoever sees the wire: frames of up to 64 KiB go through as they
 //! are, in both directions, with a header that says what is still to be done.
@@ -18,7 +17,6 @@
 
 pub mod backing;
 pub mod control;
-pub mod counters;
 mod edges;
 pub mod pair;
 pub mod tap;

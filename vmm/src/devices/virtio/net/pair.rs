@@ -234,14 +234,14 @@ impl Pair {
         let (received, sent) = (std::mem::take(&mut self.received), std::mem::take(&mut self.sent));
         let any = |moved: &Moved| moved.fresh > 0 || moved.waited.is_some();
         let place = usize::from(self.receive.index / 2);
-        let Some(counters) = self.interface.counters.get(place) else {
+        let Some(pair) = self.interface.times.get(place) else {
             return;
         };
         if !any(&received) && !any(&sent) {
             return;
         }
         let end = Instant::now();
-        for (moved, times) in [(received, &counters.receive_times), (sent, &counters.send_times)] {
+        for (moved, times) in [(received, &pair.receive), (sent, &pair.send)] {
             times.add_all(end.saturating_duration_since(self.now), moved.fresh);
             if let Some(since) = moved.waited {
                 times.add(end.saturating_duration_since(since));

@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use axion_api::vmm::VsockStatus;
+use axion_api::vmm::metrics::PairLatencies;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use super::counters::Counters;
@@ -63,6 +64,11 @@ impl Host {
     /// What was done.
     pub fn status(&self) -> VsockStatus {
         self.counters.read(self.cid)
+    }
+
+    /// How long packets took.
+    pub fn latencies(&self) -> PairLatencies {
+        self.counters.times.read()
     }
 }
 

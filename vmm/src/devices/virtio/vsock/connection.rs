@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use vm_memory::{
     GuestAddress, GuestMemoryBackend, ReadVolatile, VolatileMemoryError, VolatileSlice, WriteVolatile,
@@ -58,8 +59,8 @@ pub struct Connection {
     pub ports: Ports,
     /// How far it is.
     pub phase: Phase,
-    /// It waits for its turn at the receive ring.
-    pub queued: bool,
+    /// Since when it has been waiting for its turn at the receive ring, if it does.
+    pub queued: Option<Instant>,
     /// None when it is closing.
     stream: Option<UnixStream>,
     credit: Credit,
@@ -98,7 +99,7 @@ impl Connection {
         Self {
             ports,
             phase,
-            queued: false,
+            queued: None,
             stream: Some(stream),
             credit: Credit::default(),
             backlog: VecDeque::new(),

@@ -3,9 +3,10 @@
 use axion_api::vmm::VsockStatus;
 
 use super::super::counter::Counter;
+use super::super::pair_times::PairTimes;
 
 /// The counters.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Counters {
     /// Connections that are there now.
     pub connections: Counter,
@@ -19,6 +20,8 @@ pub struct Counters {
     pub sent_bytes: Counter,
     /// Bytes that the guest received.
     pub received_bytes: Counter,
+    /// How long packets were with us.
+    pub times: PairTimes,
 }
 
 impl Counters {

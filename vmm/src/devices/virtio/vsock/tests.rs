@@ -237,6 +237,32 @@ fn the_guest_reaches_a_service() {
 }
 
 #[test]
+fn packets_are_timed_until_the_guest_sees_them() {
+    let mut bench = Bench::without_buffers();
+    let asked = Instant::now();
+    bench.tell(Op::Request, 1000, 77, 0);
+    let told = Instant::now();
+    while told.elapsed() < Duration::from_millis(5) {
+        std::thread::yield_now();
+    }
+    bench.offer(0);
+    bench.rig.notify(0);
+    bench.expect(Op::Reset, 1000, 77);
+    // They are counted once they have been shown.
+    let mut times = bench.host.latencies();
+    while times.receive.count() == 0 {
+        assert!(asked.elapsed().as_secs() < 20);
+        std::thread::yield_now();
+        times = bench.host.latencies();
+    }
+    let most = u64::try_from(asked.elapsed().as_nanos()).unwrap();
+    assert_eq!((times.receive.count(), times.send.count()), (1, 1));
+    let waited = times.receive.longest_ns;
+    assert!((4_000_000..=most).contains(&waited), "{waited}");
+    assert!((1..=most).contains(&times.send.longest_ns));
+}
+
+#[test]
 fn where_nobody_listens_it_is_refused() {
     let mut bench = Bench::new();
     bench.tell(Op::Request, 1000, 78, 0);

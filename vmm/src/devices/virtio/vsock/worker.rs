@@ -9,6 +9,9 @@
 //! most, and [`MOST_RESETS`] answers to packets of no connection, beyond which nothing more is taken from the send ring
 //! until the guest takes them.
 //!
+//! How long packets are with us is counted when a round's results are seen: one of the guest's has the time of its round, one to
+//! the guest the time since its connection had something to tell.
+//!
 //! Connections that want to tell the guest something stand in a queue and get one packet at a time. A connection whose
 //! ends have both been told waits for the guest's reset; where there are too many, the oldest of these goes first, then
 //! the oldest client that has not said yet what it wants.
@@ -19,6 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::backing::{self, Host, LONGEST_LINE};
 use super::connection::{Connection, Phase, Ports, Wish};
@@ -67,7 +71,8 @@ pub struct Streams {
     /// Connections with something to tell, in turn.
     ready: VecDeque<u64>,
     /// Ports of packets that belong to no connection.
-    resets: VecDeque<Ports>,
+    /// Since when each has been there.
+    resets: VecDeque<(Ports, Instant)>,
     /// A chain of the receive ring that nothing was put into yet.
     held: Option<Chain>,
     /// To be filled from the send ring.
@@ -76,6 +81,12 @@ pub struct Streams {
     offered: bool,
     /// The receive ring has nothing until the driver tells.
     starved: bool,
+    /// When the round began: something had happened by then.
+    now: Instant,
+    /// Packets that were taken in this round.
+    taken: u64,
+    /// Since when those that were given in it had been there.
+    given: Vec<Instant>,
     /// The driver broke a ring.
     broken: bool,
 }
@@ -119,6 +130,9 @@ impl Streams {
             chain: Chain::default(),
             offered: true,
             starved: false,
+            now: Instant::now(),
+            taken: 0,
+            given: Vec::new(),
             broken: false,
         })
     }
@@ -135,7 +149,10 @@ impl Streams {
                     }
                 }
                 // Nothing is in flight between rounds.
-                Order::Pause => drop(orders.rest()),
+                Order::Pause => {
+                    orders.rest();
+                    self.now = Instant::now();
+                }
                 Order::Stop => break,
             }
         }
@@ -150,13 +167,29 @@ impl Streams {
         let worked = self.take_packets().and_then(|()| self.give_packets());
         self.send.publish();
         self.receive.publish();
-        self.host.counters.connections.set(self.by_ports.len() as u64);
+        self.count();
         if let Err(error) = worked {
             self.fail(&error);
             return false;
         }
         let may_take = self.offered && self.resets.len() < MOST_RESETS;
         may_take || (self.has_packets() && !self.starved)
+    }
+
+    /// Counts what the driver can see now.
+    fn count(&mut self) {
+        let counters = &self.host.counters;
+        counters.connections.set(self.by_ports.len() as u64);
+        let taken = std::mem::take(&mut self.taken);
+        if taken == 0 && self.given.is_empty() {
+            return;
+        }
+        let end = Instant::now();
+        let sent = end.saturating_duration_since(self.now);
+        counters.times.send.add_all(sent, taken);
+        for since in self.given.drain(..) {
+            counters.times.receive.add(end.saturating_duration_since(since));
+        }
     }
 
     fn has_packets(&self) -> bool {
@@ -174,6 +207,7 @@ impl Streams {
             Err(Errno::EINTR) => 0,
             result => result?,
         };
+        self.now = Instant::now();
         for event in events.iter().take(count) {
             match event.data() {
                 RECEIVE => self.starved = false,
@@ -207,6 +241,7 @@ impl Streams {
             let header = take_first(memory, &mut self.chain.readable).ok_or(RingError::Buffer)?;
             self.take(&Header::read(header));
             self.send.ring.complete(self.chain.head, 0);
+            self.taken += 1;
         }
         Ok(())
     }
@@ -277,7 +312,7 @@ impl Streams {
     /// The guest is to be told that there is no such connection.
     fn refuse(&mut self, ports: Ports) {
         self.host.counters.resets.add(1);
-        self.resets.push_back(ports);
+        self.resets.push_back((ports, self.now));
     }
 
     // To the guest.
@@ -322,7 +357,8 @@ impl Streams {
 
     /// Puts the next packet into `chain`; returns its bytes, if there is one.
     fn give(&mut self, chain: &Chain) -> Result<Option<u32>, RingError> {
-        if let Some(ports) = self.resets.pop_front() {
+        if let Some((ports, since)) = self.resets.pop_front() {
+            self.given.push(since);
             let header = self.header(ports, Op::Reset, 0);
             return Ok(Some(self.put(chain, &header)));
         }
@@ -332,7 +368,7 @@ impl Streams {
         let Some(Peer::Connection(connection)) = self.peers.get_mut(&token) else {
             return Ok(None);
         };
-        connection.queued = false;
+        let since = connection.queued.take().unwrap_or(self.now);
         let (op, flags, len) = match connection.wish() {
             Some(Wish::Tell(op, flags)) => (op, flags, 0),
             Some(Wish::Data) => {
@@ -353,6 +389,9 @@ impl Streams {
             self.host.counters.received_bytes.add(len.into());
             self.put(chain, &header)
         });
+        if given.is_some() {
+            self.given.push(since);
+        }
         if op == Op::Reset {
             self.host.counters.resets.add(1);
             self.remove(token);
@@ -385,10 +424,10 @@ impl Streams {
     /// Puts a connection that has something to tell in the queue.
     fn queue(&mut self, token: u64) {
         if let Some(Peer::Connection(connection)) = self.peers.get_mut(&token)
-            && !connection.queued
+            && connection.queued.is_none()
             && connection.wish().is_some()
         {
-            connection.queued = true;
+            connection.queued = Some(self.now);
             self.ready.push_back(token);
         }
     }
@@ -452,7 +491,7 @@ impl Streams {
     fn remove(&mut self, token: u64) {
         if let Some(Peer::Connection(connection)) = self.peers.remove(&token) {
             self.by_ports.remove(&connection.ports);
-            if connection.queued {
+            if connection.queued.is_some() {
                 self.ready.retain(|queued| *queued != token);
             }
         }

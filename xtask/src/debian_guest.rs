@@ -2,34 +2,39 @@
 //!
 //! ```text
 //! packages of trixie with all that they depend on ── unpacked (no maintainer script runs) ── pruned ──┐
-//! tests/debian-guest: accounts, a shell on the console, cloud-init's configuration ────────────────────┴─ mkfs.ext4 -d
+//! tests/debian-guest: accounts, a shell on the console, cloud-init's configuration ────────────────────┴─ disk.rs
 //! ```
 //!
-//! systemd, util-linux, numactl, iproute2 and cloud-init are Debian's own files; the kernel is the node's. What maintainer scripts
+//! systemd, util-linux, numactl, iproute2, sshd and cloud-init are Debian's own files, and so is the layout of the disk; the kernel is the node's. What maintainer scripts
 //! would have made is in `tests/debian-guest`, and what makes a boot slow and is of no use to a test is masked.
 //! Whoever builds it owns the files in the image; the guest's root is the only user that matters.
 
+mod disk;
+
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::cache::{self, Key};
 use crate::step::Step;
 use crate::{debian, layout};
 
 /// Grows when this file changes what comes out.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// What is asked of Debian.
-const PACKAGES: [&str; 21] = [
+const PACKAGES: [&str; 26] = [
     "base-files",
     "base-passwd",
     "bash",
+    "cloud-guest-utils",
     "cloud-init",
     "coreutils",
+    "e2fsprogs",
+    "fdisk",
     "grep",
     "hostname",
     "iproute2",
@@ -39,6 +44,8 @@ const PACKAGES: [&str; 21] = [
     "mawk",
     "netcat-openbsd",
     "numactl",
+    "openssh-server",
+    "passwd",
     "procps",
     "sed",
     "systemd",
@@ -49,11 +56,12 @@ const PACKAGES: [&str; 21] = [
 ];
 
 /// What alternatives, and packages that are not there, would have made.
-const LINKS: [(&str, &str); 5] = [
+const LINKS: [(&str, &str); 6] = [
     ("usr/bin/awk", "mawk"),
     ("usr/bin/nc", "nc.openbsd"),
     ("usr/bin/sh", "bash"),
     ("etc/mtab", "/proc/self/mounts"),
+    ("etc/ssh/sshd_config", "/usr/share/openssh/sshd_config"),
     (
         "etc/systemd/system/default.target",
         "/etc/systemd/system/multi-user.target",
@@ -209,10 +217,12 @@ fn make(step: &Step, sources: &Path, directory: &Path) -> Result<()> {
         let target = format!("/usr/lib/systemd/system/{unit}");
         make_link(&units.join("cloud-init.target.wants").join(unit), &target)?;
     }
+    fs::set_permissions(root.join("etc/shadow"), fs::Permissions::from_mode(0o640))?;
+    fs::create_dir_all(root.join("boot/efi"))?;
     // One that is fixed: a machine without an id would take its first boot for the first ever, and look at every unit.
     fs::write(root.join("etc/machine-id"), "6178696f6e0040008000646562676573\n")?;
     compile_python(step, &root)?;
-    make_disk(step, &root, &directory.join("disk.raw"))?;
+    disk::make(step, &root, &directory.join("disk.raw"))?;
     fs::remove_dir_all(&root).with_context(|| format!("removing {}", root.display()))
 }
 
@@ -243,43 +253,4 @@ fn compile_python(step: &Step, root: &Path) -> Result<()> {
         .arg(root.join("usr/lib/python3/dist-packages"));
     python.env("PYTHONHOME", root.join("usr"));
     step.run(&mut python)
-}
-
-/// An ext4 file system of the tree, with some room.
-fn make_disk(step: &Step, root: &Path, disk: &Path) -> Result<()> {
-    let sizes = walkdir::WalkDir::new(root).into_iter().filter_map(|entry| {
-        let data = entry.ok()?.metadata().ok()?;
-        // Blocks of 4 KiB, and an inode.
-        Some(data.len().next_multiple_of(4096) + 512)
-    });
-    let size = (sizes.sum::<u64>() + (24 << 20)).next_multiple_of(8 << 20);
-    ensure!(
-        size < 1 << 30,
-        "the Debian guest has {size} bytes: something large has come with its packages"
-    );
-    fs::File::create(disk)?.set_len(size)?;
-    step.run(
-        Command::new("mkfs.ext4")
-            .args([
-                "-q",
-                "-F",
-                "-L",
-                "root",
-                "-m",
-                "0",
-                "-O",
-                "^has_journal",
-                "-N",
-                "24576",
-            ])
-            .args(["-U", "6178696f-6e00-4000-8000-646562676573"])
-            .args([
-                "-E",
-                "hash_seed=6178696f-6e00-4000-8000-646562676573,lazy_itable_init=0",
-            ])
-            .arg("-d")
-            .arg(root)
-            .arg(disk)
-            .env("E2FSPROGS_FAKE_TIME", layout::SOURCE_DATE_EPOCH.to_string()),
-    )
 }

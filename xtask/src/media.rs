@@ -14,7 +14,7 @@
 //! identifiers and the order of files are fixed. Signatures alone differ: minisign's have a random part, Secure Boot's the time.
 
 mod disk;
-mod fat;
+pub mod fat;
 pub mod grub;
 mod iso;
 mod secure_boot;

@@ -19,7 +19,7 @@ pub struct Options {
 }
 
 /// Debian packages, and why.
-const PACKAGES: [(&str, &str); 19] = [
+const PACKAGES: [(&str, &str); 20] = [
     ("bc", "the kernel's build computes constants with it"),
     ("bison", "the kernel's build parses Kconfig with it"),
     (
@@ -40,6 +40,10 @@ const PACKAGES: [(&str, &str); 19] = [
     ("libelf-dev", "the kernel's objtool reads object files with it"),
     ("libssl-dev", "the kernel's build signs and hashes with it"),
     ("make", "builds the kernel"),
+    (
+        "openssh-client",
+        "the tests log in to a guest by a key that cloud-init gave it",
+    ),
     ("openssl", "makes keys, and signs the modules for Secure Boot"),
     ("sbsigntool", "signs what firmware starts under Secure Boot"),
     ("swtpm", "a TPM in software, for tests and emulated machines"),

@@ -203,15 +203,19 @@ impl Node {
 
     fn axctl_command(&self, args: &[&str]) -> Result<Command> {
         let mut command = axctl()?;
+        self.be_known_to(command.args(args));
+        Ok(command)
+    }
+
+    /// Has a program, and what it starts, find this node where it runs `axctl`.
+    pub fn be_known_to(&self, command: &mut Command) {
         command
-            .args(args)
             .env("AXION_SERVER", self.endpoint.address.to_string())
             .env("AXION_TOKEN", &self.endpoint.token)
             .env("AXION_FINGERPRINT", self.fingerprint.to_string())
             // A person's own configuration has no say in a test.
             .env("HOME", &self.dir)
             .env("XDG_CONFIG_HOME", self.dir.join("config"));
-        Ok(command)
     }
 }
 

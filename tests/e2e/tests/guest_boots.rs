@@ -1,11 +1,14 @@
-//! A real Linux guest boots under the node's own VMM, can be worked with, outlives the agent, and ends as it was told to.
+//! A real Linux guest boots under the node's own VMM, can be worked with, outlives the agent, and ends as it was told to. One with a
+//! CPU model sees what the model has, and no more.
 
 use anyhow::{Context, Result, bail, ensure};
 use axion_api::vm::VmState;
 use axion_api::vmm::in_force::Coverage;
 use axion_api::vmm::{ResetCause, SandboxMode};
 use axion_core::paths::UID_VM_BASE;
-use axion_e2e::{GUEST_BOOT, GUEST_READY, SOON, boot, console, in_force, unit_pid, wait_restarted, wait_vm};
+use axion_e2e::{
+    GUEST_BOOT, GUEST_READY, SOON, boot, console, in_force, inside, metric, unit_pid, wait_restarted, wait_vm,
+};
 use axion_lab::command::Program;
 use axion_lab::{Image, Node, Spec};
 
@@ -16,6 +19,7 @@ fn a_guest_boots_and_outlives_the_agent() -> Result<()> {
     let mut hello = console(&node, "hello")?;
     it_boots_to_a_shell(&hello)?;
     what_is_typed_is_answered(&mut hello, "before")?;
+    it_sees_the_cpu_of_the_node(&mut hello)?;
     its_exits_are_counted(&node)?;
     its_vmm_is_in_a_sandbox(&node)?;
     a_watcher_sees_what_was_printed_before(&node)?;
@@ -23,9 +27,65 @@ fn a_guest_boots_and_outlives_the_agent() -> Result<()> {
     let mut hello = console(&node, "hello")?;
     what_is_typed_is_answered(&mut hello, "after")?;
     a_reboot_inside_starts_it_anew(&node, &mut hello)?;
+    a_panic_inside_is_told_apart(&node, &mut hello)?;
     the_power_button_ends_it(&node)?;
     a_deleted_vm_is_gone(&node)?;
-    files_of_ones_own_boot_too(&node)
+    files_of_ones_own_boot_too(&node)?;
+    a_cpu_model_is_what_the_guest_sees(&node)?;
+    a_cpu_model_that_the_node_lacks_is_refused(&node)
+}
+
+/// What Linux calls the features of x86-64-v2, those that v3 adds, and some that the lab's CPU has and no level names.
+const V2: [&str; 7] = ["pni", "ssse3", "cx16", "sse4_1", "sse4_2", "popcnt", "lahf_lm"];
+const V3: [&str; 9] = [
+    "xsave", "avx", "avx2", "bmi1", "bmi2", "fma", "f16c", "movbe", "abm",
+];
+const OF_NO_LEVEL: [&str; 2] = ["aes", "rdrand"];
+
+/// How many of `flags` the guest's kernel shows.
+fn it_shows(guest: &mut Program, count: usize, flags: &[&str]) -> Result<()> {
+    let split = "grep -m1 ^flags /proc/cpuinfo | tr ' ' '\\n'";
+    let found = format!("{split} | grep -cxE '{}'", flags.join("|"));
+    inside(guest, &format!("test $({found}) = {count}"))
+}
+
+/// Without which it would say nothing that a model hides something.
+fn it_sees_the_cpu_of_the_node(guest: &mut Program) -> Result<()> {
+    for flags in [V2.as_slice(), &V3, &OF_NO_LEVEL] {
+        it_shows(guest, flags.len(), flags)?;
+    }
+    Ok(())
+}
+
+fn a_cpu_model_is_what_the_guest_sees(node: &Node) -> Result<()> {
+    for (name, model, of_v3) in [("v2", "x86-64-v2", 0), ("v3", "x86-64-v3", V3.len())] {
+        node.axctl(&["vm", "run", name, "--cpu-model", model])?;
+        let mut level = console(node, name)?;
+        it_boots_to_a_shell(&level)?;
+        it_shows(&mut level, V2.len(), &V2)?;
+        it_shows(&mut level, of_v3, &V3)?;
+        it_shows(&mut level, 0, &OF_NO_LEVEL)?;
+        let shown = node.axctl(&["vm", "describe", name])?;
+        ensure!(shown.contains(model), "{shown}");
+        node.axctl(&["vm", "stop", name, "--force", "--wait"])?;
+        node.axctl(&["vm", "delete", name])?;
+    }
+    Ok(())
+}
+
+fn a_cpu_model_that_the_node_lacks_is_refused(node: &Node) -> Result<()> {
+    // It may be over before it is looked at for the first time, or not.
+    let _ = node.try_axctl(&["vm", "run", "v4", "--cpu-model", "x86-64-v4"])?;
+    let vm = wait_vm(node, "v4", VmState::Failed, SOON)?;
+    let why = vm.status.exit.as_deref().unwrap_or_default();
+    ensure!(
+        why.contains("cpu_model: x86-64-v4 is not allowed; KVM on this host's CPU has no AVX512F, AVX512DQ,")
+            && why.contains("which leaves x86-64-v3"),
+        "{vm:?}"
+    );
+    ensure!(vm.status.pid.is_none() && vm.status.in_force.is_none(), "{vm:?}");
+    node.axctl(&["vm", "delete", "v4", "--force"])?;
+    Ok(())
 }
 
 fn it_boots_to_a_shell(console: &Program) -> Result<()> {
@@ -53,16 +113,14 @@ fn its_exits_are_counted(node: &Node) -> Result<()> {
     );
     let mapped = stats.mapped.context("nothing is known of its pages")?;
     ensure!(mapped.pages_4k + mapped.pages_2m > 0, "{stats:?}");
-    let metrics = node.axctl(&["api", "get", "/metrics"])?;
-    for line in [
+    for sample in [
         r#"axion_vm_vcpu_exits_total{vm="hello",vcpu="0"}"#,
         r#"axion_vm_vcpu_exits_by_reason_total{vm="hello",vcpu="0",reason="halt"}"#,
         r#"axion_vm_vcpu_vmm_exits_total{vm="hello",vcpu="0",reason="port-write"}"#,
         r#"axion_vm_vcpu_steal_seconds_total{vm="hello",vcpu="0"}"#,
     ] {
-        let value = metrics.lines().find_map(|there| there.strip_prefix(line));
-        let value: f64 = value.with_context(|| line.to_owned())?.trim().parse()?;
-        ensure!(value > 0.0, "{line} {value}");
+        let value = metric(node, sample)?;
+        ensure!(value > 0.0, "{sample} {value}");
     }
     Ok(())
 }
@@ -101,6 +159,15 @@ fn its_vmm_is_in_a_sandbox(node: &Node) -> Result<()> {
         shown.contains("threads filtered, no capabilities")
             && shown.contains("Landlock, empty root, its own ipc, mnt, net, pid,")
             && !shown.contains("missing:"),
+        "{shown}"
+    );
+    let shown: serde_json::Value =
+        serde_json::from_str(&node.axctl(&["vm", "show", "hello", "-o", "json"])?)?;
+    ensure!(
+        shown
+            .pointer("/status/in_force/sandbox/mode")
+            .and_then(serde_json::Value::as_str)
+            == Some("enforce"),
         "{shown}"
     );
     Ok(())
@@ -143,6 +210,31 @@ fn a_reboot_inside_starts_it_anew(node: &Node, console: &mut Program) -> Result<
     ensure!(
         after.status.pid == before.status.pid,
         "a reset is no new process: {before:?} {after:?}"
+    );
+    Ok(())
+}
+
+/// Linux says that it panicked where firmware would look, and the VMM does: memory that runs out is a panic here.
+fn a_panic_inside_is_told_apart(node: &Node, console: &mut Program) -> Result<()> {
+    inside(console, "echo 2 > /proc/sys/vm/panic_on_oom")?;
+    inside(
+        console,
+        "mkdir -p /full && mount -t tmpfs -o size=100% none /full",
+    )?;
+    let seen = console.log().last().context("the console is empty")?;
+    console.input("dd if=/dev/zero of=/full/file bs=1M\n")?;
+    let panicked =
+        console
+            .log()
+            .wait_for_after(&seen, "Kernel panic - not syncing: Out of memory", GUEST_BOOT)?;
+    console.log().wait_for_after(&panicked, GUEST_READY, GUEST_BOOT)?;
+    // The agent asks the VMM now, and not only in its turn.
+    node.call(node.client().vm_stats("hello"))?;
+    let after = node.call(node.client().vm("hello"))?;
+    let resets = after.status.resets.unwrap_or_default();
+    ensure!(
+        resets.last == Some(ResetCause::Panic) && (resets.panic, resets.keyboard) == (1, 1),
+        "{after:?}"
     );
     Ok(())
 }

@@ -178,7 +178,9 @@ fn a_reset_takes_back_what_came_and_asks_again(node: &Node, guest: &Program) -> 
     let seen = guest.log().last().context("the console is empty")?;
     node.axctl(&["vm", "reset", "grow"])?;
     guest.log().wait_for_after(&seen, GUEST_READY, GUEST_BOOT)?;
-    wait_for_memory(node, 256, 256)?;
+    let vm = wait_for_memory(node, 256, 256)?;
+    let resets = vm.status.resets.unwrap_or_default();
+    ensure!(resets.last == Some(ResetCause::Request), "{vm:?}");
     Ok(())
 }
 

@@ -63,8 +63,7 @@ fn dedicated_guests_have_what_is_theirs() -> Result<()> {
     a_new_agent_knows_it(&node)?;
     a_shared_guest_is_with_the_host(&node)?;
 
-    node.axctl(&["vm", "stop", "wide", "--force", "--wait"])?;
-    wait_vm(&node, "wide", VmState::Stopped, SOON)?;
+    one_that_halted_keeps_its_cpus_until_it_is_stopped(&node)?;
     more_memory_than_there_is_is_refused(&node)?;
     everything_is_given_back(&node, &empty)
 }
@@ -256,6 +255,20 @@ fn what_it_asked_for_is_in_force(node: &Node, cpus: &CpuSet) -> Result<()> {
         shown.contains(", weight 200, at most 100 %, memory at most "),
         "{shown}"
     );
+    Ok(())
+}
+
+/// HLT does not leave it: nobody can see that it has nothing more to do.
+fn one_that_halted_keeps_its_cpus_until_it_is_stopped(node: &Node) -> Result<()> {
+    let mut wide = console(node, "wide")?;
+    wide.log().wait_for(GUEST_READY, SOON)?;
+    wide.input("halt -f\n")?;
+    wide.log().wait_for("System halted", SOON)?;
+    let vm = node.call(node.client().vm("wide"))?;
+    ensure!(vm.status.state == VmState::Running, "{vm:?}");
+    node.axctl(&["vm", "stop", "wide", "--force", "--wait"])?;
+    let vm = wait_vm(node, "wide", VmState::Stopped, SOON)?;
+    ensure!(vm.status.exit.as_deref() == Some("power cut"), "{vm:?}");
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use axion_core::config::AddressRange;
-use axion_netboot::{Content, Options, Server, Sources, UefiLoader, interface};
+use axion_netboot::{Content, Options, Server, Sources, Tls, TlsFiles, UefiLoader, interface};
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::unbounded_channel;
@@ -22,7 +22,9 @@ Examples:
   axctl netboot serve media --interface eth1 --dhcp-range 10.0.0.100-10.0.0.199
                                    on a network without one
   axctl netboot serve media --configs nodes --key axion-release.key.pub
-                                   with a config for each node, signature checked";
+                                   with a config for each node, signature checked
+  axctl netboot serve media --tls-cert boot.crt --tls-key boot.key --tls-name boot.example.org
+                                   by HTTPS, to machines that trust the certificate's CA";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -99,6 +101,15 @@ pub struct Serve {
     /// Port of the HTTP server
     #[arg(long, value_name = "PORT", default_value_t = 8069, value_parser = clap::value_parser!(u16).range(1..))]
     http_port: u16,
+    /// Serve by HTTPS, with this certificate and those up to its CA (PEM); iPXE wants an RSA key
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Host name in URLs instead of the address, where the certificate is for a name
+    #[arg(long, value_name = "NAME", requires = "tls_cert")]
+    tls_name: Option<String>,
 }
 
 impl Serve {
@@ -111,6 +122,19 @@ impl Serve {
         } else {
             UefiLoader::Best
         }
+    }
+
+    /// What HTTPS is served with, where it is.
+    fn tls(&self, place: &interface::Place) -> Result<Option<Tls>, Error> {
+        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            return Ok(None);
+        };
+        let files = TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            name: self.tls_name.clone(),
+        };
+        Ok(Some(Tls::open(&files, place.address)?))
     }
 }
 
@@ -161,7 +185,8 @@ async fn run_server(serve: Serve, output: &Output) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let (events, mut happened) = unbounded_channel();
-    let words = introduction(&serve, &place);
+    let tls = serve.tls(&place)?;
+    let words = introduction(&serve, &place, tls.as_ref());
     let options = Options {
         uefi: serve.uefi(),
         place,
@@ -174,6 +199,7 @@ async fn run_server(serve: Serve, output: &Output) -> Result<(), Error> {
         configs: serve.configs,
         range: serve.dhcp_range,
         http_port: serve.http_port,
+        tls,
         kernel_arguments: serve.kernel_args,
     };
     let server = Server::open(options, events).await?;
@@ -194,7 +220,7 @@ async fn run_server(serve: Serve, output: &Output) -> Result<(), Error> {
 }
 
 /// What is served, where, and what is not checked.
-fn introduction(serve: &Serve, place: &interface::Place) -> String {
+fn introduction(serve: &Serve, place: &interface::Place, tls: Option<&Tls>) -> String {
     let interface::Place {
         interface, address, ..
     } = place;
@@ -206,8 +232,18 @@ fn introduction(serve: &Serve, place: &interface::Place) -> String {
         Some(key) => format!("signed by {}", key.display()),
         None => "whose signature is not checked without --key".to_owned(),
     };
+    let (web, mut remarks) = match tls {
+        None => ("HTTP", String::new()),
+        Some(tls) => ("HTTPS", format!("Machines reach it as {}.\n", tls.host)),
+    };
+    if tls.is_some_and(|tls| !tls.rsa) {
+        remarks += "Its key is not RSA, which iPXE does not take.\n";
+    }
+    if tls.is_some() && serve.ipxe.is_none() {
+        remarks += "BIOS machines are served with --ipxe alone, whose iPXE was built with HTTPS.\n";
+    }
     format!(
-        "Serving {} on {interface} ({address}, HTTP port {}) {role}.\n\
+        "Serving {} on {interface} ({address}, {web} port {}) {role}.\n{remarks}\
          Every file is as SHA256SUMS says, {signature}. Ctrl-C ends it.",
         serve.media.display(),
         serve.http_port,

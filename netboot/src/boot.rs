@@ -1,11 +1,12 @@
 //! Who asks, by its DHCP message, and what it boots. Pure.
 
 use std::fmt;
-use std::net::SocketAddrV4;
 
 use axion_core::mac::Mac;
 use dhcproto::v4::{DhcpOption, Message, OptionCode};
 use serde::Serialize;
+
+use crate::web::Web;
 
 /// iPXE for BIOS, on the firmware's own network driver.
 pub const BIOS_LOADER: &str = "undionly.kpxe";
@@ -20,6 +21,8 @@ pub const SCRIPT: &str = "boot.ipxe";
 const IPXE_OPTIONS: u8 = 175;
 /// Inside it: this iPXE has HTTP.
 const IPXE_HTTP: u8 = 19;
+/// Inside it: this iPXE has HTTPS.
+const IPXE_HTTPS: u8 = 20;
 /// Inside it: this iPXE boots Linux kernels.
 const IPXE_BZIMAGE: u8 = 24;
 /// Inside it: this iPXE boots EFI programs.
@@ -85,6 +88,8 @@ pub struct Client {
     pub architecture: Architecture,
     /// What it runs.
     pub stage: Stage,
+    /// What it runs is an iPXE with HTTPS.
+    pub https: bool,
 }
 
 impl Client {
@@ -116,20 +121,26 @@ impl Client {
             mac: Mac(mac),
             architecture,
             stage,
+            https: ipxe_has(message, IPXE_HTTPS),
         })
     }
 }
 
 /// Whether the sender is an iPXE that can run the script. Network cards hold some that cannot: those load ours.
 fn able_ipxe(message: &Message) -> bool {
+    let has = |code| ipxe_has(message, code);
+    has(IPXE_HTTP) && (has(IPXE_BZIMAGE) || has(IPXE_EFI))
+}
+
+/// Whether the sender is an iPXE with the feature `code`.
+fn ipxe_has(message: &Message, code: u8) -> bool {
     let options = message.opts();
     let named = matches!(options.get(OptionCode::UserClass),
         Some(DhcpOption::UserClass(class)) if class.ends_with(b"iPXE"));
-    let Some(DhcpOption::Unknown(features)) = options.get(OptionCode::from(IPXE_OPTIONS)) else {
-        return false;
-    };
-    let has = |code| sub_option(features.data(), code);
-    named && has(IPXE_HTTP) && (has(IPXE_BZIMAGE) || has(IPXE_EFI))
+    match options.get(OptionCode::from(IPXE_OPTIONS)) {
+        Some(DhcpOption::Unknown(features)) => named && sub_option(features.data(), code),
+        _ => false,
+    }
 }
 
 /// Whether the encapsulated options `bytes` have the option `code`.
@@ -165,10 +176,17 @@ pub struct BootFile {
     pub at_once: bool,
 }
 
-/// What `client` boots from the HTTP server `http`; `None`: nothing that is served here runs there.
-pub fn file(client: &Client, uefi: UefiLoader, http: SocketAddrV4) -> Option<BootFile> {
-    let url = |name: &str| format!("http://{http}/{name}");
-    let (name, class, at_once) = match (client.stage, client.architecture) {
+/// What `client` boots from the HTTP server `web`; `None`: nothing that is served here runs there.
+pub fn file(client: &Client, uefi: UefiLoader, web: &Web) -> Option<BootFile> {
+    let url = |name: &str| web.url(name);
+    let stage = match client.stage {
+        // One that cannot talk to the server loads ours.
+        Stage::Ipxe if web.is_secure() && !client.https => Stage::Firmware,
+        stage => stage,
+    };
+    let (name, class, at_once) = match (stage, client.architecture) {
+        // It would load itself for ever.
+        (Stage::Firmware, Architecture::Bios) if !web.is_for_bios() => return None,
         (Stage::Ipxe, Architecture::Bios | Architecture::Uefi) => (url(SCRIPT), "PXEClient", true),
         (Stage::Firmware, Architecture::Bios) => (BIOS_LOADER.to_owned(), "PXEClient", true),
         // Some UEFI firmware ignores an answer that forbids to ask again; all of it asks again when nothing is said.

@@ -17,6 +17,7 @@ use dhcproto::{Decodable, Decoder, Encodable};
 
 use crate::boot::{self, BootFile, Client, Stage, UefiLoader};
 use crate::event::Event;
+use crate::web::Web;
 
 pub use leases::Leases;
 
@@ -39,7 +40,7 @@ pub struct Responder {
     /// Its address, which is the boot server's too.
     pub address: Ipv4Addr,
     /// Its HTTP server.
-    pub http: SocketAddrV4,
+    pub web: Web,
     /// What UEFI machines load.
     pub uefi: UefiLoader,
     /// Addresses to give, and their network's mask; `None`: another server gives them.
@@ -117,7 +118,7 @@ impl Responder {
     }
 
     fn file(&self, client: &Client) -> Option<BootFile> {
-        boot::file(client, self.uefi, self.http)
+        boot::file(client, self.uefi, &self.web)
     }
 
     fn offer_file(&self, request: &Message, client: &Client) -> Option<Answer> {
@@ -128,7 +129,7 @@ impl Responder {
             return Some(Answer {
                 message: None,
                 to: None,
-                event: Some(Event::unfit(client)),
+                event: Some(Event::unfit(client, self.web.is_secure())),
             });
         };
         let message = self.reply(request, client, MessageType::Offer);

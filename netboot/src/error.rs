@@ -38,6 +38,14 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// HTTPS cannot be had with it.
+    #[error("{}: {detail}", path.display())]
+    Tls {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The PXE script does not say how the kernel is started.
     #[error("{}: no line `kernel vmlinuz … initrd=initramfs.cpio`", .0.display())]
     Script(PathBuf),
@@ -107,6 +115,10 @@ impl Error {
         let hint = match self {
             Self::Missing { .. } => {
                 "`cargo xtask media` makes them all; --ipxe names a directory with other iPXE programs"
+            }
+            Self::Tls { .. } => {
+                "--tls-cert names a PEM file with the server's certificate and those up to its CA, --tls-key its key; the \
+                 certificate is for this machine's address, or for the name that --tls-name gives"
             }
             Self::Sum(_) | Self::NoSum(_) => "copy the media once more, or build them again",
             Self::PortInUse { port, protocol, .. } => {

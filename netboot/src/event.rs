@@ -109,10 +109,14 @@ impl Event {
         }
     }
 
-    pub(crate) fn unfit(client: &Client) -> Self {
+    pub(crate) fn unfit(client: &Client, secure: bool) -> Self {
+        let mut reason = format!("nothing to boot for {}", client.architecture);
+        if secure && client.architecture == Architecture::Bios {
+            reason += " over HTTPS; --ipxe names a directory with an iPXE that was built with it";
+        }
         Self::Refused {
             who: Who::of(client, None),
-            reason: format!("nothing to boot for {}", client.architecture),
+            reason,
         }
     }
 

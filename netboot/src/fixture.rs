@@ -15,9 +15,19 @@ use crate::files::{Files, Sources};
 use crate::nodes::Nodes;
 use crate::script::Scripts;
 use crate::server::Shared;
+use crate::web::Web;
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-pub const HTTP: SocketAddrV4 = SocketAddrV4::new(SERVER, 8069);
+
+/// The HTTP server.
+pub fn web() -> Web {
+    Web::plain(SocketAddrV4::new(SERVER, 8069))
+}
+
+/// The same with TLS.
+pub fn secure(bios: bool) -> Web {
+    Web::secure("boot.example.org", 8069, "0a".repeat(32), bios)
+}
 pub const MAC: Mac = Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
 
 pub const SCRIPT: &str = "#!ipxe\n# kernel vmlinuz of no meaning\n\nkernel vmlinuz console=tty0 initrd=initramfs.cpio || goto failed\n";
@@ -58,7 +68,7 @@ pub fn shared(
 ) -> (Arc<Shared>, UnboundedReceiver<Event>) {
     let files = Files::open(&sources(media)).unwrap();
     let scripts = Scripts {
-        http: HTTP,
+        web: web(),
         cmdline: files.cmdline.clone(),
         imgverify: false,
     };

@@ -15,6 +15,8 @@
 //! with a range it is the network's only DHCP server, for isolated networks. What is answered is decided in pure modules
 //! (`dhcp`, `boot`, `script`, `nodes`, `tftp::packet`, `interface::choose`); [`Server`] owns sockets and files.
 //!
+//! With a certificate (`tls`), what machines get by HTTP they get by HTTPS.
+//!
 //! Every file is checked against `SHA256SUMS`, and that against its signature where a key is given, before the first byte is
 //! served; the files stay open, so that what is served is what was checked. Nothing is written and nothing else than those files,
 //! the scripts and the configs can be asked for.
@@ -31,6 +33,8 @@ mod script;
 mod server;
 mod socket;
 mod tftp;
+mod tls;
+mod web;
 
 #[cfg(test)]
 mod fixture;
@@ -41,3 +45,4 @@ pub use event::{Event, Who};
 pub use files::{Content, Facts, Held, Part, Sources, check_medium};
 pub use nodes::{Nodes, is_name};
 pub use server::{Options, Server};
+pub use tls::{Tls, TlsFiles};

@@ -3,13 +3,12 @@
 //! The first one, the same for all, makes iPXE say who the machine is; the second one is that machine's. The kernel and the
 //! initramfs are named by whole URLs, so that it does not matter what the script itself was loaded by.
 
-use std::net::SocketAddrV4;
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::boot::SCRIPT;
 use crate::files::{INITRAMFS, KERNEL};
 use crate::nodes::Identity;
+use crate::web::Web;
 
 /// Path of the second script.
 pub const NODE: &str = "node.ipxe";
@@ -22,7 +21,7 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 #[derive(Debug, Clone)]
 pub struct Scripts {
     /// The HTTP server.
-    pub http: SocketAddrV4,
+    pub web: Web,
     /// What the kernel is told.
     pub cmdline: String,
     /// Whether iPXE checks the signatures beside the files.
@@ -32,10 +31,10 @@ pub struct Scripts {
 impl Scripts {
     /// The first script. A failure is shown and tried again for ever: nobody stands beside a machine in a rack.
     pub fn first(&self) -> String {
-        let http = self.http;
+        let node = self.web.url(NODE);
         format!(
             "#!ipxe\n\
-             chain --replace --autofree http://{http}/{NODE}?uuid=${{uuid}}&serial=${{serial:uristring}}&mac=${{netX/mac}} || goto failed\n\
+             chain --replace --autofree {node}?uuid=${{uuid}}&serial=${{serial:uristring}}&mac=${{netX/mac}} || goto failed\n\
              {}",
             self.again()
         )
@@ -43,14 +42,18 @@ impl Scripts {
 
     /// The script of a machine; `config`: it has a config of its own.
     pub fn node(&self, identity: &Identity, config: bool) -> String {
-        let (http, cmdline) = (self.http, &self.cmdline);
+        let cmdline = &self.cmdline;
+        let (kernel, initramfs) = (self.web.url(KERNEL), self.web.url(INITRAMFS));
         let config = if config {
             format!(" axion.config={}", self.config_url(identity))
         } else {
             String::new()
         };
         let verify = if self.imgverify {
-            let of = |name: &str| format!("imgverify {name} http://{http}/{name}.sig || goto failed\n");
+            let of = |name: &str| {
+                let signature = self.web.url(&format!("{name}.sig"));
+                format!("imgverify {name} {signature} || goto failed\n")
+            };
             format!(
                 "imgtrust --permanent || goto failed\n{}{}",
                 of(KERNEL),
@@ -61,8 +64,8 @@ impl Scripts {
         };
         format!(
             "#!ipxe\n\
-             kernel --name {KERNEL} http://{http}/{KERNEL} {cmdline}{config} initrd={INITRAMFS} || goto failed\n\
-             initrd --name {INITRAMFS} http://{http}/{INITRAMFS} || goto failed\n\
+             kernel --name {KERNEL} {kernel} {cmdline}{config} initrd={INITRAMFS} || goto failed\n\
+             initrd --name {INITRAMFS} {initramfs} || goto failed\n\
              {verify}\
              boot || goto failed\n\
              {}",
@@ -76,8 +79,8 @@ impl Scripts {
              echo Axion could not be loaded; trying again in 10 s\n\
              sleep 10\n\
              imgfree\n\
-             chain --replace --autofree http://{}/{SCRIPT} || goto failed\n",
-            self.http
+             chain --replace --autofree {} || goto failed\n",
+            self.web.url(SCRIPT)
         )
     }
 
@@ -92,9 +95,10 @@ impl Scripts {
             .into_iter()
             .filter_map(|(key, value)| Some(format!("{key}={}", utf8_percent_encode(value?, VALUE))));
         format!(
-            "http://{}/{CONFIG}?{}",
-            self.http,
-            values.collect::<Vec<_>>().join("&")
+            "{}?{}{}",
+            self.web.url(CONFIG),
+            values.collect::<Vec<_>>().join("&"),
+            self.web.fragment()
         )
     }
 }

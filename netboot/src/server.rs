@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use axion_core::config::AddressRange;
 use axion_core::mac::Mac;
+use axum::serve::ListenerExt;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
@@ -21,6 +22,8 @@ use crate::interface::Place;
 use crate::nodes::Nodes;
 use crate::script::Scripts;
 use crate::socket::{self, Port};
+use crate::tls::{Secured, Tls};
+use crate::web::Web;
 use crate::{Error, http, tftp};
 
 /// Bytes of the longest DHCP message that is read: an Ethernet frame's.
@@ -59,6 +62,8 @@ pub struct Options {
     pub range: Option<AddressRange>,
     /// Port of the HTTP server.
     pub http_port: u16,
+    /// Serve by HTTPS instead of HTTP.
+    pub tls: Option<Tls>,
     /// Kernel arguments behind the media's own.
     pub kernel_arguments: String,
 }
@@ -177,6 +182,7 @@ pub struct Server {
     boot_server: UdpSocket,
     tftp: UdpSocket,
     http: TcpListener,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -187,15 +193,19 @@ impl Server {
     pub async fn open(options: Options, events: UnboundedSender<Event>) -> Result<Self, Error> {
         let place = options.place;
         let address = place.address;
-        let http = SocketAddrV4::new(address, options.http_port);
-        let (files, imgverify) = match &options.content {
-            Content::Media(sources) => (Files::open(sources)?, sources.imgverify),
-            Content::Held(held) => (Files::hold(held)?, false),
+        let (files, imgverify, own_ipxe) = match &options.content {
+            Content::Media(sources) => (Files::open(sources)?, sources.imgverify, sources.ipxe.is_some()),
+            Content::Held(held) => (Files::hold(held)?, false, false),
+        };
+        let web = match &options.tls {
+            // What Debian builds for BIOS has no HTTPS, for want of room.
+            Some(tls) => Web::secure(&tls.host, options.http_port, tls.pin.clone(), own_ipxe),
+            None => Web::plain(SocketAddrV4::new(address, options.http_port)),
         };
         let nodes = options.configs.as_deref().map(Nodes::open).transpose()?;
         let cmdline = format!("{} {}", files.cmdline, options.kernel_arguments);
         let scripts = Scripts {
-            http,
+            web: web.clone(),
             cmdline: cmdline.trim().to_owned(),
             imgverify,
         };
@@ -214,10 +224,11 @@ impl Server {
             http: socket::tcp(address, http_port).await?,
             responder: Responder {
                 address,
-                http,
+                web,
                 uefi: options.uefi,
                 leases,
             },
+            tls: options.tls,
             shared: Arc::new(Shared::new(files, nodes, scripts, address, events)),
         })
     }
@@ -242,9 +253,21 @@ impl Server {
         servers.spawn(answers.serve());
         let tftp = tftp::serve(self.tftp, Arc::clone(&self.shared));
         servers.spawn(async { tftp.await.map_err(Error::io("read a TFTP request")) });
-        let router = http::router(self.shared).into_make_service_with_connect_info::<SocketAddr>();
-        let http = axum::serve(self.http, router);
-        servers.spawn(async { http.await.map_err(Error::io("accept an HTTP connection")) });
+        let router = http::router(Arc::clone(&self.shared));
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
+        let failed = || Error::io("accept an HTTP connection");
+        match &self.tls {
+            Some(tls) => {
+                let secured = Secured::new(self.http, tls, self.shared).map_err(failed())?;
+                // axum knows the peers of listeners that something is done to.
+                let http = axum::serve(secured.tap_io(|_| {}), router);
+                servers.spawn(async move { http.await.map_err(failed()) });
+            }
+            None => {
+                let http = axum::serve(self.http, router);
+                servers.spawn(async move { http.await.map_err(failed()) });
+            }
+        }
         tokio::select! {
             () = end => Ok(()),
             ended = servers.join_next() => match ended {

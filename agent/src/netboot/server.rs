@@ -181,6 +181,7 @@ async fn open(
         },
         range,
         http_port: wanted.http_port,
+        tls: None,
         kernel_arguments: wanted.kernel_args.clone(),
     };
     let server = Server::open(options, events).await;

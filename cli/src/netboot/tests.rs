@@ -30,6 +30,9 @@ fn uefi_loads_ipxe_where_there_is_something_to_be_told() {
         "--uki --configs nodes",
         "--dhcp-range 10.0.0.9-10.0.0.2",
         "--http-port 0",
+        "--tls-cert a.crt",
+        "--tls-key a.key",
+        "--tls-name boot.example.org",
     ] {
         assert!(serve(line).is_err(), "{line}");
     }
@@ -60,7 +63,7 @@ fn what_is_not_checked_is_said() {
         address: [10, 0, 0, 1].into(),
         mask: [255, 255, 255, 0].into(),
     };
-    let words = introduction(&serve("").unwrap(), &place);
+    let words = introduction(&serve("").unwrap(), &place, None);
     assert!(
         words.contains("on eth0 (10.0.0.1, HTTP port 8069) beside the site's DHCP server"),
         "{words}"
@@ -69,6 +72,7 @@ fn what_is_not_checked_is_said() {
     let words = introduction(
         &serve("--key k.pub --dhcp-range 10.0.0.2-10.0.0.9").unwrap(),
         &place,
+        None,
     );
     assert!(
         words.contains("lending 10.0.0.2-10.0.0.9") && words.contains("signed by k.pub"),

@@ -1,11 +1,11 @@
 use dhcproto::v4::{DhcpOption, MessageType};
 
 use super::*;
-use crate::fixture::{HTTP, ipxe, message};
+use crate::fixture::{ipxe, message, secure, web};
 
 fn file_for(class: &str, architecture: u16, more: &[DhcpOption], uefi: UefiLoader) -> Option<BootFile> {
     let message = message(MessageType::Discover, class, architecture, more);
-    file(&Client::of(&message)?, uefi, HTTP)
+    file(&Client::of(&message)?, uefi, &web())
 }
 
 #[test]
@@ -64,4 +64,25 @@ fn encapsulated_options_that_end_too_early_end() {
     assert!(sub_option(&[1, 1, 0, 19, 1, 1], 19));
     assert!(!sub_option(&[1, 200, 0, 19, 1, 1], 19));
     assert!(!sub_option(&[19], 19));
+}
+
+#[test]
+fn over_https_only_an_ipxe_with_https_gets_the_script() {
+    let file = |architecture: u16, more: &[DhcpOption], bios: bool| {
+        let message = message(MessageType::Discover, "PXEClient", architecture, more);
+        let client = Client::of(&message).unwrap();
+        file(&client, UefiLoader::Ipxe, &secure(bios)).map(|file| file.name)
+    };
+    let (http, https) = (
+        ipxe(&[IPXE_HTTP, IPXE_EFI]),
+        ipxe(&[IPXE_HTTP, IPXE_HTTPS, IPXE_EFI]),
+    );
+    let script = Some("https://boot.example.org:8069/boot.ipxe".to_owned());
+    assert_eq!(file(7, &https, false), script);
+    assert_eq!(file(7, &http, false).as_deref(), Some(UEFI_LOADER));
+    // The BIOS loader among the media has no HTTPS; one of the operator's may.
+    assert_eq!(file(0, &[], false), None);
+    assert_eq!(file(0, &http, false), None);
+    assert_eq!(file(0, &[], true).as_deref(), Some(BIOS_LOADER));
+    assert_eq!(file(0, &https, false), script);
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::fixture::{HTTP, MAC, SERVER, ipxe, message};
+use crate::fixture::{MAC, SERVER, ipxe, message, web};
 
 const MASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
@@ -10,7 +10,7 @@ const PXE: &str = "PXEClient:Arch:00007:UNDI:003016";
 fn responder(range: Option<&str>) -> Responder {
     Responder {
         address: SERVER,
-        http: HTTP,
+        web: web(),
         uefi: UefiLoader::Best,
         leases: range.map(|range| (Leases::new(range.parse().unwrap(), vec![SERVER]), MASK)),
     }

@@ -1,9 +1,9 @@
 use super::*;
-use crate::fixture::HTTP;
+use crate::fixture::{secure, web};
 
 fn scripts(imgverify: bool) -> Scripts {
     Scripts {
-        http: HTTP,
+        web: web(),
         cmdline: "console=tty0 quiet".to_owned(),
         imgverify,
     }
@@ -46,4 +46,21 @@ fn signatures_are_checked_before_the_boot() {
     );
     assert!(at("imgverify initramfs.cpio ") < at("\nboot || goto failed"));
     assert!(at("\ninitrd ") < at("imgtrust"));
+}
+
+#[test]
+fn over_https_a_node_is_told_the_server_s_certificate() {
+    let scripts = Scripts {
+        web: secure(false),
+        cmdline: "quiet".to_owned(),
+        imgverify: false,
+    };
+    let machine = Identity::new(None, Some("A"), None);
+    let script = scripts.node(&machine, true);
+    let config = format!(
+        "axion.config=https://boot.example.org:8069/config.toml?serial=A#sha256={}",
+        "0a".repeat(32)
+    );
+    assert!(script.contains(&config), "{script}");
+    assert!(!script.contains("http://") && !scripts.first().contains("http://"));
 }

@@ -227,6 +227,9 @@ impl Argv {
                 ""
             };
             self.file("-drive", &format!("{}{mode}file=", flash(1)), &wiring.nvram);
+            if let Some(cas) = &spec.https_cas {
+                self.file("-fw_cfg", "name=etc/edk2/https/cacerts,file=", cas);
+            }
         }
     }
 

@@ -36,6 +36,29 @@ pub fn disk_file(dir: &Path, number: usize, content: &DiskContent) -> Result<Pat
     }
 }
 
+/// An EFI signature list (UEFI 2.10 §32.4.1) with one X.509 certificate, DER.
+pub fn signature_list(certificate: &[u8]) -> Vec<u8> {
+    /// EFI_CERT_X509_GUID.
+    const X509: [u8; 16] = [
+        0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72,
+    ];
+    /// Of the certificate's owner, who is nobody.
+    const OWNER: [u8; 16] = [0; 16];
+    let signature = OWNER.len() + certificate.len();
+    let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+    // The type, the size of the list, of its header's rest and of each signature.
+    let header = X509.len() + 3 * 4;
+    let parts: [&[u8]; 6] = [
+        &X509,
+        &size(header + signature),
+        &size(0),
+        &size(signature),
+        &OWNER,
+        certificate,
+    ];
+    parts.concat()
+}
+
 /// Makes a FAT volume labelled `AXION-CFG` with `files` (name, contents) in its root directory.
 ///
 /// # Errors

@@ -25,6 +25,9 @@ pub struct Spec {
     pub secure_boot: Option<PathBuf>,
     /// Its UEFI cannot write its boot variables.
     pub read_only_variables: bool,
+    /// File with the CAs that its UEFI trusts for HTTPS, as an EFI signature list ([`crate::media::signature_list`]); none: it trusts
+    /// nobody.
+    pub https_cas: Option<PathBuf>,
     /// CPUs in all, a multiple of `sockets`.
     pub cpus: u32,
     /// CPU sockets.
@@ -252,6 +255,7 @@ impl Spec {
             firmware: Firmware::Bios,
             secure_boot: None,
             read_only_variables: false,
+            https_cas: None,
             cpus: 2,
             sockets: 1,
             threads: 1,
@@ -313,6 +317,16 @@ impl Spec {
         Self {
             firmware: Firmware::Uefi,
             read_only_variables: true,
+            ..self
+        }
+    }
+
+    /// With a UEFI that trusts the CAs in the file `cas` for HTTPS.
+    #[must_use]
+    pub fn https_cas(self, cas: impl Into<PathBuf>) -> Self {
+        Self {
+            firmware: Firmware::Uefi,
+            https_cas: Some(cas.into()),
             ..self
         }
     }

@@ -89,6 +89,7 @@ fn what_is_served_is_served_in_the_sandbox_and_nothing_else_is_left() {
                 uefi: UefiLoader::Ipxe,
                 range: None,
                 http_port: 8069,
+                tls: None,
                 kernel_arguments: String::new(),
             };
             let (events, mut happened) = unbounded_channel();

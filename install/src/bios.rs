@@ -134,8 +134,8 @@ fn length_of(core: &[u8]) -> u64 {
     (1 + number::<2>(core, REST + 8)) * SECTOR
 }
 
-/// Digest of the loader on a disk; `None`: there is none that a BIOS could start.
-pub fn find_loader(disk: &impl Storage) -> Option<Digest> {
+/// Boot code and rest of the loader on a disk; `None`: there is none that a BIOS could start.
+pub fn read_loader(disk: &impl Storage) -> Option<([u8; BOOT_CODE], Vec<u8>)> {
     let (mut boot_code, mut first) = ([0; BOOT_CODE], [0; 512]);
     disk.read_at(0, &mut boot_code).ok()?;
     disk.read_at(BIOS_START, &mut first).ok()?;
@@ -144,7 +144,12 @@ pub fn find_loader(disk: &impl Storage) -> Option<Digest> {
     }
     let mut core = vec![0; usize::try_from(length_of(&first)).ok()?];
     disk.read_at(BIOS_START, &mut core).ok()?;
-    Some(digest(&boot_code, &core))
+    Some((boot_code, core))
+}
+
+/// Digest of the loader on a disk; `None`: there is none that a BIOS could start.
+pub fn find_loader(disk: &impl Storage) -> Option<Digest> {
+    read_loader(disk).map(|(boot_code, core)| digest(&boot_code, &core))
 }
 
 /// How often GRUB has started an entry.

@@ -62,6 +62,35 @@ pub fn replace<S: Storage>(volume: &Volume<S>, text: &str) -> Result<bool> {
     Ok(true)
 }
 
+/// Makes the configs of `to`, the present one and the one before, those of `from`; one that `from` has not goes away. Whether any
+/// was another one.
+///
+/// # Errors
+/// A disk fails; each config of `to` is then the one that was there or the one that was to be.
+pub fn copy<S: Storage, T: Storage>(from: &Volume<S>, to: &Volume<T>) -> Result<bool> {
+    let mut changed = false;
+    for name in [PREVIOUS, CONFIG] {
+        let wanted = from.read(name, LONGEST)?;
+        if to.read(name, LONGEST).ok() == Some(wanted.clone()) {
+            continue;
+        }
+        changed = true;
+        for left_behind in [NEW, COPY] {
+            to.unlink(left_behind)?;
+        }
+        to.sweep()?;
+        match wanted {
+            Some(text) => {
+                put(to, NEW, &text)?;
+                to.rename(ROOT, NEW, name)?;
+            }
+            None => to.unlink(name)?,
+        }
+        to.sweep()?;
+    }
+    Ok(changed)
+}
+
 fn put<S: Storage>(volume: &Volume<S>, path: &str, mut content: &[u8]) -> Result<()> {
     let length = u64::try_from(content.len()).unwrap_or(0);
     volume.write(path, &mut content, length, &mut |_| {})?;

@@ -81,10 +81,10 @@ pub enum Note {
 }
 
 impl Note {
-    const ALL: [Self; 3] = [Self::Verdict, Self::Log, Self::Before];
+    pub(crate) const ALL: [Self; 3] = [Self::Verdict, Self::Log, Self::Before];
 
     /// Its file in [`IMAGES`].
-    fn file(self, slot: Slot) -> String {
+    pub(crate) fn file(self, slot: Slot) -> String {
         let extension = match self {
             Self::Verdict => "txt",
             Self::Log => "log",
@@ -95,7 +95,7 @@ impl Note {
 }
 
 /// Every file of a slot in [`IMAGES`].
-fn files_of(slot: Slot) -> [String; 4] {
+pub(crate) fn files_of(slot: Slot) -> [String; 4] {
     let [verdict, log, before] = Note::ALL.map(|note| note.file(slot));
     [slot.image(), verdict, log, before]
 }
@@ -157,7 +157,7 @@ impl<S: Storage> Esp<S> {
     }
 
     /// The entries by their names.
-    fn entries(&self) -> Result<State, EspError> {
+    pub(crate) fn entries(&self) -> Result<State, EspError> {
         let mut entries = Vec::new();
         for file in self.volume.list(ENTRIES)? {
             let Some(name) = Name::parse(&file) else {
@@ -282,7 +282,7 @@ impl<S: Storage> Esp<S> {
         self.write_entry(&Named { name, entry })
     }
 
-    fn write_entry(&self, named: &Named) -> Result<(), EspError> {
+    pub(crate) fn write_entry(&self, named: &Named) -> Result<(), EspError> {
         let text = named.entry.text(named.name.slot);
         let length = u64::try_from(text.len()).unwrap_or(0);
         let path = join(ENTRIES, NEW_ENTRY);
@@ -345,7 +345,7 @@ impl<S: Storage> Esp<S> {
     }
 
     /// Whether the disk is one that GRUB starts as well.
-    fn has_grub(&self) -> Result<bool, EspError> {
+    pub(crate) fn has_grub(&self) -> Result<bool, EspError> {
         let files = self.volume.list(bios::DIRECTORY)?;
         Ok(files
             .iter()
@@ -399,7 +399,7 @@ impl<S: Storage> Esp<S> {
     }
 
     /// Gives GRUB, where the disk has it, the menu of the entries.
-    fn write_menu(&self) -> Result<(), EspError> {
+    pub(crate) fn write_menu(&self) -> Result<(), EspError> {
         if !self.has_grub()? {
             return Ok(());
         }

@@ -31,6 +31,7 @@
 //! | [`config`]    | the machine config on its volume, replaced                                |
 //! | [`reset`]     | factory reset: the order, and the machine config that it takes away       |
 //! | [`inspect`]   | a disk as the loaders see it                                              |
+//! | [`mirror`]    | two disks that hold the same                                              |
 //! | [`medium`]    | the kernel on a boot medium                                               |
 //! | [`table`]     | GPT                                                                       |
 //! | [`fat`]       | FAT32 with an order of writes                                             |
@@ -51,6 +52,7 @@ pub mod esp;
 pub mod fat;
 pub mod inspect;
 pub mod medium;
+pub mod mirror;
 pub mod overlay;
 pub mod perform;
 pub mod plan;

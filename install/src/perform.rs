@@ -13,6 +13,7 @@ use crate::bios;
 use crate::esp::{Esp, EspError, Update};
 use crate::fat::{FatError, Volume};
 use crate::inspect::{self, Inspection, LOADER, NotBootable};
+use crate::mirror::{self, MirrorError, Record};
 use crate::plan::Plan;
 use crate::slot::{ENTRIES, IMAGES, Name, Slot};
 use crate::storage::{Part, Storage};
@@ -36,6 +37,9 @@ pub enum InstallError {
     /// The pool's partition.
     #[error("cannot clear the partition of the pool")]
     Pool(#[source] std::io::Error),
+    /// The content of the other disk.
+    #[error("cannot copy what the other disk holds")]
+    Mirror(#[from] MirrorError),
     /// The loader of a BIOS.
     #[error("cannot write the loader for a BIOS")]
     Bios(#[source] std::io::Error),
@@ -58,6 +62,8 @@ pub struct Installation<'a> {
     pub image: &'a Update,
     /// `axion.toml`.
     pub config: &'a str,
+    /// What the disk knows of the other one, where two hold the same.
+    pub mirror: Option<Record>,
     /// Bytes that are written at once.
     pub chunk: usize,
 }
@@ -82,25 +88,17 @@ pub fn install(
     image: &mut dyn Read,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Inspection, InstallError> {
-    let [config_at, esp_at, pool_at, bios_at] = &plan.partitions;
+    let [.., bios_at] = &plan.partitions;
     let bios = (disk.sector() == bios::SECTOR).then_some(&what.bios);
-    if !plan.keep {
-        progress(Progress::Step("removing the old partition table"));
-        table::wipe(disk)?;
-        clear_ends(&Part::new(disk, pool_at.start, pool_at.length)).map_err(InstallError::Pool)?;
-    }
-    progress(Progress::Step("making the volumes"));
     let part = |at: &table::Partition| Part::new(disk, at.start, at.length);
-    let esp = Volume::format(part(esp_at), &plan.esp_format())?.with_chunk(what.chunk);
-    let config_format = plan.config_format(disk.sector());
-    let mut config = Volume::format(part(config_at), &config_format)?.with_chunk(what.chunk);
+    let [mut config, esp] = make_volumes(disk, plan, what.chunk, progress)?;
     put(&config, CONFIG, what.config.as_bytes())?;
     config.finish()?;
 
-    for directory in ["EFI", "EFI/BOOT", IMAGES, "loader", ENTRIES] {
-        esp.make_directory(directory)?;
-    }
     put(&esp, LOADER, what.loader)?;
+    if let Some(record) = &what.mirror {
+        mirror::write(&esp, record)?;
+    }
     progress(Progress::Step("writing the image"));
     let esp = Esp::new(esp);
     esp.write_slot(Name::confirmed(Slot::A), 1, what.image, image, &mut |bytes| {
@@ -127,6 +125,30 @@ pub fn install(
     whole.then_some(found).ok_or(InstallError::NotWhole)
 }
 
+/// Makes the volumes of the config and of the slots, with the directories of the latter, where nothing is to be found any more.
+/// They are none for anybody else before each is finished.
+pub(crate) fn make_volumes<'d, D: Storage>(
+    disk: &'d D,
+    plan: &Plan,
+    chunk: usize,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<[Volume<Part<&'d D>>; 2], InstallError> {
+    let [config_at, esp_at, pool_at, _] = &plan.partitions;
+    let part = |at: &table::Partition| Part::new(disk, at.start, at.length);
+    if !plan.keep {
+        progress(Progress::Step("removing the old partition table"));
+        table::wipe(disk)?;
+        clear_ends(&part(pool_at)).map_err(InstallError::Pool)?;
+    }
+    progress(Progress::Step("making the volumes"));
+    let esp = Volume::format(part(esp_at), &plan.esp_format())?.with_chunk(chunk);
+    let config = Volume::format(part(config_at), &plan.config_format(disk.sector()))?.with_chunk(chunk);
+    for directory in ["EFI", "EFI/BOOT", IMAGES, "loader", ENTRIES] {
+        esp.make_directory(directory)?;
+    }
+    Ok([config, esp])
+}
+
 fn put(volume: &Volume<impl Storage>, path: &str, content: &[u8]) -> Result<Digest, FatError> {
     let length = u64::try_from(content.len()).unwrap_or(0);
     volume.write(path, &mut &*content, length, &mut |_| {})
@@ -134,7 +156,7 @@ fn put(volume: &Volume<impl Storage>, path: &str, content: &[u8]) -> Result<Dige
 
 /// Writes the loader of a BIOS; beside a table that stays, with its boot code. A BIOS never finds boot code that leads to half of
 /// a loader.
-fn write_grub(
+pub(crate) fn write_grub(
     disk: &impl Storage,
     part: &impl Storage,
     grub: &bios::Loader<'_>,

@@ -4,10 +4,12 @@
 //! Each disk that a cut leaves is looked at with [`inspect`], as UEFI and as a BIOS see it: either must start what it started
 //! before the step or what it starts after it, whole; the slot that was confirmed must be whole; so must the machine config, the
 //! old one or the new one; the table and the pool must be untouched. From a sample of them the interrupted step is done again, as a node does, and the power is cut during that, too.
+//! A second disk follows the first one after each step, and another one after several, and is cut meanwhile ([`mirror`]).
 //! There are two lives, of a node whose starts systemd-boot counts, and of one whose starts GRUB counts.
 
 mod config;
 mod grub;
+mod mirror;
 
 use std::io;
 
@@ -19,6 +21,7 @@ use crate::perform::{InstallError, Installation, install};
 use crate::plan::{Plan, Sizes};
 use crate::recording::{Disk, Operation};
 use crate::slot::{Named, Slot};
+use crate::started;
 use crate::storage::Storage;
 use crate::table::{self, Partition};
 use crate::uki;
@@ -54,6 +57,8 @@ pub struct Effort {
     pub random: u32,
     /// Of so many disks, one is gone on with.
     pub resume_every: u64,
+    /// The other disk of a mirror follows after so many steps.
+    pub follow_every: usize,
     /// Where chance begins.
     pub seed: u64,
 }
@@ -64,6 +69,7 @@ impl Effort {
         image: 24 << 10,
         random: 3,
         resume_every: 41,
+        follow_every: 4,
         seed: 1,
     };
     /// Everything.
@@ -71,6 +77,7 @@ impl Effort {
         image: 160 << 10,
         random: 24,
         resume_every: 7,
+        follow_every: 1,
         seed: 1,
     };
 }
@@ -185,6 +192,8 @@ enum StepError {
     Fat(#[from] FatError),
     #[error(transparent)]
     NotBootable(#[from] inspect::NotBootable),
+    #[error(transparent)]
+    Mirror(#[from] crate::mirror::MirrorError),
 }
 
 struct Torture {
@@ -226,12 +235,13 @@ fn live(effort: Effort, firmware: Firmware, report: Report) -> Result<Report, Fa
         report,
     };
     let mut disk = Disk::new(SIZE);
+    let mut mirror = mirror::Follower::default();
     for (number, step) in LIFE.iter().enumerate() {
         let after = torture.step(&disk, *step, number)?;
         if *step == Step::Install {
             after.write_at(torture.pool_at(), &POOL)?;
         }
-        disk = after.settled();
+        disk = mirror.step(&mut torture, &after.settled(), number)?;
     }
     Ok(torture.report)
 }
@@ -463,6 +473,7 @@ impl Torture {
             bios: self.grub.loader(),
             image: &update,
             config: "hostname = \"tortured\"\n",
+            mirror: None,
             chunk: CHUNK,
         };
         let mut content = content.as_slice();
@@ -483,7 +494,7 @@ impl Torture {
             version: format!("0.{number}.0"),
             size,
             digest: inspect::digest(&content),
-            options: "console=tty0".to_owned(),
+            options: format!("axion.esp={} console=tty0", started::text(self.plan.esp().guid)),
         };
         (content, update)
     }

@@ -202,6 +202,7 @@ impl Job {
             bios: self.image.grub()?,
             image: &self.update,
             config: &self.config,
+            mirror: None,
             chunk: CHUNK,
         };
         let written = perform::install(&disk, &self.plan, &what, &mut self.uki.as_slice(), progress);

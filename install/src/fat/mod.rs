@@ -302,6 +302,28 @@ impl<S: Storage> Volume<S> {
         read().map(Some).map_err(failed("read", path))
     }
 
+    /// Gives `work` what a file holds, to be read from its beginning; `None`: there is no such file.
+    ///
+    /// # Errors
+    /// The disk fails, or the file is damaged.
+    pub fn with_content<T>(&self, path: &str, work: impl FnOnce(&mut dyn Read) -> T) -> Result<Option<T>> {
+        let Some(entry) = self.raw()?.find(path).map_err(failed("look for", path))? else {
+            return Ok(None);
+        };
+        if entry.directory {
+            return Ok(None);
+        }
+        let opened = || -> io::Result<T> {
+            let system = FileSystem::new(
+                Stream::new(&self.overlay),
+                FsOptions::new().time_provider(&date::FIXED),
+            )?;
+            let mut file = system.root_dir().open_file(path)?;
+            Ok(work(&mut file))
+        };
+        opened().map(Some).map_err(failed("read", path))
+    }
+
     /// Writes the first sector of a file where it lies: what a loader does that cannot allocate.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ fn put_on(disk: &Disk, plan: &Plan, image: &Update, mut content: &[u8]) -> Resul
         bios: grub.loader(),
         image,
         config: "hostname = \"x\"\n",
+        mirror: None,
         chunk: 4096,
     };
     install(disk, plan, &what, &mut content, &mut |_| {})

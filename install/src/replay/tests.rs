@@ -35,6 +35,7 @@ fn installed(disk: &Disk) {
         bios: grub.loader(),
         image: &image,
         config: "hostname = \"recorded\"\n",
+        mirror: None,
         chunk: 4096,
     };
     let plan = Plan::fresh(SIZE, SIZES, 1);

@@ -133,6 +133,7 @@ fn write(path: &Path, guid: u128, config: &str, mut uki: &[u8], version: &str) -
         bios: bios::Loader::new(&boot_code, &core)?,
         image: &image,
         config,
+        mirror: None,
         chunk: CHUNK,
     };
     let disk = open(path)?;

@@ -132,6 +132,7 @@ fn record(
         bios: bios::Loader::new(&grub.boot_code, &grub.partition)?,
         image: &update("0.1.0", uki),
         config,
+        mirror: None,
         chunk: CHUNK,
     };
     let plan = Plan::fresh(SIZE, Sizes::for_sector(512), 0x7000);

@@ -124,6 +124,8 @@ pub struct Answers {
     pub disk: String,
     /// What becomes of a pool on it.
     pub pool: PoolChoice,
+    /// [`OfferedDisk::id`] of a second disk that holds the same; empty: none. A pool on it stays where it is, or is in the way.
+    pub mirror: String,
     /// The node.
     pub node: NodeAnswers,
 }

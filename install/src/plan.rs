@@ -167,8 +167,48 @@ pub struct Summary {
     pub token: String,
 }
 
-/// The summary of `plan` on `candidate`, with an image of version `version` and the host name `hostname`.
-pub fn summary(candidate: &Candidate, plan: &Plan, version: &str, hostname: &str) -> Summary {
+/// A disk, and what is to be written to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The disk.
+    pub candidate: &'a Candidate,
+    /// Its layout.
+    pub plan: &'a Plan,
+}
+
+/// The summary of an image of version `version` with the host name `hostname` on `target` and, where there is to be a second disk
+/// that holds the same, on `mirror`.
+pub fn summary(target: Target<'_>, mirror: Option<Target<'_>>, version: &str, hostname: &str) -> Summary {
+    let mut text = format!("Axion {version} is installed on\n{}", described(target));
+    let mut all = format!("{:?}", target.plan);
+    if let Some(mirror) = mirror {
+        text.push_str(&format!(
+            "\nand the same on a second disk, which the node goes on with when the first one fails,\n{}",
+            described(mirror)
+        ));
+        all.push_str(&format!("{:?}", mirror.plan));
+    }
+    if !hostname.is_empty() {
+        text.push_str(&format!("  host name   {hostname}\n"));
+    }
+    let token = token(&format!("{text}{all}"));
+    Summary { text, token }
+}
+
+/// The summary of a disk that becomes the mirror of the one called `started`, in the place of the one called `replaced`.
+pub fn mirror_summary(candidate: &Candidate, plan: &Plan, started: &str, replaced: Option<&str>) -> Summary {
+    let place = replaced.map(|disk| format!(", in the place of {disk}"));
+    let text = format!(
+        "The slots and the machine config of {started} are kept on a second disk as well{},\n{}",
+        place.unwrap_or_default(),
+        described(Target { candidate, plan })
+    );
+    let token = token(&format!("{text}{plan:?}"));
+    Summary { text, token }
+}
+
+/// A disk, what is on it, what becomes of that, and its new partitions.
+fn described(Target { candidate, plan }: Target<'_>) -> String {
     let contents = &candidate.contents;
     let now = match (&contents.installed, contents.partitions.len()) {
         (Some(version), _) => format!("Axion {version}"),
@@ -183,8 +223,7 @@ pub fn summary(candidate: &Candidate, plan: &Plan, version: &str, hostname: &str
     } else {
         "Everything on the disk is lost, THE ZFS POOL ON IT TOO."
     };
-    let mut text =
-        format!("Axion {version} is installed on\n  {candidate}\nwhich now holds {now}. {lost}\n\n");
+    let mut text = format!("  {candidate}\nwhich now holds {now}. {lost}\n\n");
     for partition in &plan.partitions {
         let what = match partition.kind {
             Kind::Esp => "loader, slots a and b",
@@ -199,11 +238,7 @@ pub fn summary(candidate: &Candidate, plan: &Plan, version: &str, hostname: &str
             human(partition.length)
         ));
     }
-    if !hostname.is_empty() {
-        text.push_str(&format!("  host name   {hostname}\n"));
-    }
-    let token = token(&format!("{text}{plan:?}"));
-    Summary { text, token }
+    text
 }
 
 /// A word that is another one for another text, and is typed without a mistake: letters that look like no other and, without

@@ -164,11 +164,21 @@ pub enum SelectError {
     #[error("`install.disk` names no disk; this machine has:{}", list(.0))]
     Unnamed(Vec<String>),
     /// None fits.
-    #[error("no disk fits `install.disk`; this machine has:{}", list(.0))]
-    None(Vec<String>),
+    #[error("no disk fits `{key}`; this machine has:{}", list(disks))]
+    None {
+        /// The selector.
+        key: &'static str,
+        /// Disks that it may mean.
+        disks: Vec<String>,
+    },
     /// Several fit.
-    #[error("more than one disk fits `install.disk`:{}", list(.0))]
-    Several(Vec<String>),
+    #[error("more than one disk fits `{key}`:{}", list(disks))]
+    Several {
+        /// The selector.
+        key: &'static str,
+        /// Those that do.
+        disks: Vec<String>,
+    },
     /// The one that fits must not be written.
     #[error("{disk} is left alone: {reason}")]
     Unfit {
@@ -186,28 +196,59 @@ fn list(disks: &[String]) -> String {
     disks.iter().map(|disk| format!("\n  {disk}")).collect()
 }
 
-/// The disk that the config means.
+/// Names of disks, for people.
+fn names(disks: &[&Candidate]) -> Vec<String> {
+    disks.iter().map(ToString::to_string).collect()
+}
+
+/// The disk that the config means and, where it wants two that hold the same, the other one.
 ///
 /// # Errors
-/// Not exactly one fits, or the one that does must not be written.
-pub fn select<'a>(disks: &'a [Candidate], install: &Install) -> Result<&'a Candidate, SelectError> {
-    let names = |disks: &[&Candidate]| disks.iter().map(ToString::to_string).collect::<Vec<_>>();
+/// Not exactly one fits, or one that does must not be written.
+pub fn select<'a>(
+    disks: &'a [Candidate],
+    install: &Install,
+) -> Result<(&'a Candidate, Option<&'a Candidate>), SelectError> {
     let all: Vec<&Candidate> = disks.iter().collect();
     let selector: &DiskSelector = match &install.disk {
         Some(selector) if !selector.is_empty() => selector,
         _ => return Err(SelectError::Unnamed(names(&all))),
     };
-    let fitting: Vec<&Candidate> = disks.iter().filter(|c| selector.fits(&c.disk)).collect();
+    let disk = one(&all, selector, "install.disk", install)?;
+    let Some(selector) = &install.mirror else {
+        return Ok((disk, None));
+    };
+    // What is said of a model may be true of both.
+    let others: Vec<&Candidate> = all
+        .into_iter()
+        .filter(|other| other.disk.name != disk.disk.name)
+        .collect();
+    Ok((disk, Some(one(&others, selector, "install.mirror", install)?)))
+}
+
+fn one<'a>(
+    disks: &[&'a Candidate],
+    selector: &DiskSelector,
+    key: &'static str,
+    install: &Install,
+) -> Result<&'a Candidate, SelectError> {
+    let fitting: Vec<&Candidate> = disks.iter().copied().filter(|c| selector.fits(&c.disk)).collect();
     match fitting.as_slice() {
-        [] => Err(SelectError::None(names(&all))),
-        [one] => match unfit(one, install) {
+        [] => Err(SelectError::None {
+            key,
+            disks: names(disks),
+        }),
+        &[one] => match unfit(one, install) {
             None => Ok(one),
             Some(reason) => Err(SelectError::Unfit {
                 disk: one.to_string(),
                 reason,
             }),
         },
-        several => Err(SelectError::Several(names(several))),
+        several => Err(SelectError::Several {
+            key,
+            disks: names(several),
+        }),
     }
 }
 

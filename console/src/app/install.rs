@@ -28,7 +28,7 @@ impl Step {
     /// The page that asks for `field`.
     fn of(field: Field) -> Self {
         match field {
-            Field::Machine | Field::Disk | Field::Pool => Self::Disk,
+            Field::Machine | Field::Disk | Field::Mirror | Field::Pool => Self::Disk,
             Field::Addressing | Field::Interface | Field::Address | Field::Gateway | Field::Dns => {
                 Self::Network
             }
@@ -194,6 +194,7 @@ impl Wizard {
             KeyCode::Down | KeyCode::Tab => self.move_by(true),
             KeyCode::Left => self.change(false),
             KeyCode::Right => self.change(true),
+            KeyCode::Char('m') if self.step == Step::Disk => self.turn_mirror(),
             KeyCode::Char(' ') if self.text().is_none() => self.change(true),
             KeyCode::Char(c) => self.edit(|text| {
                 if text.len() + c.len_utf8() <= LONGEST {
@@ -205,6 +206,25 @@ impl Wizard {
             }),
             _ => Outcome::Stay,
         }
+    }
+
+    /// Whether a second disk could hold the same.
+    pub fn offers_mirror(&self) -> bool {
+        self.disks().iter().filter(|disk| disk.unfit.is_none()).count() > 1
+    }
+
+    /// Makes the disk under the cursor the second one, or takes that back.
+    fn turn_mirror(&mut self) -> Outcome {
+        let fit = self.disk().filter(|disk| disk.unfit.is_none());
+        if let Some(id) = fit.map(|disk| disk.id.clone()).filter(|_| self.offers_mirror()) {
+            self.refused.clear();
+            self.answers.mirror = if self.answers.mirror == id {
+                String::new()
+            } else {
+                id
+            };
+        }
+        Outcome::Stay
     }
 
     fn back(&mut self) -> Outcome {
@@ -223,7 +243,8 @@ impl Wizard {
     fn enter(&mut self) -> Outcome {
         let call = match self.step {
             Step::Disk => {
-                let Some(disk) = self.disk().filter(|disk| disk.unfit.is_none()) else {
+                let fit = |disk: &&OfferedDisk| disk.unfit.is_none() && disk.id != self.answers.mirror;
+                let Some(disk) = self.disk().filter(fit) else {
                     return Outcome::Stay;
                 };
                 self.answers.disk = disk.id.clone();

@@ -62,6 +62,9 @@ pub fn draw(frame: &mut Frame<'_>, wizard: &Wizard, app: &App, theme: &Theme) {
     }
     let keys = match (wizard.waiting, wizard.step) {
         (true, _) => "Checking ...   Esc back",
+        (false, Step::Disk) if wizard.offers_mirror() => {
+            "Up/Down choose   m second disk of a mirror   Enter next   Esc leave"
+        }
         (false, Step::Disk) => "Up/Down choose   Enter next   Esc leave; nothing is written before the end",
         (false, Step::Network | Step::Node) => "Up/Down field   Left/Right change   Enter next   Esc back",
         (false, Step::Confirm) => "Enter install   Esc back",
@@ -210,6 +213,13 @@ fn disks(page: &mut Page<'_>, wizard: &Wizard) {
             None => page.indented(4, &format!("holds: {holds}"), Style::new()),
             Some(why) => page.indented(4, &format!("not possible: {why}"), theme.dim()),
         }
+        if wizard.answers.mirror == *id && !id.is_empty() {
+            page.indented(
+                4,
+                "the second disk: it holds the same, and the node survives the loss of one",
+                theme.good(),
+            );
+        }
         if chosen && disk.has_pool && disk.unfit.is_none() {
             let fate = match wizard.answers.pool {
                 PoolChoice::Keep if disk.keeps_pool => "kept",
@@ -294,11 +304,12 @@ fn field_in_words(field: Field, wizard: &Wizard, app: &App, chosen: bool) -> (&'
             "State",
             choice(match node.state {
                 StateAnswer::Config => "as the machine config in force says",
+                StateAnswer::Disk if !wizard.answers.mirror.is_empty() => "kept on both disks",
                 StateAnswer::Disk => "kept on this disk",
                 StateAnswer::Memory => "in memory only",
             }),
         ),
-        Field::Machine | Field::Disk | Field::Pool | Field::Token => ("", String::new()),
+        Field::Machine | Field::Disk | Field::Mirror | Field::Pool | Field::Token => ("", String::new()),
     }
 }
 

@@ -23,6 +23,15 @@ pub struct NodeAnswers {
     pub state: StateAnswer,
 }
 
+/// A pool on the disks that a node is installed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemPool {
+    /// Name: of one that is there already, or is to be made.
+    pub name: String,
+    /// How it lies on the disks, where it is to be made.
+    pub layout: PoolLayout,
+}
+
 /// Where a node to be installed keeps its state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -72,6 +81,8 @@ pub enum Field {
     Machine,
     /// Disk.
     Disk,
+    /// The second disk, which holds the same.
+    Mirror,
     /// What becomes of the pool on it.
     Pool,
     /// [`NetworkAnswers::addressing`].
@@ -128,12 +139,12 @@ impl NodeAnswers {
         network.into_iter().chain(hostname).collect()
     }
 
-    /// `base`, a machine config without an error, with the answers over it. `pool` is the name of a pool on the disk that it is
-    /// installed on, which is there already or is to be made.
+    /// `base`, a machine config without an error, with the answers over it. `pool` is the one on the disks that it is
+    /// installed on.
     ///
     /// # Errors
     /// What comes out is no machine config.
-    pub fn document(&self, base: &str, pool: &str) -> Result<String, ConfigError> {
+    pub fn document(&self, base: &str, pool: &SystemPool) -> Result<String, ConfigError> {
         let mut table: toml::Table = toml::from_str(base).map_err(|error| ConfigError {
             source_name: "the machine config in force".to_owned(),
             line: None,
@@ -154,8 +165,9 @@ impl NodeAnswers {
     }
 }
 
-/// Declares the pool of the installed disk before all others: the first one keeps the state.
-fn declare(storage: &mut toml::Table, name: &str) {
+/// Declares the pool of the installed disks before all others: the first one keeps the state.
+fn declare(storage: &mut toml::Table, pool: &SystemPool) {
+    let name = pool.name.as_str();
     storage.remove("state");
     let mut pools = match storage.remove("pools") {
         Some(toml::Value::Array(pools)) => pools,
@@ -165,7 +177,7 @@ fn declare(storage: &mut toml::Table, name: &str) {
     if !pools.iter().any(is_declared) {
         let pool = toml::Table::from_iter([
             ("name".to_owned(), name.into()),
-            ("layout".to_owned(), PoolLayout::Stripe.to_string().into()),
+            ("layout".to_owned(), pool.layout.to_string().into()),
             ("disks".to_owned(), vec![DiskChoice::System.to_string()].into()),
         ]);
         pools.insert(0, pool.into());

@@ -19,7 +19,7 @@ use super::validate::{self, Violation};
 use super::{ConfigError, ConfigErrors, MachineConfig};
 
 /// Tables that say which thing is meant: with a key less they may mean another one.
-const SELECTORS: [&str; 2] = ["match", "disk"];
+const SELECTORS: [&str; 3] = ["match", "disk", "mirror"];
 
 /// Reads and validates one document; `name` is what an operator would call it.
 ///

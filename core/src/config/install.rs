@@ -11,6 +11,8 @@ use crate::topology::Disk;
 pub struct Install {
     /// The disk; exactly one must fit. None given: nothing is installed without a person.
     pub disk: Option<DiskSelector>,
+    /// A second disk that holds the same, so that the node survives the loss of one; exactly one besides the first must fit.
+    pub mirror: Option<DiskSelector>,
     /// What is done where the disk holds an installation of Axion already.
     pub existing: Existing,
     /// What is done where the disk holds a ZFS pool.

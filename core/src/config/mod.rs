@@ -24,7 +24,7 @@ mod tests;
 mod update;
 mod validate;
 
-pub use answers::{Addressing, Field, NetworkAnswers, NodeAnswers, StateAnswer, Unanswered};
+pub use answers::{Addressing, Field, NetworkAnswers, NodeAnswers, StateAnswer, SystemPool, Unanswered};
 pub use check::{check, check_all};
 pub use encryption::{
     Encryption, KeySource, LAST_PCR, RESETTABLE_PCRS, SECRET_KEY, SECRETS_KEY, Secret, is_hex_key,

@@ -161,6 +161,11 @@ const LEFT_OUT: &[(&str, &[&str], &[&str])] = &[
         &["line 5: unknown field `install.disk.bus`"],
         &[],
     ),
+    (
+        "[install]\ndisk.serial = \"a\"\n[install.mirror]\nmin_size = \"1GiB\"\nbus = \"nvme\"\n",
+        &["line 5: unknown field `install.mirror.bus`"],
+        &[],
+    ),
     // What is wrong without the key that is left out.
     (
         "hostname = \"a\"\n[profile]\nhugepages = [{ size = \"2MiB\", share = 3 }]\n",

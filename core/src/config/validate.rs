@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::place::Place;
-use super::{Install, Interface, InterfaceMatch, MachineConfig, is_update_key};
+use super::{DiskSelector, Install, Interface, InterfaceMatch, MachineConfig, is_update_key};
 use crate::identity::{Facts, substitute};
 use crate::quantity::Span;
 use crate::topology::is_pci_address;
@@ -149,18 +149,30 @@ impl Findings {
 }
 
 fn install(found: &mut Findings, install: &Install) {
-    let Some(disk) = &install.disk else {
-        return;
-    };
+    for (key, disk) in [
+        ("install.disk", &install.disk),
+        ("install.mirror", &install.mirror),
+    ] {
+        if let Some(disk) = disk {
+            disk_selector(found, key, disk);
+        }
+    }
+    if install.mirror.is_some() && install.disk.is_none() {
+        let message = "is the second of two disks; `install.disk` must say which is the first";
+        found.refuse(Place::of("install.mirror"), message.to_owned());
+    }
+}
+
+fn disk_selector(found: &mut Findings, key: &str, disk: &DiskSelector) {
     if disk.is_empty() {
         let message = "names no disk; give at least one of `wwid`, `serial`, `model`, `min_size`, `max_size`";
-        found.refuse(Place::of("install.disk"), message.to_owned());
+        found.refuse(Place::of(key), message.to_owned());
     }
     if let (Some(min), Some(max)) = (disk.min_size, disk.max_size)
         && min > max
     {
         let message = format!("{min} is more than `max_size`, {max}; no disk can fit");
-        found.refuse(Place::of("install.disk.min_size"), message);
+        found.refuse(Place::of(key).key("min_size"), message);
     }
 }
 

@@ -17,13 +17,13 @@ use axion_api::install::{
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{
     Addressing, DiskChoice, Document, Effective, Existing, Field, Install, NetworkAnswers, NodeAnswers,
-    PoolChoice, Source, StateAnswer, Unanswered, in_one, resolve,
+    PoolChoice, PoolLayout, Source, StateAnswer, SystemPool, Unanswered, in_one, resolve,
 };
 use axion_core::paths;
 use axion_core::profile::{Declaration, Resolved, is_second_start};
 use axion_core::topology::Topology;
 use axion_install::perform;
-use axion_install::plan::{self, Plan, kept, summary};
+use axion_install::plan::{self, Plan, Target, kept, summary};
 use axion_install::select::{self, Candidate, Unfit, human, unfit};
 use axion_install::storage::Disk;
 use axion_storage::contents;
@@ -191,11 +191,11 @@ fn write(node: &Node, ready: Ready) -> Progress {
     let installed = || -> Result<String, Error> {
         tell("putting the image together", 0);
         let image = Image::gather(&ready.origin)?;
-        let job = Job::prepare(ready.candidate, ready.pool, ready.config, &node.cmdline, image)?;
-        let name = job.disk().to_owned();
+        let job = Job::prepare(ready.disks, ready.config, &node.cmdline, image)?;
+        let name = job.disk();
         node.log
             .info(&format!("installing on {name}, as was confirmed on the console"));
-        let (total, mut written, mut step, mut shown) = (job.update().size, 0, "", 0);
+        let (total, mut written, mut step, mut shown) = (job.bytes(), 0, "", 0);
         job.write(&mut |progress| {
             match progress {
                 perform::Progress::Step(next) => step = next,
@@ -230,8 +230,7 @@ struct Machine {
 
 /// All that an installation needs.
 struct Ready {
-    candidate: Candidate,
-    pool: PoolChoice,
+    disks: Vec<(Candidate, PoolChoice)>,
     config: String,
     origin: Origin,
     summary: Summary,
@@ -278,7 +277,7 @@ impl Machine {
         if let Err(error) = check_config(&self.effective) {
             refused.push(Unanswered::new(Field::Machine, chain(&error)));
         }
-        let (origin, candidate) = match candidates(&self.documents) {
+        let (origin, chosen) = match candidates(&self.documents) {
             Ok(disks) => {
                 let origin = if self.started_again {
                     Err(ImageError::StartedAgain)
@@ -290,7 +289,7 @@ impl Machine {
                 let origin =
                     origin.map_err(|error| refused.push(Unanswered::new(Field::Machine, chain(&error))));
                 let chosen = chosen(&disks, answers).map_err(|wrong| refused.push(wrong));
-                (origin.ok(), chosen.ok().cloned())
+                (origin.ok(), chosen.ok())
             }
             Err(error) => {
                 refused.push(Unanswered::new(Field::Disk, chain(&error)));
@@ -298,9 +297,7 @@ impl Machine {
             }
         };
         let wrong = answers.node.refusals();
-        let pool = candidate
-            .as_ref()
-            .map_or_else(|| POOL.to_owned(), |candidate| pool_on(candidate, answers.pool));
+        let pool = pool_on(chosen.as_deref().unwrap_or_default());
         let config = if wrong.is_empty() {
             self.config(&answers.node, &pool)
                 .map_err(|wrong| refused.push(wrong))
@@ -309,23 +306,22 @@ impl Machine {
             refused.extend(wrong);
             None
         };
-        let (Some(origin), Some(candidate), Some(config)) = (origin, candidate, config) else {
+        let (Some(origin), Some(disks), Some(config)) = (origin, chosen, config) else {
             return Err(refused);
         };
         if !refused.is_empty() {
             return Err(refused);
         }
         Ok(Ready {
-            summary: in_words(&candidate, answers, &pool, &config),
-            candidate,
-            pool: answers.pool,
+            summary: in_words(&disks, answers, &pool, &config),
+            disks,
             config,
             origin,
         })
     }
 
     /// The config of the installed node, held against this machine.
-    fn config(&self, answers: &NodeAnswers, pool: &str) -> Result<String, Unanswered> {
+    fn config(&self, answers: &NodeAnswers, pool: &SystemPool) -> Result<String, Unanswered> {
         let base = in_one(&self.documents, "install");
         let config = answers
             .document(&base, pool)
@@ -347,10 +343,30 @@ impl Machine {
     }
 }
 
-/// The disk that was chosen.
-fn chosen<'d>(disks: &'d [Candidate], answers: &Answers) -> Result<&'d Candidate, Unanswered> {
-    let refuse = |message: String| Unanswered::new(Field::Disk, message);
-    let choice: DiskChoice = answers.disk.parse().map_err(refuse)?;
+/// The disk that was chosen and, where there is one, its mirror, with what becomes of a pool on each.
+fn chosen(disks: &[Candidate], answers: &Answers) -> Result<Vec<(Candidate, PoolChoice)>, Unanswered> {
+    let first = one(disks, &answers.disk, answers.pool, Field::Disk)?;
+    let mut chosen = vec![(first.clone(), answers.pool)];
+    if !answers.mirror.is_empty() {
+        // What was said of one disk's pool is not said of another's.
+        let mirror = one(disks, &answers.mirror, PoolChoice::Keep, Field::Mirror)?;
+        if mirror.disk.name == first.disk.name {
+            let message = "a disk is no mirror of itself; choose another one";
+            return Err(Unanswered::new(Field::Mirror, message));
+        }
+        chosen.push((mirror.clone(), PoolChoice::Keep));
+    }
+    Ok(chosen)
+}
+
+fn one<'d>(
+    disks: &'d [Candidate],
+    id: &str,
+    pool: PoolChoice,
+    field: Field,
+) -> Result<&'d Candidate, Unanswered> {
+    let refuse = |message: String| Unanswered::new(field, message);
+    let choice: DiskChoice = id.parse().map_err(refuse)?;
     let fitting: Vec<&Candidate> = disks.iter().filter(|c| choice.fits(&c.disk)).collect();
     let &[one] = fitting.as_slice() else {
         return Err(refuse(match fitting.len() {
@@ -358,11 +374,11 @@ fn chosen<'d>(disks: &'d [Candidate], answers: &Answers) -> Result<&'d Candidate
             count => format!("{count} disks are `{choice}`, and one must be"),
         }));
     };
-    match unfit(one, &wanted(answers.pool)) {
+    match unfit(one, &wanted(pool)) {
         // What the config would have to say, a person says here.
         Some(Unfit::Pool) => {
             return Err(Unanswered::new(
-                Field::Pool,
+                if field == Field::Disk { Field::Pool } else { field },
                 "the ZFS pool on it does not lie where Axion's would: it cannot be kept",
             ));
         }
@@ -436,15 +452,24 @@ fn holds(candidate: &Candidate) -> String {
     installed.chain(found.describe()).collect::<Vec<_>>().join(", ")
 }
 
-/// Name of the pool that the installed disk will have: the one that stays, or a new one.
-fn pool_on(candidate: &Candidate, choice: PoolChoice) -> String {
-    let stays = choice == PoolChoice::Keep && kept(&candidate.contents).is_some();
-    let labels = || contents::look(Path::new(ROOT), &candidate.disk).labels;
-    let there = stays.then(labels).into_iter().flatten();
-    let mut names = there.filter(|(_, label)| !label.is_destroyed());
-    names
-        .next()
-        .map_or_else(|| POOL.to_owned(), |(_, label)| label.pool)
+/// The pool that the installed disks will have: the one that stays, or a new one over all of them.
+fn pool_on(disks: &[(Candidate, PoolChoice)]) -> SystemPool {
+    let stays = disks
+        .iter()
+        .filter(|(candidate, pool)| *pool == PoolChoice::Keep && kept(&candidate.contents).is_some());
+    let mut labels = stays
+        .flat_map(|(candidate, _)| contents::look(Path::new(ROOT), &candidate.disk).labels)
+        .filter(|(_, label)| !label.is_destroyed());
+    SystemPool {
+        name: labels
+            .next()
+            .map_or_else(|| POOL.to_owned(), |(_, label)| label.pool),
+        layout: if disks.len() > 1 {
+            PoolLayout::Mirror
+        } else {
+            PoolLayout::Stripe
+        },
+    }
 }
 
 fn interfaces() -> Vec<OfferedInterface> {
@@ -458,11 +483,25 @@ fn interfaces() -> Vec<OfferedInterface> {
 }
 
 /// What is going to happen, and its word.
-fn in_words(candidate: &Candidate, answers: &Answers, pool: &str, config: &str) -> Summary {
-    // The disk's identifier is drawn when it is written.
-    let plan = Plan::of(candidate, answers.pool, 0);
+fn in_words(
+    disks: &[(Candidate, PoolChoice)],
+    answers: &Answers,
+    pool: &SystemPool,
+    config: &str,
+) -> Summary {
+    // The disks' identifiers are drawn when they are written.
+    let plans = disks
+        .iter()
+        .map(|(candidate, pool)| Plan::of(candidate, *pool, 0));
+    let plans: Vec<Plan> = plans.collect();
+    let mut targets = disks
+        .iter()
+        .zip(&plans)
+        .map(|((candidate, _), plan)| Target { candidate, plan });
     let node = &answers.node;
-    let mut text = summary(candidate, &plan, env!("CARGO_PKG_VERSION"), &node.hostname).text;
+    let (first, mirror) = (targets.next(), targets.next());
+    let shown = first.map(|first| summary(first, mirror, env!("CARGO_PKG_VERSION"), &node.hostname));
+    let mut text = shown.map(|shown| shown.text).unwrap_or_default();
     let network = &node.network;
     let on = if network.interface.is_empty() {
         "every interface with a link"
@@ -476,14 +515,21 @@ fn in_words(candidate: &Candidate, answers: &Answers, pool: &str, config: &str) 
     };
     let state = match node.state {
         StateAnswer::Config => "as the machine config in force says".to_owned(),
-        StateAnswer::Disk => format!("on this disk, in the ZFS pool `{pool}`"),
+        StateAnswer::Disk => {
+            let place = if disks.len() > 1 {
+                "these disks"
+            } else {
+                "this disk"
+            };
+            format!("on {place}, in the ZFS pool `{}`", pool.name)
+        }
         StateAnswer::Memory => "in memory only: gone after each restart".to_owned(),
     };
     text.push_str(&format!(
         "  addresses   {addresses}\n  profile     {}\n  state       {state}\n",
         node.profile
     ));
-    let token = plan::token(&format!("{text}{plan:?}{config}"));
+    let token = plan::token(&format!("{text}{plans:?}{config}"));
     Summary { text, token }
 }
 

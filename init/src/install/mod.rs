@@ -20,15 +20,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use axion_core::cmdline::{CommandLine, Param};
-use axion_core::config::{Document, Effective, PoolChoice, Source, resolve};
+use axion_core::config::{DiskChoice, Document, Effective, PoolChoice, Source, resolve};
 use axion_core::profile::{Declaration, Resolved, compose};
 use axion_core::secure_boot::SecureBoot;
 use axion_core::topology::{Disk, Topology};
 use axion_install::bios;
 use axion_install::esp::Update;
 use axion_install::inspect;
+use axion_install::mirror::Record;
 use axion_install::perform::{self, Installation, Progress};
-use axion_install::plan::{Plan, Summary, summary};
+use axion_install::plan::{Plan, Summary, Target, summary};
 use axion_install::select::{self, Candidate, Contents, SelectError};
 use axion_install::started;
 use axion_install::storage;
@@ -51,6 +52,8 @@ const LEFT_OUT: [&str; 9] = [
     "rootfstype",
 ];
 const CHUNK: usize = 1 << 20;
+/// Version of the image.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Nothing, or not everything, was installed.
 #[derive(Debug, thiserror::Error)]
@@ -132,89 +135,147 @@ pub fn check_signed(signed: bool) -> Result<(), Error> {
 
 /// All that is going to be written.
 pub struct Job {
-    name: String,
-    candidate: Candidate,
+    /// The disk, and its mirror.
+    targets: Vec<Written>,
     image: Image,
     uki: Vec<u8>,
-    update: Update,
     config: String,
+}
+
+/// A disk, and what it gets of its own.
+struct Written {
+    candidate: Candidate,
     plan: Plan,
+    update: Update,
+    mirror: Option<Record>,
+}
+
+impl Written {
+    const fn target(&self) -> Target<'_> {
+        Target {
+            candidate: &self.candidate,
+            plan: &self.plan,
+        }
+    }
+}
+
+/// What a disk is called on the other one of a mirror.
+pub fn lasting_name(disk: &Disk) -> String {
+    let id = DiskChoice::of(disk).map(|id| id.to_string());
+    id.unwrap_or_else(|| disk.name.clone())
 }
 
 impl Job {
-    /// `image` with the machine config `config` on the disk `candidate`, which is fit for it.
+    /// `image` with the machine config `config` on `disks`, one or two that hold the same and are fit for it, with what becomes of
+    /// the pool on each.
     ///
     /// # Errors
     /// The image cannot be put together.
     pub fn prepare(
-        candidate: Candidate,
-        pool: PoolChoice,
+        disks: Vec<(Candidate, PoolChoice)>,
         config: String,
         cmdline: &CommandLine,
         image: Image,
     ) -> Result<Self, Error> {
-        check_firmware(&candidate)?;
         check_signed(image.is_signed())?;
         let uki = image.assemble()?;
-        let plan = Plan::of(&candidate, pool, guid()?);
-        let update = Update {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            size: u64::try_from(uki.len()).unwrap_or(0),
-            digest: inspect::digest(&uki),
-            options: options(cmdline, &config, plan.esp().guid),
-        };
+        let digest = inspect::digest(&uki);
+        let mut targets = Vec::new();
+        for (candidate, pool) in disks {
+            check_firmware(&candidate)?;
+            let plan = Plan::of(&candidate, pool, guid()?);
+            let update = Update {
+                version: VERSION.to_owned(),
+                size: u64::try_from(uki.len()).unwrap_or(0),
+                digest,
+                options: options(cmdline, &config, plan.esp().guid),
+            };
+            targets.push(Written {
+                candidate,
+                plan,
+                update,
+                mirror: None,
+            });
+        }
+        if let [first, second] = targets.as_mut_slice() {
+            let record = Record {
+                set: guid()?,
+                own: first.plan.esp().guid,
+                other: second.plan.esp().guid,
+                name: lasting_name(&second.candidate.disk),
+                alone: false,
+            };
+            second.mirror = Some(record.of_the_other(&lasting_name(&first.candidate.disk)));
+            first.mirror = Some(record);
+        }
         Ok(Self {
-            name: candidate.to_string(),
-            candidate,
+            targets,
             image,
             uki,
-            update,
             config,
-            plan,
         })
     }
 
-    /// The disk, for people.
-    pub fn disk(&self) -> &str {
-        &self.name
+    /// The disks, for people.
+    pub fn disk(&self) -> String {
+        let names = self.targets.iter().map(|target| target.candidate.to_string());
+        names.collect::<Vec<_>>().join(" and on ")
     }
 
-    /// What is installed.
-    pub const fn update(&self) -> &Update {
-        &self.update
+    /// Kernel arguments of the installed node, on its first disk.
+    pub fn arguments(&self) -> &str {
+        self.targets.first().map_or("", |target| &target.update.options)
+    }
+
+    /// Bytes of images that are written.
+    pub fn bytes(&self) -> u64 {
+        self.targets.iter().map(|target| target.update.size).sum()
     }
 
     /// What is going to happen, with `hostname` as the node's name.
-    pub fn summary(&self, hostname: &str) -> Summary {
-        summary(&self.candidate, &self.plan, &self.update.version, hostname)
+    pub fn summary(&self, hostname: &str) -> Option<Summary> {
+        let (first, others) = self.targets.split_first()?;
+        let mirror = others.first().map(Written::target);
+        Some(summary(first.target(), mirror, VERSION, hostname))
     }
 
-    /// Writes it.
+    /// Writes it, one disk after the other.
     ///
     /// # Errors
-    /// The disk is in use or fails.
+    /// A disk is in use, and none was written then; or one fails.
     pub fn write(&self, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
-        let file = open_alone(&self.candidate.disk).map_err(|e| Error::Busy(self.name.clone(), e))?;
-        let sector = u64::from(self.candidate.disk.logical_sector);
-        let disk = storage::Disk::new(file, sector).map_err(|e| Error::Disk(self.name.clone(), e))?;
-        let what = Installation {
-            loader: self.image.loader(),
-            bios: self.image.grub()?,
-            image: &self.update,
-            config: &self.config,
-            mirror: None,
-            chunk: CHUNK,
-        };
-        let written = perform::install(&disk, &self.plan, &what, &mut self.uki.as_slice(), progress);
-        written.map(drop).map_err(|source| Error::Write {
-            disk: self.name.clone(),
-            source,
-        })
+        let mut disks = Vec::new();
+        for target in &self.targets {
+            let disk = &target.candidate.disk;
+            let name = || target.candidate.to_string();
+            let file = open_alone(disk).map_err(|e| Error::Busy(name(), e))?;
+            let storage = storage::Disk::new(file, disk.logical_sector.into());
+            disks.push((target, storage.map_err(|e| Error::Disk(name(), e))?));
+        }
+        for (target, disk) in disks {
+            let what = Installation {
+                loader: self.image.loader(),
+                bios: self.image.grub()?,
+                image: &target.update,
+                config: &self.config,
+                mirror: target.mirror.clone(),
+                chunk: CHUNK,
+            };
+            let written = perform::install(&disk, &target.plan, &what, &mut self.uki.as_slice(), progress);
+            written.map(drop).map_err(|source| Error::Write {
+                disk: target.candidate.to_string(),
+                source,
+            })?;
+        }
+        Ok(())
     }
 }
 
 /// Opens a disk for writing, for nobody else meanwhile.
-fn open_alone(disk: &Disk) -> io::Result<File> {
+///
+/// # Errors
+/// Somebody has it, a mount or a pool.
+pub fn open_alone(disk: &Disk) -> io::Result<File> {
     // Of a block device, O_EXCL means that nobody else has it, a mount or a pool included (open(2)).
     OpenOptions::new()
         .read(true)
@@ -278,8 +339,11 @@ fn options(cmdline: &CommandLine, config: &str, esp: u128) -> String {
     compose(&line, &resolved.plan).line.to_string()
 }
 
-/// An identifier for the disk.
-fn guid() -> Result<u128, Error> {
+/// An identifier for a disk.
+///
+/// # Errors
+/// The kernel gives none.
+pub fn guid() -> Result<u128, Error> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(|_| Error::Guid)?;
     u128::from_str_radix(&text.trim().replace('-', ""), 16).map_err(|_| Error::Guid)
 }

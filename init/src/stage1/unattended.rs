@@ -89,17 +89,21 @@ fn carry_out(
     let config = &effective.config.install;
     install::check_config(effective)?;
     let documents = handover.documents();
-    let candidate = wait_for_disk(config, &documents)?;
+    let (disk, mirror) = wait_for_disks(config, &documents)?;
     let image = Image::gather(&Origin::stage1())?;
     let text = in_one(&documents, "install");
-    let job = Job::prepare(candidate, config.pool, text, cmdline, image)?;
-    let (name, update) = (job.disk(), job.update());
-    let shown = job.summary(&effective.config.hostname);
+    let disks = std::iter::once(disk).chain(mirror);
+    let disks = disks.map(|disk| (disk, config.pool)).collect();
+    let job = Job::prepare(disks, text, cmdline, image)?;
+    let name = job.disk();
     screen.log.info(&format!("installing on {name}"));
-    screen.say(&format!("\n{}\n  arguments   {}\n\n", shown.text, update.options));
+    if let Some(shown) = job.summary(&effective.config.hostname) {
+        let arguments = job.arguments();
+        screen.say(&format!("\n{}\n  arguments   {arguments}\n\n", shown.text));
+    }
 
     let began = clock::since_start();
-    let mut bar = Bar::new(update.size);
+    let mut bar = Bar::new(job.bytes());
     job.write(&mut |progress| {
         if let Some(text) = bar.show(progress) {
             screen.say(&text);
@@ -109,18 +113,18 @@ fn carry_out(
     screen
         .log
         .info(&format!("installed on {name} in {} ms", took.as_millis()));
-    screen.say(&format!("\nAxion {} is installed on {name}.\n", update.version));
+    screen.say(&format!("\nAxion {} is installed on {name}.\n", install::VERSION));
     Ok(())
 }
 
-/// The disk that is meant; one that has not come up yet is waited for.
-fn wait_for_disk(config: &Install, documents: &[Document]) -> Result<Candidate, Error> {
+/// The disk that is meant, and its mirror; one that has not come up yet is waited for.
+fn wait_for_disks(config: &Install, documents: &[Document]) -> Result<(Candidate, Option<Candidate>), Error> {
     let end = clock::since_start() + SETTLE;
     loop {
         let candidates = install::candidates(documents)?;
         match select::select(&candidates, config) {
-            Ok(candidate) => return Ok(candidate.clone()),
-            Err(SelectError::None(_)) if clock::since_start() < end => sys::pause(STEP),
+            Ok((disk, mirror)) => return Ok((disk.clone(), mirror.cloned())),
+            Err(SelectError::None { .. }) if clock::since_start() < end => sys::pause(STEP),
             Err(error) => return Err(error.into()),
         }
     }

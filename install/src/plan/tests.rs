@@ -69,6 +69,47 @@ fn a_pool_stays_unless_it_is_given_up() {
     assert!(!Plan::of(&candidate(other), PoolChoice::Keep, 2).keep);
 }
 
+fn summary(candidate: &Candidate, plan: &Plan, version: &str, hostname: &str) -> Summary {
+    super::summary(Target { candidate, plan }, None, version, hostname)
+}
+
+#[test]
+fn both_disks_of_a_mirror_are_named_and_their_token_is_another_one() {
+    let plan = Plan::fresh(100 << 30, Sizes::for_sector(512), 1);
+    let first = candidate(Contents::default());
+    let mut second = first.clone();
+    second.disk.serial = Some("S2".to_owned());
+    second.contents.installed = Some("0.0.9".to_owned());
+    let one = summary(&first, &plan, "0.1.0", "node-1");
+    let of = |candidate| Target {
+        candidate,
+        plan: &plan,
+    };
+    let both = super::summary(of(&first), Some(of(&second)), "0.1.0", "node-1");
+    for part in [
+        "serial \"S1\"",
+        "serial \"S2\"",
+        "a second disk",
+        "holds Axion 0.0.9",
+    ] {
+        assert!(both.text.contains(part), "{part}: {}", both.text);
+    }
+    assert_ne!(both.token, one.token);
+    let added = mirror_summary(&second, &plan, "nvme0n1, serial:S1", Some("serial:S9"));
+    for part in [
+        "serial \"S2\"",
+        "of nvme0n1, serial:S1",
+        "place of serial:S9",
+        "holds Axion 0.0.9",
+    ] {
+        assert!(added.text.contains(part), "{part}: {}", added.text);
+    }
+    assert_ne!(
+        added.token,
+        mirror_summary(&second, &plan, "nvme0n1, serial:S1", None).token
+    );
+}
+
 #[test]
 fn the_summary_names_what_is_lost_and_its_token_changes_with_it() {
     let plan = Plan::fresh(100 << 30, Sizes::for_sector(512), 1);

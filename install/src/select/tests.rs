@@ -83,13 +83,53 @@ fn exactly_one_disk_is_meant_or_none() {
         (by(DiskSelector::default()), Err("names no disk")),
     ] {
         match (select(&disks, &install), found) {
-            (Ok(disk), Ok(name)) => assert_eq!(disk.disk.name, name),
+            (Ok((disk, None)), Ok(name)) => assert_eq!(disk.disk.name, name),
             (Err(error), Err(text)) => {
                 let error = error.to_string();
                 assert!(error.contains(text) && error.contains("serial \"S2\""), "{error}");
             }
             (found, _) => panic!("{install:?}: {found:?}"),
         }
+    }
+}
+
+#[test]
+fn a_mirror_is_one_disk_besides_the_first() {
+    let disks = [
+        disk("nvme0n1", "S1", 100),
+        disk("nvme1n1", "S2", 100),
+        disk("sda", "S3", 200),
+    ];
+    let with = |mirror: DiskSelector| Install {
+        mirror: Some(mirror),
+        ..serial("S1")
+    };
+    let largest = |gib: u64| DiskSelector {
+        max_size: Some(ByteSize(gib << 30)),
+        ..DiskSelector::default()
+    };
+    let same = DiskSelector {
+        serial: Some("S1".to_owned()),
+        ..DiskSelector::default()
+    };
+    // What fits both is meant of the other one.
+    let (first, mirror) = select(&disks, &with(largest(150))).unwrap();
+    assert_eq!(
+        (
+            first.disk.name.as_str(),
+            mirror.map(|disk| disk.disk.name.as_str())
+        ),
+        ("nvme0n1", Some("nvme1n1"))
+    );
+    for (mirror, text) in [
+        (largest(300), "more than one disk fits `install.mirror`"),
+        (same, "no disk fits `install.mirror`"),
+    ] {
+        let error = select(&disks, &with(mirror)).unwrap_err().to_string();
+        assert!(
+            error.contains(text) && !error.contains("serial \"S1\""),
+            "{error}"
+        );
     }
 }
 

@@ -102,6 +102,42 @@ fn a_pool_is_kept_unless_it_is_given_up_on_that_very_disk() {
 }
 
 #[test]
+fn a_second_disk_is_marked_and_is_not_the_first_one() {
+    let mut wizard = wizard();
+    // The cursor is on b.
+    press(&mut wizard, "m");
+    assert_eq!(wizard.answers.mirror, "serial:b");
+    assert_eq!(press(&mut wizard, "\n"), Outcome::Stay);
+    press(&mut wizard, "m");
+    assert_eq!(wizard.answers.mirror, "");
+    press(&mut wizard, "\tm");
+    wizard.key(KeyCode::Up);
+    let Outcome::Ask(Call::Plan(answers)) = press(&mut wizard, "\n") else {
+        panic!("nothing is asked");
+    };
+    assert_eq!(
+        (answers.disk.as_str(), answers.mirror.as_str()),
+        ("serial:b", "serial:c")
+    );
+    // One that cannot be used is no mirror either.
+    let mut wizard = self::wizard();
+    wizard.key(KeyCode::Up);
+    press(&mut wizard, "m");
+    assert_eq!(wizard.answers.mirror, "");
+    // It is no letter of what is typed elsewhere.
+    let mut wizard = self::wizard();
+    wizard.step = Step::Node;
+    press(&mut wizard, "m");
+    assert_eq!(
+        (
+            wizard.answers.node.hostname.as_str(),
+            wizard.answers.mirror.as_str()
+        ),
+        ("m", "")
+    );
+}
+
+#[test]
 fn nothing_happens_while_init_thinks_but_going_back() {
     let mut wizard = wizard();
     press(&mut wizard, "\n");

@@ -11,6 +11,13 @@ fn fixed() -> NetworkAnswers {
     }
 }
 
+fn on_disk(pool: &str) -> SystemPool {
+    SystemPool {
+        name: pool.to_owned(),
+        layout: PoolLayout::Stripe,
+    }
+}
+
 fn refused(network: NetworkAnswers) -> Vec<Field> {
     let answers = NodeAnswers {
         network,
@@ -127,7 +134,7 @@ fn the_config_is_the_one_in_force_with_the_answers_over_it() {
     let base = "hostname = \"old\"\napi.token_hashes = []\n[network]\nsearch = [\"example.org\"]\n\
                 [[network.interfaces]]\nmatch = { name = \"eth7\" }\n[profile.cpu]\nsmt = \"off\"\n";
     let config = |answers: &NodeAnswers| {
-        let text = answers.document(base, "system").unwrap();
+        let text = answers.document(base, &on_disk("system")).unwrap();
         let source = Source::Installed("axion.toml".to_owned());
         let effective = resolve(&[Document { source, text }]);
         assert!(effective.rejected.is_empty(), "{effective:?}");
@@ -166,7 +173,11 @@ fn the_config_is_the_one_in_force_with_the_answers_over_it() {
 
 #[test]
 fn a_config_that_is_none_is_no_config_with_answers() {
-    assert!(NodeAnswers::default().document("= 1", "system").is_err());
+    assert!(
+        NodeAnswers::default()
+            .document("= 1", &on_disk("system"))
+            .is_err()
+    );
 }
 
 #[test]
@@ -176,7 +187,7 @@ fn the_state_goes_to_the_pool_of_the_installed_disk() {
             state,
             ..NodeAnswers::default()
         };
-        let text = answers.document(base, pool).unwrap();
+        let text = answers.document(base, &on_disk(pool)).unwrap();
         let source = Source::Installed("axion.toml".to_owned());
         let effective = resolve(&[Document { source, text }]);
         assert!(effective.rejected.is_empty(), "{effective:?}");

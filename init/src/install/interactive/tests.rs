@@ -83,7 +83,9 @@ fn a_pool_elsewhere_is_given_up_or_in_the_way() {
 
 #[test]
 fn the_word_changes_with_all_that_is_written() {
-    let words = |disk: &Candidate, answers: &Answers, config: &str| in_words(disk, answers, POOL, config);
+    let words = |disk: &Candidate, answers: &Answers, config: &str| {
+        in_words(&[(disk.clone(), answers.pool)], answers, &pool_on(&[]), config)
+    };
     let first = words(&disk("a"), &answers("serial:S-a"), "hostname = \"a\"\n");
     assert_eq!(
         first,
@@ -129,13 +131,15 @@ fn a_profile_that_the_machine_cannot_have_is_told_at_its_field() {
         effective: resolve(&[]),
         started_again: false,
     };
-    let wrong = machine.config(&NodeAnswers::default(), POOL).unwrap_err();
+    let wrong = machine
+        .config(&NodeAnswers::default(), &pool_on(&[]))
+        .unwrap_err();
     assert_eq!(wrong.field, Field::Profile);
     let off = NodeAnswers {
         profile: axion_core::config::ProfileMode::Off,
         ..NodeAnswers::default()
     };
-    let config = machine.config(&off, POOL).unwrap();
+    let config = machine.config(&off, &pool_on(&[])).unwrap();
     assert!(!config.contains("install"), "{config}");
 }
 

@@ -11,7 +11,9 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use axion_api::problem::{Kind, Problem};
-use axion_api::update::{Answer, Call, LARGEST_SIGNATURE, StageRequest, Staging, UpdateStatus};
+use axion_api::update::{
+    Answer, Call, LARGEST_SIGNATURE, MirrorPlan, MirrorRequest, StageRequest, Staging, UpdateStatus,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -27,17 +29,26 @@ const LOOK: Duration = Duration::from_secs(60);
 /// How long it may take to check and to write an image: a stick that writes 1 MiB/s.
 const WRITE: Duration = Duration::from_secs(600);
 
+const DISAGREE: &str = "init and the agent do not understand each other";
+
 fn internal(what: &str, error: &dyn Display) -> Problem {
     Problem::new(Kind::Internal, format!("{what}: {error}"))
 }
 
 /// What init answered; its refusal is the error.
+fn answered(answer: &str) -> Result<Answer, Problem> {
+    match serde_json::from_str(answer) {
+        Ok(Answer::Problem(problem)) => Err(problem),
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(internal(DISAGREE, &error)),
+    }
+}
+
+/// The slots, which init answered with.
 fn told(answer: &str) -> Result<UpdateStatus, Problem> {
-    let answer = serde_json::from_str(answer)
-        .map_err(|error| internal("init and the agent do not understand each other", &error))?;
-    match answer {
+    match answered(answer)? {
         Answer::Status(status) => Ok(*status),
-        Answer::Problem(problem) => Err(problem),
+        Answer::Plan(_) | Answer::Problem(_) => Err(internal(DISAGREE, &"it told of something else")),
     }
 }
 
@@ -48,10 +59,27 @@ fn late(limit: Duration) -> Problem {
 
 /// Asks init about the slots, or for a change of what is started.
 pub async fn ask(app: &App, call: &Call) -> Result<UpdateStatus, Problem> {
+    told(&within(app, call, LOOK).await?)
+}
+
+async fn within(app: &App, call: &Call, limit: Duration) -> Result<String, Problem> {
     let text = serde_json::to_string(call).map_err(|e| internal("cannot ask init", &e))?;
     let proxy = app.init.proxy()?;
-    let answer = tokio::time::timeout(LOOK, proxy.update(&text)).await;
-    told(&answer.map_err(|_| late(LOOK))?.map_err(InitError::from)?)
+    let answer = tokio::time::timeout(limit, proxy.update(&text)).await;
+    Ok(answer.map_err(|_| late(limit))?.map_err(InitError::from)?)
+}
+
+/// What would become of a disk that is to be the other system disk.
+pub async fn plan_mirror(app: &App, request: MirrorRequest) -> Result<MirrorPlan, Problem> {
+    match answered(&within(app, &Call::PlanMirror(request), WRITE).await?)? {
+        Answer::Plan(plan) => Ok(plan),
+        Answer::Status(_) | Answer::Problem(_) => Err(internal(DISAGREE, &"it told of something else")),
+    }
+}
+
+/// Has init lay the disk out and fill it.
+pub async fn add_mirror(app: &App, request: MirrorRequest) -> Result<UpdateStatus, Problem> {
+    told(&within(app, &Call::AddMirror(request), WRITE).await?)
 }
 
 /// Has init check and write an image.

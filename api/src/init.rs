@@ -255,6 +255,8 @@ pub struct NodeStatus {
     pub recovery_waits: bool,
     /// Firmware that drivers asked for and did not get.
     pub missing_firmware: Vec<MissingFirmware>,
+    /// Why the mirror of the system disk does not follow, for people; empty: it does, or there is none.
+    pub mirror_degraded: String,
 }
 
 /// Whether an isolation proof is being taken. What came of it is in `axion_core::paths::PROOF`.

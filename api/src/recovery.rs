@@ -63,4 +63,6 @@ pub enum NoticeKind {
     Rescue,
     /// The machine config on the node's disk was replaced, or has what this version does not know.
     Config,
+    /// The other system disk is not what it should be, or is again.
+    Mirror,
 }

@@ -28,6 +28,68 @@ pub struct UpdateStatus {
     pub slots: Vec<SlotStatus>,
     /// Keys that may sign updates, by minisign's number. Empty: no update is taken.
     pub trusted_keys: Vec<String>,
+    /// The other system disk; none: the node is installed on one disk.
+    #[serde(default)]
+    pub mirror: Option<MirrorStatus>,
+}
+
+/// Two system disks that hold the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct MirrorStatus {
+    /// The disk that the node was started from.
+    pub started: String,
+    /// The other one.
+    pub other: String,
+    /// Whether it holds the same.
+    pub state: MirrorState,
+    /// Why it does not.
+    pub why: Option<String>,
+}
+
+/// Whether the other system disk holds the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum MirrorState {
+    /// It does.
+    InSync,
+    /// It is not there, fails, or must not be overwritten: the node would not survive the loss of the disk that it was started from.
+    Degraded,
+}
+
+impl std::fmt::Display for MirrorState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::InSync => "in sync",
+            Self::Degraded => "degraded",
+        })
+    }
+}
+
+/// A disk that is to become the other system disk (JSON body of `POST /v1/update/mirror` and `POST /v1/update/mirror/plan`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct MirrorRequest {
+    /// The disk by what stays: `serial:…`, `wwid:…` or `pci:…`.
+    pub disk: String,
+    /// Give up a ZFS pool on it. One in `AXION-POOL` of an earlier installation stays without this; any other one is in the way.
+    #[serde(default)]
+    pub destroy_pool: bool,
+    /// The word of the plan, which is not looked at by `plan`.
+    #[serde(default)]
+    pub token: Option<String>,
+}
+
+/// What becomes of the disk (`POST /v1/update/mirror/plan`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct MirrorPlan {
+    /// Lines for people: the disk, what is lost, what it gets.
+    pub text: String,
+    /// The word that confirms it: it changes with everything that the plan says.
+    pub token: String,
 }
 
 impl UpdateStatus {
@@ -126,6 +188,12 @@ pub enum Call {
     Status,
     /// Makes the other confirmed slot the one that is started.
     RollBack,
+    /// What would become of a disk that is to be the other system disk.
+    PlanMirror(MirrorRequest),
+    /// Makes a disk the other system disk.
+    AddMirror(MirrorRequest),
+    /// The node goes on with the disk that it was started from, and misses no other one.
+    ForgetMirror,
 }
 
 /// How init takes an image.
@@ -144,6 +212,8 @@ pub struct Staging {
 pub enum Answer {
     /// The slots as they are now.
     Status(Box<UpdateStatus>),
+    /// To [`Call::PlanMirror`].
+    Plan(MirrorPlan),
     /// It was refused, or it failed.
     Problem(Problem),
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axion_api::client::{Client, UpdateFile};
 use axion_api::host::PowerAction;
-use axion_api::update::{StageRequest, UpdateStatus};
+use axion_api::update::{MirrorRequest, StageRequest, UpdateStatus};
 use clap::{Args, Subcommand};
 
 use crate::error::Error;
 use crate::node::NodeArgs;
 use crate::output::Output;
 use crate::render;
+use crate::terminal;
 
 /// How long a slow disk may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -26,6 +27,8 @@ Examples:
       what is in the slots, which one runs, why one was given up
   axctl update rollback --reboot
       back to the version before
+  axctl update mirror add serial:S4EVNX0R123456
+      keeps the slots and the machine config on a second disk as well
 
 An update that does not prove itself within its deadline gives way to the version
 before it by itself; nobody has to be there.";
@@ -41,11 +44,39 @@ pub enum Command {
         #[arg(long)]
         log: bool,
     },
+    /// The second system disk, which holds the same
+    #[command(subcommand)]
+    Mirror(Mirror),
     /// Make the other confirmed slot the next one; takes back an update that was not tried
     Rollback {
         /// Restart the node into it
         #[arg(long)]
         reboot: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Mirror {
+    /// Make a disk the second system disk; what is on it is lost
+    Add {
+        /// The disk as `axctl pool disks` names it: serial:..., wwid:... or pci:...
+        #[arg(value_name = "DISK")]
+        disk: String,
+        /// Give up a ZFS pool that is on it
+        #[arg(long)]
+        destroy_pool: bool,
+        /// Show what would become of the disk, and the word that confirms it
+        #[arg(long, conflicts_with = "word")]
+        dry_run: bool,
+        /// The word of the plan, where nobody can be asked
+        #[arg(long, value_name = "WORD")]
+        word: Option<String>,
+    },
+    /// Go on with one system disk and miss no other; the other one keeps what is on it
+    Forget {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -76,11 +107,54 @@ pub async fn run(command: Command, node: &NodeArgs, output: &Output) -> Result<(
             let status = send(&client, &stage, output).await?;
             finish(&client, &status, stage.reboot, output).await
         }
+        Command::Mirror(command) => mirror(&client, command, output).await,
         Command::Rollback { reboot } => {
             let status = client.roll_back_update().await?;
             finish(&client, &status, reboot, output).await
         }
     }
+}
+
+async fn mirror(client: &Client, command: Mirror, output: &Output) -> Result<(), Error> {
+    let status = match command {
+        Mirror::Forget { yes } => {
+            if !yes {
+                terminal::confirm("Go on with one system disk, and miss no other?", "--yes")?;
+            }
+            client.forget_mirror().await?
+        }
+        Mirror::Add {
+            disk,
+            destroy_pool,
+            dry_run,
+            word,
+        } => {
+            let mut request = MirrorRequest {
+                disk,
+                destroy_pool,
+                token: word,
+            };
+            if request.token.is_none() {
+                let plan = client.plan_mirror(&request).await?;
+                if dry_run {
+                    return output.show(&plan, |_| render::update::plan(&plan));
+                }
+                output.note(&plan.text);
+                let question = format!("Type {} to write it:", plan.token);
+                terminal::confirm_by(
+                    &question,
+                    &plan.token,
+                    "--word with the word that --dry-run shows",
+                )?;
+                request.token = Some(plan.token);
+            }
+            let wait = output.wait("the node copies its system disk".to_owned());
+            let added = client.add_mirror(&request).await;
+            wait.finish_and_clear();
+            added?
+        }
+    };
+    output.show(&status, |style| render::update::show(&status, false, style))
 }
 
 async fn send(client: &Client, stage: &Stage, output: &Output) -> Result<UpdateStatus, Error> {

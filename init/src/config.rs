@@ -45,10 +45,14 @@ pub async fn serve(node: &Arc<Node>, uid: u32, call: &str) -> String {
             Answer::Problem(Problem::new(Kind::Forbidden, detail))
         }
         Ok(call) => {
-            let node = node.clone();
+            let (at, node) = (node, node.clone());
             let done = on_thread(move || perform(&node, call)).await;
             let done = done.map_err(|e| Problem::new(Kind::Internal, e.to_string()));
-            done.flatten().unwrap_or_else(Answer::Problem)
+            let answer = done.flatten().unwrap_or_else(Answer::Problem);
+            if matches!(&answer, Answer::Applied(applied) if applied.written) {
+                slot::mirror::follow(at).await;
+            }
+            answer
         }
         // What was sent may have a secret: it is not repeated.
         Err(_) => Answer::Problem(Problem::new(

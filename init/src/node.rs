@@ -78,6 +78,8 @@ pub struct Node {
     pub switch: Arc<Switch>,
     /// Names to addresses.
     pub names: Arc<Names>,
+    /// The other system disk.
+    pub mirror: crate::slot::mirror::Mirror,
     /// Installation on a disk by a person.
     pub installer: crate::install::Installer,
     /// The isolation proof that is being taken.
@@ -137,6 +139,7 @@ impl Node {
             network,
             switch,
             names: Arc::new(Names::new(state)),
+            mirror: crate::slot::mirror::Mirror::default(),
             installer: crate::install::Installer::default(),
             proof: crate::proof::Status::default(),
             applying: tokio::sync::Mutex::const_new(()),

@@ -16,10 +16,12 @@
 //! | [`guest`] | whether a guest starts, and the API answers                            |
 //! | [`disk`]  | the ESP of the installed disk, one hand at a time                      |
 //! | [`serve`] | the agent's calls: the slots, an image for the free one, the way back  |
+//! | [`mirror`] | the other system disk, which follows                                  |
 
 mod arguments;
 mod disk;
 mod guest;
+pub mod mirror;
 mod serve;
 mod vote;
 
@@ -34,7 +36,7 @@ use axion_install::esp::{MAX_NOTE, Note};
 use axion_install::slot::{ARGUMENT, Named, Slot, Tries};
 
 pub use self::arguments::untouched;
-pub use self::disk::{SlotError, find, is_installed, on_thread};
+pub use self::disk::{SlotError, SystemDisk, find, is_installed, on_thread};
 pub use self::serve::{serve, stage};
 use crate::clock;
 use crate::failure::chain;
@@ -57,10 +59,18 @@ pub fn running(cmdline: &CommandLine) -> Option<Slot> {
     named.or_else(loader::selected_slot)
 }
 
-/// Decides about the running slot where it is on trial, and keeps the arguments of a start that was good.
+/// Decides about the running slot where it is on trial, and keeps the arguments of a start that was good; then has the other system
+/// disk follow for as long as the node is up.
 pub async fn watch(node: Arc<Node>) {
+    if running(&node.cmdline).is_some() && judge(&node).await {
+        mirror::watch(&node).await;
+    }
+}
+
+/// Decides; whether the node stays up with what it has.
+async fn judge(node: &Arc<Node>) -> bool {
     let Some(slot) = running(&node.cmdline) else {
-        return;
+        return false;
     };
     // GRUB's count, where it has one, comes to where everybody looks for it.
     let looked = disk::on_thread(move |esp| Ok((esp.settle()?, esp.note(slot, Note::Verdict)?))).await;
@@ -69,12 +79,12 @@ pub async fn watch(node: Arc<Node>) {
         Err(e) => {
             node.log
                 .error(&format!("slot {slot}: cannot read its entry: {}", chain(&e)));
-            return;
+            return false;
         }
     };
     let Some(named) = state.of(slot) else {
         node.log.warning(&format!("slot {slot} runs, and has no entry"));
-        return;
+        return false;
     };
     let standing = standing(named, verdict.is_some());
     node.log.info(&format!(
@@ -86,13 +96,16 @@ pub async fn watch(node: Arc<Node>) {
         tokio::spawn(tell(node.clone(), other.clone()));
     }
     match standing {
-        Standing::Confirmed => return arguments::keep(&node, slot).await,
-        Standing::GivenUp => return,
+        Standing::Confirmed => {
+            arguments::keep(node, slot).await;
+            return true;
+        }
+        Standing::GivenUp => return true,
         Standing::OnTrial => {}
     }
     let verdict = tokio::select! {
-        verdict = vote(&node, slot) => verdict,
-        late = expired(&node) => Err(late),
+        verdict = vote(node, slot) => verdict,
+        late = expired(node) => Err(late),
     };
     let version = &named.entry.version;
     match verdict {
@@ -101,14 +114,20 @@ pub async fn watch(node: Arc<Node>) {
                 node.log.info(&format!("slot {slot} is confirmed"));
                 let text = format!("Axion {version} in slot {slot} has started well and is confirmed");
                 node.notice(NoticeKind::Update, text);
-                arguments::keep(&node, slot).await;
+                arguments::keep(node, slot).await;
+                true
             }
             // It stays on trial, and is voted upon again after the next start.
-            Err(e) => node
-                .log
-                .error(&format!("slot {slot}: cannot be confirmed: {}", chain(&e))),
+            Err(e) => {
+                node.log
+                    .error(&format!("slot {slot}: cannot be confirmed: {}", chain(&e)));
+                true
+            }
         },
-        Err(why) => give_up(&node, slot, why).await,
+        Err(why) => {
+            give_up(node, slot, why).await;
+            false
+        }
     }
 }
 
@@ -194,7 +213,7 @@ async fn expired(node: &Node) -> String {
 }
 
 /// Gives way to the confirmed slot.
-async fn give_up(node: &Node, slot: Slot, why: String) {
+async fn give_up(node: &Arc<Node>, slot: Slot, why: String) {
     node.log
         .error(&format!("slot {slot} is not confirmed: {why}; rebooting"));
     let log = text_of(&node.log.after(0, KEPT_LINES));
@@ -210,6 +229,7 @@ async fn give_up(node: &Node, slot: Slot, why: String) {
         node.log
             .error(&format!("slot {slot}: cannot keep why: {}", chain(&e)));
     }
+    mirror::follow(node).await;
     let _ = node.power.send(Verb::Reboot);
 }
 

@@ -79,6 +79,11 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/update", get(update::get))
         .route("/v1/update/stage", post(update::stage))
         .route("/v1/update/rollback", post(update::roll_back))
+        .route(
+            "/v1/update/mirror",
+            post(update::add_mirror).delete(update::forget_mirror),
+        )
+        .route("/v1/update/mirror/plan", post(update::plan_mirror))
         .route("/v1/reset", get(reset::plan).post(reset::order))
         .route("/v1/support/bundle", get(support::bundle))
         .route("/v1/capacity", get(capacity::get))

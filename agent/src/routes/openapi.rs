@@ -23,6 +23,7 @@ const CHECKED_IN: &str = include_str!("../../../docs/openapi.json");
         super::keys::tpm, super::keys::seal, super::keys::unlock, super::keys::recovery,
         super::config::get, super::config::put,
         super::update::get, super::update::stage, super::update::roll_back,
+        super::update::plan_mirror, super::update::add_mirror, super::update::forget_mirror,
         super::capacity::get,
         super::vms::list, super::vms::get, super::vms::put, super::vms::delete, super::vms::start,
         super::vms::stop, super::vms::reset, super::vms::pause, super::vms::resume, super::vms::stats,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use axion_api::update::{Call, SIGNATURE_HEADER, StageOptions, StageRequest, UpdateStatus};
+use axion_api::update::{
+    Call, MirrorPlan, MirrorRequest, SIGNATURE_HEADER, StageOptions, StageRequest, UpdateStatus,
+};
 use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -53,4 +55,32 @@ pub async fn stage(
 #[utoipa::path(post, path = "/v1/update/rollback", tag = "update", responses((status = 200, body = UpdateStatus)))]
 pub async fn roll_back(State(app): State<Arc<App>>) -> Answer<axum::Json<UpdateStatus>> {
     Ok(axum::Json(update::ask(&app, &Call::RollBack).await?))
+}
+
+/// What would become of a disk if it were made the other system disk, which holds the same as the one that the node was started from.
+/// Nothing is written; the plan has the word that confirms it.
+#[utoipa::path(post, path = "/v1/update/mirror/plan", tag = "update", request_body = MirrorRequest,
+    responses((status = 200, body = MirrorPlan)))]
+pub async fn plan_mirror(
+    State(app): State<Arc<App>>,
+    Json(request): Json<MirrorRequest>,
+) -> Answer<axum::Json<MirrorPlan>> {
+    Ok(axum::Json(update::plan_mirror(&app, request).await?))
+}
+
+/// Makes a disk the other system disk, in the place of the one that was: it is laid out, what is on it is lost, and it gets both slots
+/// and the machine config. From then on it follows every change. The word of the plan confirms it.
+#[utoipa::path(post, path = "/v1/update/mirror", tag = "update", request_body = MirrorRequest,
+    responses((status = 200, body = UpdateStatus)))]
+pub async fn add_mirror(
+    State(app): State<Arc<App>>,
+    Json(request): Json<MirrorRequest>,
+) -> Answer<axum::Json<UpdateStatus>> {
+    Ok(axum::Json(update::add_mirror(&app, request).await?))
+}
+
+/// The node goes on with the disk that it was started from alone, and misses no other one. The other one keeps what is on it.
+#[utoipa::path(delete, path = "/v1/update/mirror", tag = "update", responses((status = 200, body = UpdateStatus)))]
+pub async fn forget_mirror(State(app): State<Arc<App>>) -> Answer<axum::Json<UpdateStatus>> {
+    Ok(axum::Json(update::ask(&app, &Call::ForgetMirror).await?))
 }

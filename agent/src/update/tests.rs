@@ -31,6 +31,44 @@ async fn the_slots_and_the_way_back_are_init_s() {
 }
 
 #[tokio::test]
+async fn a_second_disk_is_planned_and_added_by_init() {
+    let agent = Agent::new().await;
+    let body = r#"{"disk":"serial:S2","token":"kxpj"}"#;
+    let request = MirrorRequest {
+        disk: "serial:S2".to_owned(),
+        destroy_pool: false,
+        token: Some("kxpj".to_owned()),
+    };
+    let json = ("Content-Type", "application/json");
+    let plan = MirrorPlan {
+        text: "everything is lost".to_owned(),
+        token: "kxpj".to_owned(),
+    };
+    agent.init.answer_update(Answer::Plan(plan.clone()));
+    let planned = agent
+        .call_with("POST", "/v1/update/mirror/plan", json, body)
+        .await;
+    assert_eq!(planned.json::<MirrorPlan>(), plan);
+    let added = agent.call_with("POST", "/v1/update/mirror", json, body).await;
+    assert_eq!(added.json::<UpdateStatus>().running, "a");
+    let forgotten = agent.call("DELETE", "/v1/update/mirror", "").await;
+    assert_eq!(forgotten.json::<UpdateStatus>().running, "a");
+    assert_eq!(
+        agent.init.update_calls(),
+        [
+            Call::PlanMirror(request.clone()),
+            Call::AddMirror(request),
+            Call::ForgetMirror
+        ]
+    );
+    let strange = agent
+        .call_with("POST", "/v1/update/mirror", json, r#"{"disc":"sda"}"#)
+        .await;
+    assert!(strange.status.as_u16() >= 400);
+    assert!(agent.init.update_calls().is_empty());
+}
+
+#[tokio::test]
 async fn an_upload_is_handed_over_with_its_signature() {
     let agent = Agent::new().await;
     let header = in_header();

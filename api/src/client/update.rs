@@ -13,7 +13,10 @@ use tokio_util::io::ReaderStream;
 
 use super::request::{self, Call};
 use super::{Client, Error};
-use crate::update::{LARGEST_SIGNATURE, SIGNATURE_HEADER, SIGNATURE_SUFFIX, StageRequest, UpdateStatus};
+use crate::update::{
+    LARGEST_SIGNATURE, MirrorPlan, MirrorRequest, SIGNATURE_HEADER, SIGNATURE_SUFFIX, StageRequest,
+    UpdateStatus,
+};
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 18;
@@ -117,5 +120,22 @@ impl Client {
     /// `POST /v1/update/rollback`.
     pub async fn roll_back_update(&self) -> Result<UpdateStatus, Error> {
         self.json(Call::new(Method::POST, "/v1/update/rollback")).await
+    }
+
+    /// `POST /v1/update/mirror/plan`.
+    pub async fn plan_mirror(&self, request: &MirrorRequest) -> Result<MirrorPlan, Error> {
+        let call = Call::new(Method::POST, "/v1/update/mirror/plan").json(request);
+        self.json(call).await
+    }
+
+    /// `POST /v1/update/mirror`. It takes as long as the images take to be written.
+    pub async fn add_mirror(&self, request: &MirrorRequest) -> Result<UpdateStatus, Error> {
+        self.json(Call::new(Method::POST, "/v1/update/mirror").json(request))
+            .await
+    }
+
+    /// `DELETE /v1/update/mirror`.
+    pub async fn forget_mirror(&self) -> Result<UpdateStatus, Error> {
+        self.json(Call::new(Method::DELETE, "/v1/update/mirror")).await
     }
 }

@@ -1,6 +1,6 @@
 //! The slots of an installed node.
 
-use axion_api::update::{SlotState, SlotStatus, UpdateStatus};
+use axion_api::update::{MirrorPlan, MirrorStatus, SlotState, SlotStatus, UpdateStatus};
 
 use super::table::{Cell, Table, left, right, shrinking};
 use super::{Style, Tone, bytes, fields, or_dash, plain};
@@ -17,11 +17,15 @@ pub fn show(status: &UpdateStatus, log: bool, style: &Style) -> String {
     } else {
         status.trusted_keys.join(", ")
     };
-    let rows = [
+    let mut rows = vec![
         ("Runs", named(&status.running)),
         ("Next start", next),
         ("Trusted keys", keys),
     ];
+    if let Some(mirror) = &status.mirror {
+        rows.push(("System disk", mirror.started.clone()));
+        rows.push(("Mirror", in_words(mirror)));
+    }
     let mut text = fields(&rows, style);
     let mut table = Table::new([
         left("SLOT"),
@@ -46,6 +50,17 @@ pub fn show(status: &UpdateStatus, log: bool, style: &Style) -> String {
         text.push_str(&failure(slot, log, style));
     }
     text
+}
+
+fn in_words(mirror: &MirrorStatus) -> String {
+    let why = mirror.why.as_ref().map(|why| format!(": {why}"));
+    format!("{}, {}{}", mirror.other, mirror.state, why.unwrap_or_default())
+}
+
+/// What becomes of a disk that is to be the second one.
+pub fn plan(plan: &MirrorPlan) -> String {
+    let text: Vec<String> = plan.text.lines().map(plain).collect();
+    format!("{}\n\nIts word is {}\n", text.join("\n"), plain(&plan.token))
 }
 
 const fn tone(state: SlotState) -> Tone {

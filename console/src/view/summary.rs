@@ -144,6 +144,14 @@ fn facts<'a>(app: &'a App, theme: &Theme) -> Vec<Line<'a>> {
             Span::raw("in memory only: VMs and settings are gone after a reboot")
         };
         group("State", vec![vec![state]]);
+        let degraded = facts.node.mirror_degraded.as_str();
+        if !degraded.is_empty() {
+            let why = vec![
+                Span::styled("mirror degraded: ", theme.bad()),
+                Span::raw(degraded),
+            ];
+            group("Disks", vec![why]);
+        }
         // A machine that started by BIOS knows nothing of it.
         let secure_boot = facts.node.secure_boot.as_str();
         if !secure_boot.is_empty() && !secure_boot.starts_with("none") {

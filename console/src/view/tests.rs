@@ -470,6 +470,35 @@ fn installing(step: crate::app::install::Step) -> App {
 }
 
 #[test]
+fn a_second_disk_is_offered_where_there_is_one_and_shown_once_it_is_chosen() {
+    use crate::app::install::Step;
+    let mut node = installing(Step::Disk);
+    let screen = text(&rendered(&node, &Theme::PLAIN));
+    assert!(!screen.contains("second disk"), "{screen}");
+    if let Some(Dialog::Install(wizard)) = &mut node.dialog {
+        if let Some(offer) = &mut wizard.offer {
+            offer.disks[1].unfit = None;
+        }
+        wizard.answers.mirror = "serial:4C530001230512105022".to_owned();
+    }
+    let screen = text(&rendered(&node, &Theme::PLAIN));
+    for part in ["m second disk of a mirror", "it holds the same"] {
+        assert!(screen.contains(part), "{part}: {screen}");
+    }
+}
+
+#[test]
+fn a_mirror_that_does_not_follow_is_on_the_summary() {
+    let mut sample = sample::ready();
+    sample.node.mirror_degraded = "serial:S2: it is not there".to_owned();
+    let screen = text(&rendered(&app(sample, Page::Summary, (132, 43)), &Theme::PLAIN));
+    assert!(
+        screen.contains("mirror degraded: serial:S2: it is not there"),
+        "{screen}"
+    );
+}
+
+#[test]
 fn the_installer_asks() {
     use crate::app::install::Step;
     let names = ["disk", "network", "node", "confirm"];

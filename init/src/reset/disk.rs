@@ -1,6 +1,7 @@
 //! The installed disk: where the order is, and the machine config.
 
 use axion_api::recovery::ResetOrder;
+use axion_install::mirror;
 use axion_install::reset::{self, Pending};
 
 use crate::slot::find;
@@ -28,6 +29,15 @@ pub fn take_config() -> Result<bool, Failed> {
     let order: ResetOrder = serde_json::from_str(&found.order)?;
     if order.config {
         reset::take_config(&installed.config()?)?;
+        // The other disk of a mirror follows later; what it says must not come back if this one dies before.
+        if let Some(record) = installed.record()?
+            && let Some(other) = installed.partner(&record)
+            && let Ok(Ok(known)) = other.esp().map(|esp| mirror::read(&esp))
+            && mirror::may_follow(&record, known.as_ref()).is_ok()
+            && let Ok(config) = other.config()
+        {
+            let _ = reset::take_config(&config);
+        }
     }
     if order.state.is_some() || !order.pools.is_empty() {
         reset::config_is_done(&esp)?;

@@ -76,10 +76,16 @@ pub fn untouched(secure_boot: bool, encryption: &Encryption) -> Option<String> {
     sealed.map(|pcr| format!("the state's key is sealed to PCR {pcr}, which they are measured into"))
 }
 
+/// Whether GRUB's start by these arguments says which of two disks it was from, where there are two that hold the same.
+fn tells_disks_apart(line: &str, mirrored: bool) -> bool {
+    !mirrored || CommandLine::parse(line).get(started::ARGUMENT).is_some()
+}
+
 /// What the entry of a staged slot gets: what this start has proved, or else what the running slot has.
-pub fn current(node: &Node, options: &str, esp: u128) -> String {
+pub fn current(node: &Node, options: &str, esp: u128, mirrored: bool) -> String {
     let resolved = node.handover.profile.as_ref();
     let proved = resolved.and_then(|resolved| proved(options, &node.cmdline, resolved, esp));
+    let proved = proved.filter(|line| tells_disks_apart(line, mirrored));
     proved.unwrap_or_else(|| options.to_owned())
 }
 
@@ -107,6 +113,8 @@ pub async fn keep(node: &Arc<Node>, slot: Slot) {
         let state = esp.state()?;
         let options = &state.of(slot).ok_or(SlotError::NoEntry)?.entry.options;
         let proved = proved(options, &running, &resolved, installed.guid());
+        let mirrored = installed.record()?.is_some();
+        let proved = proved.filter(|proved| tells_disks_apart(proved, mirrored));
         let Some(proved) = proved.filter(|proved| proved != options) else {
             return Ok(None);
         };

@@ -1,20 +1,24 @@
 //! The ESP of the installed disk. Whoever does something to it has it alone: its tables are in memory meanwhile.
 
 use std::fs::OpenOptions;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use axion_api::problem::{Kind, Problem};
 use axion_core::cmdline::CommandLine;
+use axion_core::config::DiskChoice;
 use axion_core::topology::Topology;
 use axion_install::check::{KeyError, Rejection};
 use axion_install::esp::{Esp, EspError};
 use axion_install::fat::{FatError, Volume};
+use axion_install::mirror::{self, MirrorError, Record, Side};
 use axion_install::plan::NAMES;
 use axion_install::started::{ARGUMENT, Found, Hint, Unclear, choose};
 use axion_install::storage::{Disk, Part};
 use axion_install::table::{self, Partition};
 
+use super::mirror::Refused;
 use crate::failure::chain;
 use crate::loader;
 use crate::sync::lock;
@@ -52,6 +56,12 @@ pub enum SlotError {
     /// The volume.
     #[error("the EFI system partition cannot be used")]
     Fat(#[from] FatError),
+    /// The other disk.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// A disk that is to be the other one.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The thread ended.
     #[error("it was not finished")]
     Thread(#[from] tokio::task::JoinError),
@@ -75,11 +85,14 @@ impl From<SlotError> for Problem {
                 | Rejection::Version(_) => Kind::Invalid,
             },
             SlotError::NotSealed => Kind::Malformed,
+            SlotError::Refused(refused) => refused.kind(),
             SlotError::Esp(EspError::Refused(_)) => Kind::Conflict,
             SlotError::Esp(EspError::Fat(FatError::Full { .. })) => Kind::InsufficientCapacity,
-            SlotError::Key(_) | SlotError::Esp(_) | SlotError::Fat(_) | SlotError::Thread(_) => {
-                Kind::Internal
-            }
+            SlotError::Key(_)
+            | SlotError::Esp(_)
+            | SlotError::Fat(_)
+            | SlotError::Mirror(_)
+            | SlotError::Thread(_) => Kind::Internal,
         };
         Self::new(kind, chain(&error))
     }
@@ -107,18 +120,18 @@ pub fn is_installed(partitions: &[Partition]) -> bool {
         .all(|name| partitions.iter().any(|partition| partition.name == *name))
 }
 
-/// The disk that the node was started from, held.
-pub struct Installed {
-    disk: Disk,
-    partitions: Vec<Partition>,
+/// A disk with an installation.
+pub struct SystemDisk {
     /// Its name in `/dev`.
     pub name: String,
-    /// Names of other disks with an installation, which is not the one that runs.
-    pub others: Vec<String>,
-    _turn: MutexGuard<'static, ()>,
+    /// What it is called for good, where it has such a name: `serial:…`.
+    pub id: Option<DiskChoice>,
+    /// The disk itself.
+    pub storage: Disk,
+    partitions: Vec<Partition>,
 }
 
-impl Installed {
+impl SystemDisk {
     /// The volume with the slots.
     pub fn esp(&self) -> Result<Volume<Part<&Disk>>, FatError> {
         let [_, esp, ..] = NAMES;
@@ -137,6 +150,27 @@ impl Installed {
         self.partition(esp).map_or(0, |esp| esp.guid)
     }
 
+    /// Its volumes.
+    pub fn side(&self) -> Result<Side<Part<&Disk>>, FatError> {
+        Ok(Side {
+            esp: Esp::new(self.esp()?),
+            config: self.config()?,
+            guid: self.guid(),
+        })
+    }
+
+    /// What people know it by: `nvme0n1, serial:S4EVNX0R123456`.
+    pub fn title(&self) -> String {
+        let id = self.id.as_ref().map(|id| format!(", {id}"));
+        format!("{}{}", self.name, id.unwrap_or_default())
+    }
+
+    /// The same without a name that another boot gives to another disk, where there is one that stays.
+    pub fn lasting_name(&self) -> String {
+        let id = self.id.as_ref().map(ToString::to_string);
+        id.unwrap_or_else(|| self.name.clone())
+    }
+
     fn partition(&self, name: &str) -> Option<&Partition> {
         self.partitions.iter().find(|partition| partition.name == name)
     }
@@ -144,7 +178,36 @@ impl Installed {
     fn volume(&self, name: &str) -> Result<Volume<Part<&Disk>>, FatError> {
         // Every name is there, or the disk would not have been found.
         let (start, length) = self.partition(name).map_or((0, 0), |p| (p.start, p.length));
-        Volume::open(Part::new(&self.disk, start, length))
+        Volume::open(Part::new(&self.storage, start, length))
+    }
+}
+
+/// The disk that the node was started from, held.
+pub struct Installed {
+    own: SystemDisk,
+    /// Other disks with an installation: the other one of a mirror, or one that does not run.
+    pub others: Vec<SystemDisk>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Installed {
+    type Target = SystemDisk;
+
+    fn deref(&self) -> &SystemDisk {
+        &self.own
+    }
+}
+
+impl Installed {
+    /// What the disk that was started knows of the other one of its mirror; `None`: it is no part of one.
+    pub fn record(&self) -> Result<Option<Record>, FatError> {
+        let record = mirror::read(&self.esp()?)?;
+        Ok(record.filter(|record| record.own == self.guid()))
+    }
+
+    /// The other disk of a mirror, where it is there.
+    pub fn partner(&self, record: &Record) -> Option<&SystemDisk> {
+        self.others.iter().find(|disk| disk.guid() == record.other)
     }
 }
 
@@ -166,22 +229,28 @@ pub fn find() -> Result<Installed, SlotError> {
         if is_installed(&partitions)
             && let Some(esp) = esp
         {
-            let name = disk.name;
-            found.push((Found { name, esp }, storage, partitions));
+            let found_disk = Found {
+                name: disk.name.clone(),
+                esp,
+            };
+            let system = SystemDisk {
+                id: DiskChoice::of(&disk),
+                name: disk.name,
+                storage,
+                partitions,
+            };
+            found.push((found_disk, system));
         }
     }
     let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let line = CommandLine::parse(&line);
     let hint = Hint::of(loader::partition(), line.get(ARGUMENT));
-    let choices: Vec<Found> = found.iter().map(|(found, ..)| found.clone()).collect();
+    let choices: Vec<Found> = found.iter().map(|(found, _)| found.clone()).collect();
     let at = choose(&choices, hint)?;
-    let (own, disk, partitions) = found.swap_remove(at);
-    let others = found.into_iter().map(|(found, ..)| found.name);
+    let (_, own) = found.swap_remove(at);
     Ok(Installed {
-        disk,
-        partitions,
-        name: own.name,
-        others: others.collect(),
+        own,
+        others: found.into_iter().map(|(_, other)| other).collect(),
         _turn: turn,
     })
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use axion_api::problem::{Kind, Problem};
 use axion_api::recovery::{Crash, NoticeKind};
-use axion_api::update::{Answer, Call, SlotFailure, SlotState, SlotStatus, Staging, UpdateStatus};
+use axion_api::update::{
+    Answer, Call, MirrorPlan, SlotFailure, SlotState, SlotStatus, Staging, UpdateStatus,
+};
 use axion_core::paths;
 use axion_core::secure_boot::SecureBoot;
 use axion_install::check::{Keys, Rejection, Terms, Version, check};
@@ -18,7 +20,7 @@ use axion_install::storage::Storage;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
 use super::disk::{SlotError, on_installed, on_thread};
-use super::{arguments, running, vote};
+use super::{arguments, mirror, running, vote};
 use crate::node::Node;
 
 /// What a slot that says nothing is said to have done.
@@ -29,6 +31,15 @@ pub async fn serve(node: &Arc<Node>, call: &str) -> String {
     let answer = match serde_json::from_str(call) {
         Ok(Call::Status) => status(node).await,
         Ok(Call::RollBack) => roll_back(node).await,
+        Ok(Call::PlanMirror(request)) => return text(&planned(mirror::plan(node, request).await)),
+        Ok(Call::AddMirror(request)) => match mirror::add(node, request).await {
+            Ok(()) => status(node).await,
+            Err(error) => Err(error),
+        },
+        Ok(Call::ForgetMirror) => match mirror::forget(node).await {
+            Ok(()) => status(node).await,
+            Err(error) => Err(error),
+        },
         Err(error) => {
             let detail = format!("not a call about updates: {error}");
             return text(&Answer::Problem(Problem::new(Kind::Malformed, detail)));
@@ -47,6 +58,10 @@ pub async fn stage(node: &Arc<Node>, image: OwnedFd, staging: &str) -> String {
         }
     };
     text(&answered(answer))
+}
+
+fn planned(answer: Result<MirrorPlan, SlotError>) -> Answer {
+    answer.map_or_else(|error| Answer::Problem(error.into()), Answer::Plan)
 }
 
 fn answered(answer: Result<UpdateStatus, SlotError>) -> Answer {
@@ -72,7 +87,9 @@ fn keys(node: &Node) -> Result<Keys, SlotError> {
 async fn status(node: &Arc<Node>) -> Result<UpdateStatus, SlotError> {
     let slot = running(&node.cmdline).ok_or(SlotError::NotInstalled)?;
     let trusted = keys(node)?.ids();
-    on_thread(move |esp| describe(esp, slot, trusted)).await
+    let mut status = on_thread(move |esp| describe(esp, slot, trusted)).await?;
+    status.mirror = mirror::status(node);
+    Ok(status)
 }
 
 async fn roll_back(node: &Arc<Node>) -> Result<UpdateStatus, SlotError> {
@@ -82,7 +99,9 @@ async fn roll_back(node: &Arc<Node>) -> Result<UpdateStatus, SlotError> {
         esp.roll_back()?;
         describe(esp, slot, trusted)
     });
-    let status = status.await?;
+    let mut status = status.await?;
+    mirror::follow(node).await;
+    status.mirror = mirror::status(node);
     say(node, "rolled back", &status);
     Ok(status)
 }
@@ -108,14 +127,21 @@ async fn staged(node: &Arc<Node>, image: OwnedFd, staging: Staging) -> Result<Up
             version: checked.version.to_string(),
             size: checked.size,
             digest: checked.digest,
-            options: arguments::current(&own_node, &own.entry.options, installed.guid()),
+            options: arguments::current(
+                &own_node,
+                &own.entry.options,
+                installed.guid(),
+                installed.record()?.is_some(),
+            ),
         };
         let target = esp.stage(Some(slot), &update, &mut image, &mut |_| {})?;
         // Without it, the vote is about the present alone.
         let _ = esp.set_note(target, Note::Before, &before);
         describe(esp, slot, keys.ids())
     });
-    let status: UpdateStatus = status.await?;
+    let mut status: UpdateStatus = status.await?;
+    mirror::follow(node).await;
+    status.mirror = mirror::status(node);
     say(node, "an update is written", &status);
     Ok(status)
 }
@@ -170,6 +196,7 @@ fn describe(
         next: next(&state),
         slots,
         trusted_keys,
+        mirror: None,
     })
 }
 

@@ -20,7 +20,7 @@ use crate::failure::chain;
 use crate::handover::Handover;
 use crate::log::Log;
 use crate::mounts::{Mount, MountError};
-use crate::slot;
+use crate::slot::{self, SystemDisk};
 
 /// Bytes of a document.
 pub const MAX_DOCUMENT: u64 = 1 << 20;
@@ -79,17 +79,28 @@ fn own_volumes(mut devices: Vec<String>, cmdline: &CommandLine, log: &Log) -> Ve
         return devices;
     }
     match slot::find() {
-        Ok(installed) => devices.retain(|device| {
-            let on = |disk: &String| !mounts(&format!("/dev/{device} /"), disk).is_empty();
-            let other = installed.others.iter().find(|disk| on(disk));
-            if let Some(disk) = other {
-                let own = &installed.name;
-                log.warning(&format!(
-                    "machine config: /dev/{device} is left out: {disk} holds another installation than {own}, which runs"
-                ));
-            }
-            other.is_none()
-        }),
+        Ok(installed) => {
+            let record = installed.record().ok().flatten();
+            let partner = record.and_then(|record| Some(&installed.partner(&record)?.name));
+            devices.retain(|device| {
+                let on = |disk: &&SystemDisk| !mounts(&format!("/dev/{device} /"), &disk.name).is_empty();
+                let other = installed.others.iter().find(on);
+                if let Some(SystemDisk { name: disk, .. }) = other {
+                    let own = &installed.name;
+                    if partner == Some(disk) {
+                        log.info(&format!(
+                            "machine config: {disk} is the mirror of {own}, which was started; its own copy counts"
+                        ));
+                    } else {
+                        log.warning(&format!(
+                            "machine config: /dev/{device} is left out: {disk} holds another installation than {own}, which \
+                             runs"
+                        ));
+                    }
+                }
+                other.is_none()
+            });
+        }
         Err(e) => log.warning(&format!(
             "machine config: every volume counts, as the disk that runs is not known: {}",
             chain(&e)

@@ -6,7 +6,7 @@ use crate::client::{ImageFile, Precondition, UpdateFile};
 use crate::event::What;
 use crate::host::PowerAction;
 use crate::profile::NextBoot;
-use crate::update::StageRequest;
+use crate::update::{MirrorRequest, StageRequest};
 use crate::vm::{VmSpec, VmState};
 
 const VM: &str = r#"{"name":"web","revision":7,"spec":{},"desired":"running",
@@ -250,4 +250,25 @@ async fn an_update_is_sent_with_the_signature_beside_it() {
     );
     node.client.roll_back_update().await.unwrap();
     assert_eq!(node.request().uri(), "/v1/update/rollback");
+
+    let disk = MirrorRequest {
+        disk: "serial:S2".to_owned(),
+        ..MirrorRequest::default()
+    };
+    node.client.add_mirror(&disk).await.unwrap();
+    let request = node.request();
+    assert_eq!(
+        (request.method().as_str(), request.uri().to_string().as_str()),
+        ("POST", "/v1/update/mirror")
+    );
+    assert_eq!(
+        serde_json::from_slice::<MirrorRequest>(request.body()).unwrap(),
+        disk
+    );
+    node.client.forget_mirror().await.unwrap();
+    let request = node.request();
+    assert_eq!(
+        (request.method().as_str(), request.uri().to_string().as_str()),
+        ("DELETE", "/v1/update/mirror")
+    );
 }

@@ -1,6 +1,8 @@
 //! The slots of an installed node.
 
-use axion_api::update::{SlotFailure, SlotState, SlotStatus, UpdateStatus};
+use axion_api::update::{
+    MirrorPlan, MirrorState, MirrorStatus, SlotFailure, SlotState, SlotStatus, UpdateStatus,
+};
 
 use super::{SCREEN, assert_screen};
 use crate::render::update::show;
@@ -28,6 +30,7 @@ fn an_update_that_waits_for_its_start() {
             slot("b", "0.2.0", SlotState::Staged, Some(3)),
         ],
         trusted_keys: vec!["E7620F1842B4E81F".to_owned()],
+        mirror: None,
     };
     assert_screen(
         &show(&status, false, &SCREEN),
@@ -57,6 +60,12 @@ fn an_update_that_was_given_up_says_why() {
         next: None,
         slots: vec![failed],
         trusted_keys: Vec::new(),
+        mirror: Some(MirrorStatus {
+            started: "nvme0n1, serial:S1".to_owned(),
+            other: "nvme1n1, serial:S2".to_owned(),
+            state: MirrorState::Degraded,
+            why: Some("it is not there".to_owned()),
+        }),
     };
     let text = show(&status, false, &SCREEN);
     assert!(text.ends_with(
@@ -67,6 +76,22 @@ Slot b, Axion 0.2.0, was not confirmed
 "
     ));
     assert!(text.contains("Next start    nothing\n"), "{text}");
+    assert!(
+        text.contains("Mirror        nvme1n1, serial:S2, degraded: it is not there\n"),
+        "{text}"
+    );
     let text = show(&status, true, &SCREEN);
     assert!(text.ends_with("  | init: ready\u{fffd}[2J\n"), "{text}");
+}
+
+#[test]
+fn what_becomes_of_a_mirror_is_told_with_its_word() {
+    let plan = MirrorPlan {
+        text: "kept on a second disk as well,\n  sda 1.0 TiB\n".to_owned(),
+        token: "kxpj".to_owned(),
+    };
+    assert_eq!(
+        crate::render::update::plan(&plan),
+        "kept on a second disk as well,\n  sda 1.0 TiB\n\nIts word is kxpj\n"
+    );
 }

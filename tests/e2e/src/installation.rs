@@ -79,9 +79,26 @@ pub fn installer_beside(
 /// # Errors
 /// It does not start.
 pub fn start(name: &str, firmware: Firmware, disk: impl Into<DiskContent>) -> Result<Machine> {
+    start_with_second(name, firmware, disk, None)
+}
+
+/// The same with a second disk beside it.
+///
+/// # Errors
+/// It does not start.
+pub fn start_with_second(
+    name: &str,
+    firmware: Firmware,
+    disk: impl Into<DiskContent>,
+    second: Option<&Path>,
+) -> Result<Machine> {
     let spec = with(Spec::new(name), firmware)
         .boot_from_disks()
         .disk(DiskBus::Nvme, disk);
+    let spec = match second {
+        Some(second) => spec.disk(DiskBus::Nvme, second),
+        None => spec,
+    };
     Ok(spec.start(&Image::find()?)?)
 }
 

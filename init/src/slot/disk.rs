@@ -211,6 +211,21 @@ impl Installed {
     }
 }
 
+/// What is known of the partition that the node was started from.
+fn hint() -> Hint {
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let line = CommandLine::parse(&line);
+    Hint::of(loader::partition(), line.get(ARGUMENT))
+}
+
+/// Whether the very disk that the node was started from can be read already, as far as anything says which one that is.
+pub fn is_up() -> bool {
+    match hint() {
+        Hint::Loader(guid) | Hint::Argument(guid) => find().is_ok_and(|installed| installed.guid() == guid),
+        Hint::Nothing => true,
+    }
+}
+
 /// The disk that the node was started from, for as long as it is held.
 pub fn find() -> Result<Installed, SlotError> {
     let turn = lock(&TURN);
@@ -242,11 +257,8 @@ pub fn find() -> Result<Installed, SlotError> {
             found.push((found_disk, system));
         }
     }
-    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
-    let line = CommandLine::parse(&line);
-    let hint = Hint::of(loader::partition(), line.get(ARGUMENT));
     let choices: Vec<Found> = found.iter().map(|(found, _)| found.clone()).collect();
-    let at = choose(&choices, hint)?;
+    let at = choose(&choices, hint())?;
     let (_, own) = found.swap_remove(at);
     Ok(Installed {
         own,

@@ -16,11 +16,13 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 
 use super::fetch::{self, Url};
 use super::volume;
+use crate::clock;
 use crate::failure::chain;
 use crate::handover::Handover;
 use crate::log::Log;
 use crate::mounts::{Mount, MountError};
 use crate::slot::{self, SystemDisk};
+use crate::sys;
 
 /// Bytes of a document.
 pub const MAX_DOCUMENT: u64 = 1 << 20;
@@ -60,6 +62,9 @@ pub enum SourceError {
 
 /// Collects the documents into `handover`.
 pub fn gather(cmdline: &CommandLine, handover: &mut Handover, log: &Log) {
+    if slot::running(cmdline).is_some() {
+        wait_for_own_disk(Path::new("/"));
+    }
     for device in own_volumes(volume::find(Path::new("/")), cmdline, log) {
         let document = read_volume(&device);
         keep(handover, log, Source::Volume(format!("/dev/{device}")), document);
@@ -70,6 +75,15 @@ pub fn gather(cmdline: &CommandLine, handover: &mut Handover, log: &Log) {
             Err(e) => ("unusable".to_owned(), Err(e)),
         };
         keep(handover, log, Source::CommandLine(name), document);
+    }
+}
+
+/// Of several disks with an installation, another one may come up before the one that was started. Storage that may not exist is not
+/// waited for.
+fn wait_for_own_disk(root: &Path) {
+    let end = clock::since_start() + volume::SETTLE;
+    while volume::is_settling(root) && !slot::is_up() && clock::since_start() < end {
+        sys::pause(volume::STEP);
     }
 }
 

@@ -17,8 +17,8 @@ const LABEL: &str = "AXION-CFG";
 /// Devices that never carry it.
 const SKIPPED: [&str; 5] = ["loop", "ram", "zram", "nbd", "dm-"];
 /// How long devices are waited for that the kernel has found and not finished with.
-const SETTLE: Duration = Duration::from_secs(5);
-const STEP: Duration = Duration::from_millis(20);
+pub const SETTLE: Duration = Duration::from_secs(5);
+pub const STEP: Duration = Duration::from_millis(20);
 
 /// Names of the block devices that hold a config volume: `sda1`. Waits for storage that is still starting, never for
 /// storage that may not exist.
@@ -66,7 +66,7 @@ fn devices(root: &Path) -> Vec<String> {
 }
 
 /// Whether a disk is on its way: an NVMe controller that is not live yet, or USB storage without its disk.
-fn is_settling(root: &Path) -> bool {
+pub fn is_settling(root: &Path) -> bool {
     let text = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
     let nvme = root.join("sys/class/nvme");
     let nvme_starting = entries(&nvme).into_iter().any(|name| {

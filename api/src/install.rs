@@ -20,7 +20,7 @@ pub enum Call {
     /// What would happen.
     Plan(Answers),
     /// Install: answers, and the word that their summary has.
-    Perform(Answers, String),
+    Perform(Box<Answers>, String),
     /// The end of the last installation was seen.
     Dismiss,
 }

@@ -252,7 +252,10 @@ impl Wizard {
             }
             Step::Network | Step::Node => Call::Plan(self.answers.clone()),
             Step::Confirm if self.typed.is_empty() => return Outcome::Stay,
-            Step::Confirm => Call::Perform(self.answers.clone(), self.typed.trim().to_ascii_lowercase()),
+            Step::Confirm => Call::Perform(
+                Box::new(self.answers.clone()),
+                self.typed.trim().to_ascii_lowercase(),
+            ),
         };
         self.waiting = true;
         Outcome::Ask(call)

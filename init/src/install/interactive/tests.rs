@@ -155,7 +155,7 @@ async fn a_node_that_was_started_from_its_disk_offers_nothing() {
         serde_json::from_str::<Answer>(&answer).unwrap()
     };
     assert_eq!(ask(Call::Status).await, Answer::Status(Status::default()));
-    for call in [Call::Offer, Call::Perform(Answers::default(), "bcdf".to_owned())] {
+    for call in [Call::Offer, Call::Perform(Box::default(), "bcdf".to_owned())] {
         assert!(matches!(ask(call).await, Answer::Failed(_)));
     }
     assert!(serve(&node, 0, "nonsense").await.contains("not a call"));

@@ -205,6 +205,14 @@ impl Installed {
         Ok(record.filter(|record| record.own == self.guid()))
     }
 
+    /// Names of the disks that the node starts from: one, or the two of a mirror.
+    pub fn names(&self) -> Vec<String> {
+        let record = self.record().ok().flatten();
+        let partner = record.and_then(|record| self.partner(&record));
+        let own = std::iter::once(&self.own);
+        own.chain(partner).map(|disk| disk.name.clone()).collect()
+    }
+
     /// The other disk of a mirror, where it is there.
     pub fn partner(&self, record: &Record) -> Option<&SystemDisk> {
         self.others.iter().find(|disk| disk.guid() == record.other)

@@ -75,7 +75,7 @@ fn storage(node: &Node) -> Storage {
     let [_, _, part, _] = NAMES;
     let disks = || {
         slot::find()
-            .map(|installed| vec![installed.name])
+            .map(|installed| installed.names())
             .unwrap_or_default()
     };
     storage.with_system(SystemDisks {

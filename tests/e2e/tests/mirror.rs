@@ -1,11 +1,12 @@
 //! A node on two system disks survives the loss of the first: it is installed on both without a question, what is changed is on
 //! both, it starts from the second alone and says so, takes a blank third disk in the place of the lost one, and starts from that one
-//! alone, by the other firmware, with all that was changed meanwhile.
+//! alone, by the other firmware, with all that was changed meanwhile. Its state lies in a pool that does the same.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use axion_api::storage::Health;
 use axion_api::update::{MirrorPlan, MirrorState, MirrorStatus, UpdateStatus};
 use axion_e2e::SOON;
 use axion_e2e::installation::{
@@ -21,6 +22,9 @@ use axion_lab::deadline::Poll;
 use axion_lab::machine::READY;
 use axion_lab::{Firmware, Machine, Node, Spec};
 
+/// A pool on what the installation leaves of both disks.
+const POOL: &str = "[storage]\nsettle = \"3s\"\n[[storage.pools]]\nname = \"tank\"\nlayout = \"mirror\"\ndisks = [\"system\"]\n";
+
 #[test]
 fn a_node_on_two_disks_survives_the_loss_of_one() -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -30,12 +34,15 @@ fn a_node_on_two_disks_survives_the_loss_of_one() -> Result<()> {
         blank(disk)?;
     }
     let spec = Spec::new("mirror");
-    let named = |hostname: &str| spec.medium_config(&format!("hostname = \"{hostname}\"\n"));
+    let named = |hostname: &str| spec.medium_config(&format!("hostname = \"{hostname}\"\n{POOL}"));
     install(&first, &second, dir.path(), &named("installed"))?;
 
     let machine = start_with_second("mirror-both", Firmware::Uefi, first.as_path(), Some(&second))?;
     let node = ready(&machine, &spec)?;
     in_sync(&node)?;
+    machine.log().wait_for("pool `tank` was made", SOON)?;
+    keeps_its_state(&node)?;
+    let fingerprint = node.fingerprint();
     apply(&node, dir.path(), &named("mirrored"))?;
     down(machine)?;
     ensure!(config_on(&first)? == named("mirrored"), "not applied");
@@ -57,6 +64,7 @@ fn a_node_on_two_disks_survives_the_loss_of_one() -> Result<()> {
         shown.contains("degraded: it is not there") && shown.contains("serial:axion-0"),
         "{shown}"
     );
+    keeps_its_state(&node)?;
     apply(&node, dir.path(), &named("alone"))?;
     down(machine)?;
 
@@ -65,6 +73,7 @@ fn a_node_on_two_disks_survives_the_loss_of_one() -> Result<()> {
     ensure!(node.call(node.client().host())?.hostname == "alone");
     add(&node)?;
     in_sync(&node)?;
+    bring_the_pool_to(&node)?;
     down(machine)?;
     let [own, other] = [record(&second)?, record(&third)?];
     ensure!(may_follow(&own, Some(&other)).is_ok(), "{own:?} {other:?}");
@@ -76,7 +85,39 @@ fn a_node_on_two_disks_survives_the_loss_of_one() -> Result<()> {
     let node = ready(&machine, &spec)?;
     ensure!(node.call(node.client().host())?.hostname == "alone");
     mirror_when(&node, MirrorState::Degraded)?;
+    keeps_its_state(&node)?;
+    ensure!(
+        node.fingerprint() == fingerprint,
+        "the agent made itself another CA"
+    );
     down(machine)?;
+    Ok(())
+}
+
+fn keeps_its_state(node: &Node) -> Result<()> {
+    let host = node.call(node.client().host())?;
+    ensure!(host.persistent_state, "{host:?}");
+    Ok(())
+}
+
+/// The part of the disk that was added takes the place of the lost one's in the pool.
+fn bring_the_pool_to(node: &Node) -> Result<()> {
+    let pool = node.call(node.client().pool("tank"))?;
+    let devices = pool.vdevs.iter().flat_map(|vdev| &vdev.children);
+    let lost = devices.clone().find(|device| device.state != Health::Online);
+    let lost = lost.with_context(|| format!("no device is lost: {pool:?}"))?;
+    node.axctl(&["pool", "replace", "tank", &lost.guid, "system"])?;
+    node.poll("a whole pool", INSTALLATION, |node| {
+        let pool = node.call(node.client().pool("tank"))?;
+        let devices = pool.vdevs.iter().flat_map(|vdev| &vdev.children);
+        let whole =
+            devices.clone().count() == 2 && devices.clone().all(|device| device.state == Health::Online);
+        Ok(if whole && pool.state == Health::Online {
+            Poll::Ready(())
+        } else {
+            Poll::Pending(format!("{pool:?}"))
+        })
+    })?;
     Ok(())
 }
 

@@ -126,7 +126,7 @@ fn a_second_disk_is_marked_and_is_not_the_first_one() {
     assert_eq!(wizard.answers.mirror, "");
     // It is no letter of what is typed elsewhere.
     let mut wizard = self::wizard();
-    wizard.step = Step::Node;
+    (wizard.step, wizard.cursor) = (Step::Node, 0);
     press(&mut wizard, "m");
     assert_eq!(
         (

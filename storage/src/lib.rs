@@ -58,6 +58,7 @@ pub mod zvol;
 
 pub use error::StorageError;
 pub use storage::{Root, Storage, SystemDisks};
+pub use sys::reread_partitions;
 
 #[cfg(test)]
 mod fixture;

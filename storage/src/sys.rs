@@ -13,7 +13,7 @@ const NAME: usize = 256;
 ///
 /// # Errors
 /// A partition is in use, or the device has none.
-pub(crate) fn reread_partitions(disk: &File) -> nix::Result<()> {
+pub fn reread_partitions(disk: &File) -> nix::Result<()> {
     nix::ioctl_none!(blkrrpart, 0x12, 95);
     // SAFETY: the request has no argument; the descriptor is open for the whole call.
     unsafe { blkrrpart(disk.as_raw_fd()) }?;

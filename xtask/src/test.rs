@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::keys::secure_boot;
 use crate::step::Step;
-use crate::{debian_guest, image, layout, media, programs, reproduce, setup};
+use crate::{debian_guest, firmware, image, kernel, layout, media, programs, reproduce, setup};
 
 /// Options of `test`.
 #[derive(Args, Default)]
@@ -85,6 +85,8 @@ pub fn test(options: &Options) -> Result<()> {
         }
     }
     if !options.no_e2e {
+        // Nobody is given firmware who has not asked; whether there is what drivers ask for is looked at all the same.
+        firmware::build(&kernel::HOST.build()?)?;
         let image = image::build()?;
         media::media(&media::Options::default())?;
         small_enough(&image.dir.join("media/axion.efi"), UKI_LIMIT)?;

@@ -22,6 +22,7 @@ use axion_install::perform::InstallError;
 use axion_install::plan::{Plan, Summary, mirror_summary};
 use axion_install::select::{Candidate, Unfit, unfit};
 use axion_install::storage;
+use axion_storage::reread_partitions;
 
 use super::disk::{Installed, SlotError, SystemDisk, on_installed};
 use super::running;
@@ -335,6 +336,11 @@ fn fill(installed: &Installed, ready: &Ready) -> Result<(), SlotError> {
     );
     added.map_err(|e| Refused::Write(name, Box::new(e)))?;
     mirror::write(from.esp.volume(), &own)?;
+    drop(target);
+    // A pool may use its part at once. Where the kernel does not look now, it does at the next start.
+    if let Ok(file) = open_alone(&candidate.disk) {
+        let _ = reread_partitions(&file);
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The root as EROFS, packed by trixie's `mkfs.erofs`: the host's may know no zstd.
 //!
-//! What every boot reads is packed by lz4, which costs next to nothing to read. What is read late or on few nodes (the VMM, the
+//! What the API waits for is packed by lz4, which costs next to nothing to read. What is read late or on few nodes (the console, the VMM, the
 //! guest's kernel, ZFS, the list of packages) is packed by zstd and smaller.
 
 use std::ffi::OsString;
@@ -17,7 +17,8 @@ use crate::{debian, layout};
 const CLUSTER: u32 = 65_536;
 
 /// Files that zstd packs, as regular expressions of their paths.
-const LATE: [&str; 7] = [
+const LATE: [&str; 8] = [
+    "^usr/lib/axion/axion-console$",
     "^usr/lib/axion/axion-vmm$",
     "^usr/lib/axion/boot/",
     "^usr/share/axion/guest/",
@@ -37,7 +38,7 @@ pub fn make(step: &Step, root: &Path, erofs: &Path) -> Result<()> {
     }
     step.run(
         program(step, "mkfs.erofs")?
-            .args(["-zlz4hc,12:zstd,level=12", "--all-root", "-Enoinline_data"])
+            .args(["-zlz4hc,12:zstd,level=22", "--all-root", "-Enoinline_data"])
             .arg(format!("-C{CLUSTER}"))
             .arg(format!("--compress-hints={}", hints.path().display()))
             .arg(format!("-T{}", layout::SOURCE_DATE_EPOCH))

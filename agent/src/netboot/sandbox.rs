@@ -39,6 +39,9 @@ pub enum SandboxError {
     /// The filter cannot be applied.
     #[error("sandbox: cannot apply the system call filter")]
     Apply(#[from] seccompiler::Error),
+    /// Random numbers.
+    #[error("sandbox: the kernel gives no random numbers")]
+    Random(#[from] getrandom::Error),
 }
 
 /// Restricts the calling thread, and those that it starts. What is open stays usable; `configs` can be read.
@@ -47,6 +50,8 @@ pub enum SandboxError {
 /// [`SandboxError`].
 pub fn enter(configs: &Path) -> Result<(), SandboxError> {
     let filter = filter()?;
+    // In a program that is linked statically, libraries find no getrandom(2) and read /dev/urandom, which stays open from here on.
+    getrandom::fill(&mut [0; 1])?;
     give_up_capabilities().map_err(|errno| SandboxError::Capabilities(errno.into()))?;
     restrict_files(configs)?;
     Ok(seccompiler::apply_filter(&filter)?)

@@ -327,6 +327,9 @@ pub fn all(app: &Arc<App>) -> Vec<Source> {
     part!("vms.json", "VMs, without what cloud-init is told", |app| {
         json(app.vms.list().await)
     });
+    part!("netboot.json", "booting other machines", |app| {
+        json(app.netboot.status().await.map_err(Problem::from))
+    });
     part!("pools.json", "zpool status", |app| {
         json(of_storage(&app, storage::Call::Pools).await)
     });

@@ -59,6 +59,7 @@ async fn a_bundle_has_its_parts_and_says_why_one_is_missing() {
         ("profile.json", "attestation"),
         ("topology.json", "\"nics\""),
         ("vms.json", "\"web\""),
+        ("netboot.json", "\"state\""),
         ("pools.json", "[]"),
         ("events.json", "\"gone\""),
         ("audit.jsonl", "/v1/vms/web"),

@@ -73,6 +73,7 @@ fn sinner() {
         "disk" => disk(&sandbox, &run_dir, true),
         "good disk" => disk(&sandbox, &run_dir, false),
         "thread" => std::thread::spawn(|| ()).join().unwrap(),
+        "memory" => memory(&sandbox),
         _ => {}
     }
 }
@@ -101,6 +102,22 @@ fn files(sandbox: &Sandbox, run_dir: &str) {
     refused(fs::read_dir("/").map(drop));
     refused(fs::write(Path::new(run_dir).join("new"), ""));
     fs::remove_file(&own).unwrap();
+}
+
+/// Many threads have memory at the same time, behind their filters.
+fn memory(sandbox: &Sandbox) {
+    const THREADS: usize = 24;
+    let all = std::sync::Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                sandbox.restrict(Role::Vcpu).unwrap();
+                let bytes = std::hint::black_box(vec![1u8; 4096]);
+                all.wait();
+                drop(bytes);
+            });
+        }
+    });
 }
 
 /// A device thread is given something to do by a vCPU's, and opens a file or not.
@@ -149,6 +166,14 @@ fn a_forbidden_call_ends_the_process_and_is_named() {
         // glibc blocks signals while it starts a thread: no last words.
         assert_eq!(run(role, "thread").status.signal(), Some(libc::SIGSYS), "{role}");
     }
+}
+
+/// glibc counts the machine's CPUs for the ninth thread's memory, in a file.
+#[test]
+fn a_machine_with_many_threads_has_memory_for_them() {
+    let output = run("machine", "memory");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {stderr}", output.status);
 }
 
 /// As a service manager starts it that gives it a PID namespace, in which the kernel keeps signals from it.

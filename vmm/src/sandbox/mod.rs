@@ -127,6 +127,7 @@ impl Sandbox {
         let call = |what| move |source| SandboxError::Call { what, source };
         violation::install().map_err(call("handle SIGSYS"))?;
         process::limit(needs).map_err(call("lower the resource limits"))?;
+        process::settle_arenas().map_err(call("settle the arenas of memory"))?;
         let mut namespaces = process::unshare();
         if process::has_own_pids() {
             namespaces.push("pid".to_owned());

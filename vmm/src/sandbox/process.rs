@@ -14,6 +14,8 @@ use super::Needs;
 
 /// Descriptors of the process itself: sockets, their clients, event descriptors, boot files.
 const OWN_FILES: u64 = 256;
+/// Arenas of memory (mallopt(3)): as many as glibc has before it counts CPUs.
+const ARENAS: c_int = 8;
 /// Descriptors of each vCPU.
 const VCPU_FILES: u64 = 2;
 /// Descriptors of devices: a queue has about four.
@@ -31,6 +33,16 @@ pub fn limit(needs: Needs) -> io::Result<()> {
     // Without the right to raise it, the limit stays, and the thread that needs more tells what is missing.
     let _ = setrlimit(Resource::RLIMIT_RTPRIO, priority, priority);
     Ok(())
+}
+
+/// Settles how many arenas threads share. Left alone, glibc counts the machine's CPUs in a file of sysfs when the ninth thread wants
+/// memory, which no thread may open behind its filter.
+pub fn settle_arenas() -> io::Result<()> {
+    // SAFETY: mallopt takes numbers alone, and this process has one thread yet.
+    match unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) } {
+        0 => Err(io::ErrorKind::InvalidInput.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Leaves the host's mounts, network, System V IPC and host name; returns the names of the namespaces that are new.

@@ -178,9 +178,15 @@ fn a_reset_takes_back_what_came_and_asks_again(node: &Node, guest: &Program) -> 
     let seen = guest.log().last().context("the console is empty")?;
     node.axctl(&["vm", "reset", "grow"])?;
     guest.log().wait_for_after(&seen, GUEST_READY, GUEST_BOOT)?;
-    let vm = wait_for_memory(node, 256, 256)?;
-    let resets = vm.status.resets.unwrap_or_default();
-    ensure!(resets.last == Some(ResetCause::Request), "{vm:?}");
+    wait_for_memory(node, 256, 256)?;
+    // The VMM is asked from time to time.
+    node.poll("the cause of the reset", SOON, |node| {
+        let resets = node.call(node.client().vm("grow"))?.status.resets;
+        Ok(match resets.as_ref().and_then(|resets| resets.last) {
+            Some(ResetCause::Request) => Poll::Ready(()),
+            _ => Poll::Pending(format!("{resets:?}")),
+        })
+    })?;
     Ok(())
 }
 

@@ -24,8 +24,8 @@ use crate::{power, sys};
 /// How long a disk is waited for.
 const SETTLE: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(200);
-/// How long the end is shown.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long the end is shown: nobody waits for an installation without questions, and lines are written by then.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Whether the config says which disk, or has an error that only an operator corrects.
 pub fn is_told(handover: &Handover) -> bool {

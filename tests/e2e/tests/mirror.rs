@@ -90,6 +90,10 @@ fn a_node_on_two_disks_survives_the_loss_of_one() -> Result<()> {
         node.fingerprint() == fingerprint,
         "the agent made itself another CA"
     );
+    // Who wants no other disk is not told of one any more.
+    node.axctl(&["update", "mirror", "forget", "--yes"])?;
+    let mirror = node.call(node.client().update())?.mirror;
+    ensure!(mirror.is_none(), "{mirror:?}");
     down(machine)?;
     Ok(())
 }

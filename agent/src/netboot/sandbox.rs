@@ -7,22 +7,15 @@
 //! | Landlock     | reading configs, and `/proc` for the MAC addresses of neighbours; no TCP port, no connection, no abstract socket, no signal |
 //! | seccomp      | the calls of an HTTP and a TFTP server; any other fails as if the kernel did not have it       |
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use landlock::{
-    ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetError, Scope,
+use axion_sandbox::calls::{
+    self, Action, BackendError, BpfProgram, EXACT, EXECUTABLE, MISSING,
+    Rule::{self, Any, If},
+    SET_NAME, SET_NONBLOCKING, THREAD,
 };
+use axion_sandbox::{capabilities, files};
 use nix::libc;
-use rustix::thread::{CapabilitySet, CapabilitySets};
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
-};
-
-/// The newest rules that are asked for; an older kernel enforces what it knows.
-const RULES: ABI = ABI::V6;
 
 /// The sandbox cannot be entered.
 #[derive(Debug, thiserror::Error)]
@@ -32,13 +25,13 @@ pub enum SandboxError {
     Capabilities(#[source] std::io::Error),
     /// Landlock.
     #[error("sandbox: cannot restrict the file system")]
-    Files(#[from] RulesetError),
+    Files(#[from] files::RulesetError),
     /// The filter cannot be made.
     #[error("sandbox: cannot make the system call filter")]
     Filter(#[from] BackendError),
     /// The filter cannot be applied.
     #[error("sandbox: cannot apply the system call filter")]
-    Apply(#[from] seccompiler::Error),
+    Apply(#[from] calls::ApplyError),
     /// Random numbers.
     #[error("sandbox: the kernel gives no random numbers")]
     Random(#[from] getrandom::Error),
@@ -52,59 +45,11 @@ pub fn enter(configs: &Path) -> Result<(), SandboxError> {
     let filter = filter()?;
     // In a program that is linked statically, libraries find no getrandom(2) and read /dev/urandom, which stays open from here on.
     getrandom::fill(&mut [0; 1])?;
-    give_up_capabilities().map_err(|errno| SandboxError::Capabilities(errno.into()))?;
-    restrict_files(configs)?;
-    Ok(seccompiler::apply_filter(&filter)?)
+    capabilities::drop_all().map_err(SandboxError::Capabilities)?;
+    files::restrict([configs, Path::new("/proc")].map(|path| (path, files::READ)))?;
+    Ok(calls::apply_filter(&filter)?)
 }
 
-fn give_up_capabilities() -> rustix::io::Result<()> {
-    rustix::thread::clear_ambient_capability_set()?;
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets {
-            effective: CapabilitySet::empty(),
-            permitted: CapabilitySet::empty(),
-            inheritable: CapabilitySet::empty(),
-        },
-    )
-}
-
-fn restrict_files(configs: &Path) -> Result<(), RulesetError> {
-    let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let mut rules = Ruleset::default()
-        .handle_access(AccessFs::from_all(RULES))?
-        .handle_access(AccessNet::from_all(RULES))?
-        .scope(Scope::from_all(RULES))?
-        .create()?;
-    for path in [configs, Path::new("/proc")] {
-        // What is not there need not be allowed.
-        if let Ok(path) = PathFd::new(path) {
-            rules = rules.add_rule(PathBeneath::new(path, read))?;
-        }
-    }
-    rules.restrict_self().map(drop)
-}
-
-/// An allowed call.
-enum Rule {
-    /// With any arguments.
-    Any(libc::c_long),
-    /// Where the low half of an argument has a value under a mask: number, argument, mask, value.
-    If(libc::c_long, u8, u32, u32),
-}
-
-use Rule::{Any, If};
-
-/// All bits.
-const EXACT: u32 = u32::MAX;
-/// `PROT_EXEC`.
-const EXECUTABLE: u32 = 4;
-/// Flags of a clone that makes a thread: `CLONE_THREAD` and `CLONE_VM`.
-const THREAD: u32 = 0x0001_0100;
-/// `PR_SET_NAME`.
-const SET_NAME: u32 = 15;
-/// `FIONBIO`.
-const SET_NONBLOCKING: u32 = 0x5421;
 /// `AF_INET`.
 const AF_INET: u32 = 2;
 /// `AF_NETLINK`, by which interfaces and their addresses are listed.
@@ -115,7 +60,7 @@ const WRITABLE: u32 = 3;
 const ABORT: u32 = 6;
 
 /// clone3 hides its arguments in memory, where a filter does not see them; glibc uses clone where the kernel seems not to have it.
-const RULES_OF_CALLS: &[Rule] = &[
+const CALLS: &[Rule] = &[
     // Memory, locks, time, threads, the end.
     Any(libc::SYS_brk),
     Any(libc::SYS_clock_gettime),
@@ -182,23 +127,7 @@ const RULES_OF_CALLS: &[Rule] = &[
 ];
 
 fn filter() -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for rule in RULES_OF_CALLS {
-        match *rule {
-            Any(call) => drop(rules.insert(call, Vec::new())),
-            If(call, argument, mask, value) => {
-                let operator = SeccompCmpOp::MaskedEq(mask.into());
-                let condition =
-                    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value.into())?;
-                rules
-                    .entry(call)
-                    .or_default()
-                    .push(SeccompRule::new(vec![condition])?);
-            }
-        }
-    }
-    let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    SeccompFilter::new(rules, missing, SeccompAction::Allow, TargetArch::x86_64)?.try_into()
+    calls::filter([CALLS], Action::Allow, MISSING)
 }
 
 #[cfg(test)]

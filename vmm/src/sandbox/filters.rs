@@ -7,14 +7,13 @@
 //! clone3 hides its arguments in memory, where a filter does not see them. It is answered with ENOSYS; glibc then uses
 //! clone.
 
-use std::collections::BTreeMap;
-
 use axion_api::vmm::SandboxMode;
-use nix::libc;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+use axion_sandbox::calls::{
+    self, Action, BpfProgram, EXACT, EXECUTABLE, MISSING,
+    Rule::{self, Any, If},
+    SET_NAME, SET_NONBLOCKING, THREAD,
 };
+use nix::libc;
 
 use super::SandboxError;
 
@@ -56,18 +55,6 @@ impl Role {
     }
 }
 
-/// An allowed call.
-enum Rule {
-    /// With any arguments.
-    Any(libc::c_long),
-    /// Where the low half of an argument has a value under a mask: number, argument, mask, value.
-    If(libc::c_long, u8, u32, u32),
-}
-
-use Rule::{Any, If};
-
-/// All bits.
-const EXACT: u32 = u32::MAX;
 /// Type and number of an ioctl, without direction and size.
 const REQUEST: u32 = 0xffff;
 /// Type of an ioctl.
@@ -80,20 +67,12 @@ const VHOST: u32 = 0xaf00;
 const SET_OFFLOAD: u32 = 0x4004_54d0;
 /// `TUNSETQUEUE`.
 const SET_QUEUE: u32 = 0x4004_54d9;
-/// Flags of a clone that makes a thread.
-const THREAD: u32 = 0x0001_0100; // CLONE_THREAD | CLONE_VM
-/// `PROT_EXEC`.
-const EXECUTABLE: u32 = 4;
 /// `PR_GET_NAME`: the last words name the thread.
 const GET_NAME: u32 = 16;
-/// `PR_SET_NAME`.
-const SET_NAME: u32 = 15;
 /// `PR_SET_NO_NEW_PRIVS`.
 const SET_NO_NEW_PRIVS: u32 = 38;
 /// `SECCOMP_SET_MODE_FILTER`.
 const SET_FILTER: u32 = 1;
-/// `FIONBIO`.
-const SET_NONBLOCKING: u32 = 0x5421;
 /// `AF_UNIX`.
 const AF_UNIX: u32 = 1;
 /// `F_GETFD`: std looks whether a descriptor is open before it closes it, where debug assertions are on.
@@ -240,10 +219,10 @@ const MACHINE: &[Rule] = &[
 /// [`SandboxError::Filter`].
 pub fn compile(role: Role, mode: SandboxMode) -> Result<BpfProgram, SandboxError> {
     let otherwise = match mode {
-        SandboxMode::Enforce => SeccompAction::Trap,
-        SandboxMode::Log => SeccompAction::Log,
+        SandboxMode::Enforce => Action::Trap,
+        SandboxMode::Log => Action::Log,
     };
-    build(role.rules(), otherwise, SeccompAction::Allow).map_err(|source| SandboxError::Filter {
+    calls::filter(role.rules(), Action::Allow, otherwise).map_err(|source| SandboxError::Filter {
         role: role.name(),
         source,
     })
@@ -254,35 +233,11 @@ pub fn compile(role: Role, mode: SandboxMode) -> Result<BpfProgram, SandboxError
 /// # Errors
 /// [`SandboxError::Filter`].
 pub fn threads_only() -> Result<BpfProgram, SandboxError> {
-    let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let rules: &[Rule] = &[Any(libc::SYS_clone3)];
-    build(vec![rules], SeccompAction::Allow, missing).map_err(|source| SandboxError::Filter {
+    calls::filter([rules], MISSING, Action::Allow).map_err(|source| SandboxError::Filter {
         role: "every",
         source,
     })
-}
-
-fn build(
-    lists: Vec<&[Rule]>,
-    otherwise: SeccompAction,
-    listed: SeccompAction,
-) -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for rule in lists.into_iter().flatten() {
-        match *rule {
-            Any(call) => drop(rules.insert(call, Vec::new())),
-            If(call, argument, mask, value) => {
-                let operator = SeccompCmpOp::MaskedEq(mask.into());
-                let condition =
-                    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value.into())?;
-                rules
-                    .entry(call)
-                    .or_default()
-                    .push(SeccompRule::new(vec![condition])?);
-            }
-        }
-    }
-    SeccompFilter::new(rules, otherwise, listed, TargetArch::x86_64)?.try_into()
 }
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ use std::sync::Arc;
 
 use axion_api::vmm::SandboxMode;
 use axion_api::vmm::in_force::{Coverage, SandboxState};
-use seccompiler::BpfProgram;
+use axion_sandbox::calls::{self, BpfProgram};
+use axion_sandbox::{capabilities, files::RulesetError};
 
 pub use filters::Role;
 
@@ -59,7 +60,7 @@ pub enum SandboxError {
         /// Whose filter.
         role: &'static str,
         /// Cause.
-        source: seccompiler::BackendError,
+        source: calls::BackendError,
     },
     /// A filter cannot be applied.
     #[error("sandbox: cannot apply the system call filter of the {role} thread")]
@@ -67,11 +68,11 @@ pub enum SandboxError {
         /// Whose filter.
         role: &'static str,
         /// Cause.
-        source: seccompiler::Error,
+        source: calls::ApplyError,
     },
     /// Landlock.
     #[error("sandbox: cannot restrict the file system")]
-    Files(#[source] landlock::RulesetError),
+    Files(#[source] RulesetError),
     /// A call failed.
     #[error("sandbox: cannot {what}")]
     Call {
@@ -140,7 +141,7 @@ impl Sandbox {
             SandboxMode::Enforce => files::restrict(run_dir).map_err(SandboxError::Files)?,
             SandboxMode::Log => Coverage::None,
         };
-        process::drop_capabilities().map_err(call("drop capabilities"))?;
+        capabilities::drop_all().map_err(call("drop capabilities"))?;
         Ok(Self {
             programs: Arc::new(programs),
             state: SandboxState {
@@ -165,7 +166,7 @@ impl Sandbox {
             Role::Sockets => [None, Some(&self.programs.sockets)],
         };
         for program in programs.into_iter().flatten() {
-            seccompiler::apply_filter(program).map_err(|source| SandboxError::Apply {
+            calls::apply_filter(program).map_err(|source| SandboxError::Apply {
                 role: role.name(),
                 source,
             })?;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 
-use nix::libc::{self, c_int, c_ulong};
+use nix::libc::{self, c_int};
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -77,48 +77,5 @@ pub fn has_own_pids() -> bool {
 pub fn give_up_privileges() -> io::Result<()> {
     prctl::set_no_new_privs()?;
     prctl::set_dumpable(false)?;
-    Ok(())
-}
-
-/// `__user_cap_header_struct` (capset(2)).
-#[repr(C)]
-struct CapabilityHeader {
-    version: u32,
-    pid: c_int,
-}
-
-/// `__user_cap_data_struct`: 32 capabilities.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Capabilities {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-}
-
-/// `_LINUX_CAPABILITY_VERSION_3`.
-const VERSION: u32 = 0x2008_0522;
-/// More than there are.
-const ALL: c_ulong = 64;
-
-/// Drops all capabilities, those of the user namespace too.
-pub fn drop_capabilities() -> io::Result<()> {
-    for capability in 0..ALL {
-        // The bounding set only matters where there is the right to change it.
-        // SAFETY: the call has no memory arguments.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
-    }
-    // SAFETY: the call has no memory arguments.
-    unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
-    let header = CapabilityHeader {
-        version: VERSION,
-        pid: 0,
-    };
-    let none = [Capabilities::default(); 2];
-    // SAFETY: capset reads a header and, by that version, two data structures.
-    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
     Ok(())
 }

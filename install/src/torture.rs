@@ -3,17 +3,22 @@
 //!
 //! Each disk that a cut leaves is looked at with [`inspect`], as UEFI and as a BIOS see it: either must start what it started
 //! before the step or what it starts after it, whole; the slot that was confirmed must be whole; so must the machine config, the
-//! old one or the new one; the table and the pool must be untouched. From a sample of them the interrupted step is done again, as a node does, and the power is cut during that, too.
+//! old one or the new one; the table and the pool must be untouched. From a sample of them the interrupted step is done again, as a
+//! node does, and the power is cut during that, too.
 //! A second disk follows the first one after each step, and another one after several, and is cut meanwhile ([`mirror`]).
 //! There are two lives, of a node whose starts systemd-boot counts, and of one whose starts GRUB counts.
 
+mod chance;
 mod config;
 mod grub;
+mod life;
 mod mirror;
 
 use std::io;
 
+pub use self::chance::Chance;
 pub(crate) use self::grub::Grub;
+use self::life::{LIFE, Step};
 use crate::esp::{EspError, Update};
 use crate::fat::FatError;
 use crate::inspect::{self, Inspection};
@@ -128,60 +133,6 @@ pub enum Failure {
     Io(#[from] io::Error),
 }
 
-/// What is done to a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// Installs image 0.
-    Install,
-    /// Writes an image while a slot runs.
-    Stage(u8, Slot),
-    /// The loader starts the next slot.
-    Start,
-    /// The running slot is confirmed.
-    Confirm(Slot),
-    /// The other confirmed slot is to be started.
-    RollBack,
-    /// A slot that is not confirmed is left without a try.
-    GiveUp(Slot),
-    /// A slot gets other kernel arguments.
-    SetOptions(Slot),
-    /// Another machine config is written.
-    Configure(u8),
-    /// Installs image 9 over what is there; the pool stays.
-    InstallAgain,
-}
-
-/// A life of a node.
-const LIFE: &[Step] = &[
-    Step::Install,
-    Step::Stage(1, Slot::A),
-    Step::Start,
-    Step::Confirm(Slot::B),
-    Step::SetOptions(Slot::B),
-    Step::Configure(1),
-    Step::Configure(2),
-    // Fails three times.
-    Step::Stage(2, Slot::B),
-    Step::Start,
-    Step::Start,
-    Step::Start,
-    Step::Stage(3, Slot::B),
-    // Fails its vote at once.
-    Step::Start,
-    Step::GiveUp(Slot::A),
-    Step::Stage(3, Slot::B),
-    Step::Start,
-    Step::Confirm(Slot::A),
-    Step::RollBack,
-    Step::Stage(4, Slot::B),
-    // Staged once more before it was tried.
-    Step::Stage(5, Slot::B),
-    Step::Start,
-    Step::RollBack,
-    Step::InstallAgain,
-    Step::Stage(6, Slot::A),
-];
-
 #[derive(Debug, thiserror::Error)]
 enum StepError {
     #[error(transparent)]
@@ -231,7 +182,7 @@ fn live(effort: Effort, firmware: Firmware, report: Report) -> Result<Report, Fa
         firmware,
         plan: Plan::fresh(SIZE, SIZES, 0x7000),
         grub: Grub::new(),
-        chance: Chance(effort.seed),
+        chance: Chance::new(effort.seed),
         report,
     };
     let mut disk = Disk::new(SIZE);
@@ -483,7 +434,7 @@ impl Torture {
     /// An image: no two of its sectors are the same, nor are those of two images; its headers are those of a UKI.
     fn image(&self, number: u8) -> (Vec<u8>, Update) {
         let size = self.effort.image + u64::from(number) * 700;
-        let mut chance = Chance(u64::from(number) + 1);
+        let mut chance = Chance::new(u64::from(number) + 1);
         let bytes = (0..size.div_ceil(8)).flat_map(|_| chance.next().to_le_bytes());
         let mut content: Vec<u8> = bytes.take(usize::try_from(size).unwrap_or(0)).collect();
         let headers = uki::example(u32::from(number) + 1);
@@ -579,30 +530,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Numbers that look like chance and are the same in every run (SplitMix64).
-#[derive(Debug)]
-pub struct Chance(u64);
-
-impl Chance {
-    /// Begins at `seed`.
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`; 0 where there is none.
-    pub fn below(&mut self, end: usize) -> usize {
-        let end = u64::try_from(end).unwrap_or(1).max(1);
-        usize::try_from(self.next() % end).unwrap_or(0)
-    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ use super::{Client, Error};
 /// Most that one message carries, bytes; the node refuses messages of more than 64 KiB.
 const PIECE: usize = 16 << 10;
 
-/// A VM's console, or a port of its guest, both ways. Reading ends when the node closes the console; shutting the write side down closes both.
+/// A VM's console, or a port of its guest, both ways. Reading ends when the node closes the console; shutting the write side down
+/// closes both.
 #[derive(Debug)]
 pub struct ConsoleStream {
     socket: WebSocketStream<TokioIo<Upgraded>>,

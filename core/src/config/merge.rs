@@ -91,7 +91,8 @@ pub struct Rejected {
     pub message: String,
 }
 
-/// Checks each document, drops the ones with an error, leaves out what only later versions know, and merges the others over the defaults, weakest source first.
+/// Checks each document, drops the ones with an error, leaves out what only later versions know, and merges the others over the
+/// defaults, weakest source first.
 ///
 /// Tables are merged key by key, arrays are replaced whole. A key without a default that nobody gave (`console.log`) has
 /// no provenance.

@@ -1,7 +1,7 @@
 //! Stage 2: the boot from the root file system, and the life of the node after it.
 //!
-//! [`plan`] says which phases there are and what is in them; [`run`] carries phases out; [`tasks`] are the tasks,
-//! [`profile`] those of the boot profile, [`pools`] those of ZFS, [`netboot`] that of the boot server. [`apply`] puts the profile in force again later.
+//! [`plan`] says which phases there are and what is in them; [`run`] carries phases out; [`tasks`] are the tasks, [`profile`] those
+//! of the boot profile, [`pools`] those of ZFS, [`netboot`] that of the boot server. [`apply`] puts the profile in force again later.
 
 mod apply;
 mod modules;

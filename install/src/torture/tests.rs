@@ -15,7 +15,7 @@ fn a_disk_that_does_not_start_is_noticed() {
         firmware: Firmware::Bios,
         plan: Plan::fresh(SIZE, SIZES, 1),
         grub: Grub::new(),
-        chance: Chance(1),
+        chance: Chance::new(1),
         report: Report::default(),
     };
     let disk = Disk::new(SIZE);

@@ -9,19 +9,23 @@ use std::path::Path;
 
 use axion_core::cmdline::CommandLine;
 use axion_core::config::{Rejected, Source};
-use axion_install::select::mounts;
+use axion_core::topology::{Disk, Topology};
+use axion_install::select::{is_medium, mounts};
+use axion_install::started::Unclear;
+use axion_install::{storage, table};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nix::mount::{MntFlags, MsFlags, umount2};
 
 use super::fetch::{self, Url};
 use super::volume;
+use super::volume::choice::{Choice, Place, Start, Volume, choose, is_final};
 use crate::clock;
 use crate::failure::chain;
 use crate::handover::Handover;
 use crate::log::Log;
 use crate::mounts::{Mount, MountError};
-use crate::slot::{self, SystemDisk};
+use crate::slot::{self, SlotError};
 use crate::sys;
 
 /// Bytes of a document.
@@ -62,14 +66,24 @@ pub enum SourceError {
 
 /// Collects the documents into `handover`.
 pub fn gather(cmdline: &CommandLine, handover: &mut Handover, log: &Log) {
-    if slot::running(cmdline).is_some() {
+    let locations: Vec<&str> = cmdline.all("axion.config").filter(|v| !v.is_empty()).collect();
+    let volumes = if slot::running(cmdline).is_some() {
         wait_for_own_disk(Path::new("/"));
+        volumes_of_installed(log)
+    } else {
+        let start = Start::Other {
+            documents: !locations.is_empty(),
+        };
+        choose(&volumes_of_others(Path::new("/")), start)
+    };
+    for (device, why) in volumes.left {
+        log.warning(&format!("machine config: /dev/{device} is left out: {why}"));
     }
-    for device in own_volumes(volume::find(Path::new("/")), cmdline, log) {
+    for device in volumes.taken {
         let document = read_volume(&device);
         keep(handover, log, Source::Volume(format!("/dev/{device}")), document);
     }
-    for value in cmdline.all("axion.config").filter(|v| !v.is_empty()) {
+    for value in locations {
         let (name, document) = match Location::parse(value) {
             Ok(location) => (location.name(), read(&location, log).map(Some)),
             Err(e) => ("unusable".to_owned(), Err(e)),
@@ -87,40 +101,86 @@ fn wait_for_own_disk(root: &Path) {
     }
 }
 
-/// The config volumes without those of installations that do not run: a disk that is left over must not say what this node is.
-fn own_volumes(mut devices: Vec<String>, cmdline: &CommandLine, log: &Log) -> Vec<String> {
-    if devices.len() < 2 || slot::running(cmdline).is_none() {
-        return devices;
-    }
-    match slot::find() {
+/// The config volumes that count for a node that was started from an installed disk.
+fn volumes_of_installed(log: &Log) -> Choice {
+    let devices = volume::find(Path::new("/"), |found| !found.is_empty());
+    let installed = slot::find();
+    let (own, partner) = match &installed {
         Ok(installed) => {
             let record = installed.record().ok().flatten();
-            let partner = record.and_then(|record| Some(&installed.partner(&record)?.name));
-            devices.retain(|device| {
-                let on = |disk: &&SystemDisk| !mounts(&format!("/dev/{device} /"), &disk.name).is_empty();
-                let other = installed.others.iter().find(on);
-                if let Some(SystemDisk { name: disk, .. }) = other {
-                    let own = &installed.name;
-                    if partner == Some(disk) {
-                        log.info(&format!(
-                            "machine config: {disk} is the mirror of {own}, which was started; its own copy counts"
-                        ));
-                    } else {
-                        log.warning(&format!(
-                            "machine config: /dev/{device} is left out: {disk} holds another installation than {own}, which \
-                             runs"
-                        ));
-                    }
-                }
-                other.is_none()
-            });
+            let partner = record.and_then(|record| Some(installed.partner(&record)?.name.as_str()));
+            (Some(installed.name.as_str()), partner)
         }
-        Err(e) => log.warning(&format!(
-            "machine config: every volume counts, as the disk that runs is not known: {}",
-            chain(&e)
-        )),
+        Err(e) => {
+            log.warning(&format!(
+                "machine config: the disk that was started is not known: {}",
+                chain(e)
+            ));
+            (None, None)
+        }
+    };
+    let start = match &installed {
+        Err(SlotError::Unclear(Unclear::Several { .. } | Unclear::Copies { .. })) => Start::Unclear,
+        _ => Start::Installed,
+    };
+    let disks = Topology::read(Path::new("/")).disks;
+    let volumes = devices.into_iter().map(|device| {
+        let disk = disks.iter().find(|disk| is_on(&device, disk));
+        let name = disk.map(|disk| disk.name.as_str());
+        let place = if name.is_some() && name == own {
+            Place::Own
+        } else if name.is_some() && name == partner {
+            Place::Partner
+        } else {
+            disk.map_or(Place::Disk, |disk| place(Path::new("/"), disk))
+        };
+        Volume { device, place }
+    });
+    choose(&volumes.collect::<Vec<_>>(), start)
+}
+
+/// The config volumes that a node finds which was started from something else.
+fn volumes_of_others(root: &Path) -> Vec<Volume> {
+    let places = |devices: &[String]| {
+        let disks = Topology::read(root).disks;
+        let volumes = devices.iter().map(|device| Volume {
+            device: device.clone(),
+            place: disks
+                .iter()
+                .find(|disk| is_on(device, disk))
+                .map_or(Place::Disk, |disk| place(root, disk)),
+        });
+        volumes.collect::<Vec<_>>()
+    };
+    let found = volume::find(root, |found| {
+        places(found).iter().any(|volume| is_final(volume.place))
+    });
+    places(&found)
+}
+
+fn is_on(device: &str, disk: &Disk) -> bool {
+    !mounts(&format!("/dev/{device} /"), &disk.name).is_empty()
+}
+
+/// What a disk is that was not started.
+fn place(root: &Path, disk: &Disk) -> Place {
+    let file = File::open(root.join("dev").join(&disk.name));
+    let storage = file.and_then(|file| storage::Disk::new(file, disk.logical_sector.into()));
+    if let Ok(storage) = storage {
+        if is_medium(&storage) {
+            return Place::Medium;
+        }
+        if slot::is_installed(&table::read(&storage).unwrap_or_default()) {
+            return Place::Installation;
+        }
     }
-    devices
+    let device = root.join("sys/class/block").join(&disk.name);
+    let by_usb = std::fs::canonicalize(device).is_ok_and(|path| path.to_string_lossy().contains("/usb"));
+    if disk.removable || by_usb {
+        Place::Stick
+    } else {
+        Place::Disk
+    }
 }
 
 fn keep(handover: &mut Handover, log: &Log, source: Source, document: Result<Option<String>, SourceError>) {

@@ -4,6 +4,8 @@
 //! is, and its volume label entry wins over the copy in the boot sector, which many tools forget to change (FAT
 //! specification 1.03, "Boot Sector and BPB", "FAT Directory Structure").
 
+pub mod choice;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -20,15 +22,15 @@ const SKIPPED: [&str; 5] = ["loop", "ram", "zram", "nbd", "dm-"];
 pub const SETTLE: Duration = Duration::from_secs(5);
 pub const STEP: Duration = Duration::from_millis(20);
 
-/// Names of the block devices that hold a config volume: `sda1`. Waits for storage that is still starting, never for
-/// storage that may not exist.
-pub fn find(root: &Path) -> Vec<String> {
+/// Names of the block devices that hold a config volume: `sda1`. Waits for storage that is still starting, unless what is there is
+/// `enough`; never for storage that may not exist.
+pub fn find(root: &Path, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
     let end = clock::since_start() + SETTLE;
     loop {
         // Asked first: a disk that comes up meanwhile is looked at in the next round.
         let settling = is_settling(root);
         let scan = scan(root);
-        if !scan.found.is_empty() || !(settling || scan.incomplete) || clock::since_start() >= end {
+        if enough(&scan.found) || !(settling || scan.incomplete) || clock::since_start() >= end {
             return scan.found;
         }
         sys::pause(STEP);

@@ -89,7 +89,7 @@ fn devices_are_found_by_their_label() {
 
 #[test]
 fn a_machine_without_disks_waits_for_nothing() {
-    assert!(find(Path::new("/nonexistent")).is_empty());
+    assert!(find(Path::new("/nonexistent"), |_| true).is_empty());
 }
 
 proptest! {

@@ -1,4 +1,7 @@
-//! A config document from a URL: the network by DHCP, one GET, both with a deadline.
+//! A config document from a URL: the network by DHCP, and a GET that is repeated while the server is not there, both with a deadline.
+//!
+//! After a power failure the server may be up later than its nodes, and a switch that runs the spanning tree protocol forwards nothing
+//! in the first 30 seconds of a link.
 //!
 //! `https` is checked against the public roots, or, with `#sha256=HEX`, against that digest of the server's certificate
 //! (DER) alone: a provisioning server rarely has a public name.
@@ -22,14 +25,22 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::sources::MAX_DOCUMENT;
+use crate::failure::chain;
 use crate::log::Log;
 use crate::names::{NameError, Names};
 use crate::network::{self, NetworkError, Settings, State};
 
-/// For an address, and again for the document.
-const DEADLINE: Duration = Duration::from_secs(15);
+/// For an address.
+const ADDRESS: Duration = Duration::from_secs(45);
+/// For one answer.
+const ANSWER: Duration = Duration::from_secs(15);
+/// For the document, from the address on.
+const DOCUMENT: Duration = Duration::from_secs(60);
+/// Between two attempts: the first pause, and the longest one.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(8)];
 
 /// A document that cannot be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -44,14 +55,17 @@ pub enum FetchError {
     #[error(transparent)]
     Substitute(#[from] SubstituteError),
     /// No address in time.
-    #[error("no network interface got an address within {limit} s: {0}", limit = DEADLINE.as_secs())]
+    #[error("no network interface got an address within {limit} s: {0}", limit = ADDRESS.as_secs())]
     NoNetwork(String),
     /// No answer in time.
-    #[error("{0} did not answer within {limit} s", limit = DEADLINE.as_secs())]
+    #[error("{0} did not answer within {limit} s", limit = ANSWER.as_secs())]
     Late(String),
     /// Not found, and the like.
     #[error("{0} answered {1}; only 200 is taken")]
     Status(String, StatusCode),
+    /// The server is not the one that is meant.
+    #[error("cannot trust {0}")]
+    Trust(String, #[source] std::io::Error),
     /// The rest.
     #[error("cannot {action}")]
     Failed {
@@ -66,6 +80,22 @@ pub enum FetchError {
     /// No address of the server.
     #[error(transparent)]
     Name(#[from] NameError),
+}
+
+impl FetchError {
+    /// Whether another attempt may end otherwise.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Late(_) | Self::Failed { .. } | Self::Name(_) => true,
+            Self::Status(_, status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Url(_)
+            | Self::Pin(_)
+            | Self::Substitute(_)
+            | Self::NoNetwork(_)
+            | Self::Trust(..)
+            | Self::Network(_) => false,
+        }
+    }
 }
 
 fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
@@ -169,7 +199,7 @@ fn parse_pin(fragment: &str) -> Option<[u8; 32]> {
 /// Fetches the document at `url`.
 ///
 /// # Errors
-/// There is no network, or the server does not give the document, within the deadlines.
+/// There is no network, or the server does not give the document, within [`ADDRESS`] and [`DOCUMENT`].
 pub fn fetch(url: &Url, log: &Log) -> Result<Vec<u8>, FetchError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -190,7 +220,7 @@ pub fn fetch(url: &Url, log: &Log) -> Result<Vec<u8>, FetchError> {
             },
         );
         network::start(settings, state, log.clone())?;
-        if !network::wait_until_up(&mut network, DEADLINE).await {
+        if !network::wait_until_up(&mut network, ADDRESS).await {
             let links: Vec<String> = network
                 .borrow()
                 .links()
@@ -205,9 +235,29 @@ pub fn fetch(url: &Url, log: &Log) -> Result<Vec<u8>, FetchError> {
             return Err(FetchError::NoNetwork(links));
         }
         let names = Names::new(network);
-        let got = tokio::time::timeout(DEADLINE, get(url, &names)).await;
-        got.unwrap_or_else(|_| Err(FetchError::Late(url.name())))
+        ask(url, &names, DOCUMENT, log).await
     })
+}
+
+/// Asks for the document until it is there, it is known that it will not be, or the time is over.
+async fn ask(url: &Url, names: &Names, limit: Duration, log: &Log) -> Result<Vec<u8>, FetchError> {
+    let end = Instant::now() + limit;
+    let [mut pause, longest] = PAUSES;
+    loop {
+        let got = tokio::time::timeout(ANSWER, get(url, names)).await;
+        match got.unwrap_or_else(|_| Err(FetchError::Late(url.name()))) {
+            Err(e) if e.may_pass() && Instant::now() + pause < end => {
+                log.warning(&format!(
+                    "machine config: {}; asking again in {} s",
+                    chain(&e),
+                    pause.as_secs()
+                ));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(longest);
+            }
+            got => return got,
+        }
+    }
 }
 
 async fn get(url: &Url, names: &Names) -> Result<Vec<u8>, FetchError> {
@@ -227,7 +277,7 @@ async fn get(url: &Url, names: &Names) -> Result<Vec<u8>, FetchError> {
     let stream = connector
         .connect(server, stream)
         .await
-        .map_err(failed(format!("trust {}", url.host)))?;
+        .map_err(|e| FetchError::Trust(url.host.clone(), e))?;
     exchange(url, stream).await
 }
 

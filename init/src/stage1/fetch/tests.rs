@@ -1,8 +1,11 @@
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
-use super::{FetchError, Url, get, public_name};
+use super::{FetchError, Url, ask, get, public_name};
+use crate::log::Log;
 use crate::names::Names;
 
 fn url(text: &str) -> Result<Url, FetchError> {
@@ -92,4 +95,52 @@ async fn an_error_page_is_no_document() {
             .to_string()
             .ends_with("answered 404 Not Found; only 200 is taken")
     );
+}
+
+#[tokio::test]
+async fn a_server_that_comes_up_late_is_asked_again() {
+    let port = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let server = tokio::spawn(async move {
+        // After the first attempt, and behind a proxy that is up before the server.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        for answer in [
+            "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        ] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let at = url(&format!("http://127.0.0.1:{port}/n")).unwrap();
+    let got = ask(&at, &Names::default(), Duration::from_secs(20), &Log::open()).await;
+    assert_eq!(got.unwrap(), b"ok");
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_never_comes_up_ends_the_wait_and_one_that_refuses_ends_it_at_once() {
+    let began = Instant::now();
+    let nobody = url("http://127.0.0.1:1/n").unwrap();
+    let got = ask(&nobody, &Names::default(), Duration::from_secs(2), &Log::open()).await;
+    assert!(matches!(got, Err(FetchError::Failed { .. })), "{got:?}");
+    assert!(began.elapsed() < Duration::from_secs(3));
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = url(&format!("http://{}/n", listener.local_addr().unwrap())).unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
+        let none = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(none).await.unwrap();
+    });
+    let began = Instant::now();
+    let got = ask(&at, &Names::default(), Duration::from_secs(20), &Log::open()).await;
+    assert!(matches!(got, Err(FetchError::Status(..))), "{got:?}");
+    assert!(began.elapsed() < Duration::from_secs(1));
+    server.await.unwrap();
 }

@@ -31,6 +31,7 @@
 //! | [`power`]    | orderly shutdown and what asks for it                                              |
 //! | [`failure`]  | the screen of a boot that cannot go on                                             |
 
+mod boot_next;
 mod clock;
 mod config;
 mod consoles;

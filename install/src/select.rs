@@ -226,6 +226,16 @@ pub fn select<'a>(
     Ok((disk, Some(one(&others, selector, "install.mirror", install)?)))
 }
 
+/// The disk that the config means, where it holds an installation that is not to be replaced.
+pub fn installed<'a>(disks: &'a [Candidate], install: &Install) -> Option<&'a Candidate> {
+    let selector = install.disk.as_ref().filter(|selector| !selector.is_empty())?;
+    let mut fitting = disks.iter().filter(|candidate| selector.fits(&candidate.disk));
+    let (Some(one), None) = (fitting.next(), fitting.next()) else {
+        return None;
+    };
+    matches!(unfit(one, install), Some(Unfit::Installed(_))).then_some(one)
+}
+
 fn one<'a>(
     disks: &[&'a Candidate],
     selector: &DiskSelector,

@@ -207,6 +207,7 @@ fn write(node: &Node, ready: Ready) -> Progress {
             }
             tell(step, shown);
         })?;
+        job.start_next(&node.log);
         Ok(name)
     };
     match installed() {

@@ -33,9 +33,14 @@ use axion_install::plan::{Plan, Summary, Target, summary};
 use axion_install::select::{self, Candidate, Contents, SelectError};
 use axion_install::started;
 use axion_install::storage;
+use uuid::Uuid;
 
 pub use self::image::{Image, ImageError, KEPT, Origin};
 pub use self::interactive::{Installer, serve};
+use crate::boot_next;
+use crate::failure::chain;
+use crate::loader;
+use crate::log::Log;
 
 /// What asks for the installer.
 const MODE: &str = "axion.mode";
@@ -99,6 +104,11 @@ pub fn is_asked_for(cmdline: &CommandLine) -> bool {
     cmdline.get(MODE) == Some("install")
 }
 
+/// Whether firmware is UEFI.
+pub fn is_uefi() -> bool {
+    Path::new("/sys/firmware/efi").exists()
+}
+
 /// Whether the config in force is one to be installed.
 ///
 /// # Errors
@@ -116,7 +126,7 @@ pub fn check_config(effective: &Effective) -> Result<(), Error> {
 /// # Errors
 /// It does not.
 pub fn check_firmware(candidate: &Candidate) -> Result<(), Error> {
-    if !Path::new("/sys/firmware/efi").exists() {
+    if !is_uefi() {
         bios::check(&candidate.to_string(), candidate.disk.logical_sector.into())?;
     }
     Ok(())
@@ -239,6 +249,21 @@ impl Job {
         Some(summary(first.target(), mirror, VERSION, hostname))
     }
 
+    /// Has firmware start the first disk the next time, whatever it prefers otherwise; a BIOS starts what it likes.
+    pub fn start_next(&self, log: &Log) {
+        let Some(first) = self.targets.first().filter(|_| is_uefi()) else {
+            return;
+        };
+        match boot_next::set(first.plan.esp(), first.candidate.disk.logical_sector) {
+            Ok(()) => log.info("the firmware starts the installed disk next"),
+            // It may well start it by itself.
+            Err(e) => log.warning(&format!(
+                "the firmware is not told to start the installed disk: {}",
+                chain(&e)
+            )),
+        }
+    }
+
     /// Writes it, one disk after the other.
     ///
     /// # Errors
@@ -298,7 +323,7 @@ pub fn candidates(documents: &[Document]) -> Result<Vec<Candidate>, Error> {
             let contents = look(&disk).map_err(|e| Error::Disk(disk.name.clone(), e))?;
             Ok(Candidate {
                 mounted: select::mounts(&mounts, &disk.name),
-                boot: is_config_on(&disk.name, documents),
+                boot: is_config_on(&disk.name, documents) || is_loader_on(&contents),
                 contents,
                 disk,
             })
@@ -317,6 +342,14 @@ fn is_config_on(disk: &str, documents: &[Document]) -> bool {
         Source::Volume(device) => !select::mounts(&format!("{device} /"), disk).is_empty(),
         Source::Default | Source::Installed(_) | Source::CommandLine(_) => false,
     })
+}
+
+/// Whether the loader that started the machine is on the disk.
+fn is_loader_on(contents: &Contents) -> bool {
+    let loader = loader::partition()
+        .map(str::trim)
+        .and_then(|guid| Uuid::try_parse(guid).ok());
+    loader.is_some_and(|guid| contents.partitions.iter().any(|p| p.guid == guid.as_u128()))
 }
 
 /// The kernel arguments of the installed node: those of this boot that are not about this boot, and those that the boot profile of

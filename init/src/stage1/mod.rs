@@ -14,6 +14,7 @@
 
 pub mod extras;
 mod fetch;
+mod installed;
 pub mod kexec;
 mod profile;
 mod restart;

@@ -1,19 +1,22 @@
 //! The unattended installer: `axion.mode=install` and a disk in the machine config.
 //!
 //! ```text
-//! config ─ disks ─ the one that is meant ─ plan on every console ─ write ─ reboot or power off
+//! config ─ disks ─ the one that is meant ┬ plan on every console ─ write ─ reboot or power off
+//!                                        └ it is installed already: it is started ([`installed`])
 //! ```
-//! Here, where the files that it installs still have their names. The installed config is the one in force.
+//! Here, where the files that it installs still have their names. The installed config is the one in force. A machine that always
+//! starts the installer, as its firmware prefers the network, is installed once, and from then on comes to its disk by it.
 
 use std::convert::Infallible;
 use std::fs::File;
 use std::time::Duration;
 
 use axion_core::cmdline::CommandLine;
-use axion_core::config::{AfterInstall, Document, Effective, FailureAction, Install, in_one, resolve};
+use axion_core::config::{AfterInstall, Boot, Document, Effective, FailureAction, Install, in_one, resolve};
 use axion_install::perform::Progress;
 use axion_install::select::{self, Candidate, SelectError};
 
+use super::installed;
 use crate::clock;
 use crate::failure::{self, Failure, chain};
 use crate::handover::Handover;
@@ -47,7 +50,8 @@ pub fn run(cmdline: &CommandLine, handover: &Handover, log: &Log) -> Result<Infa
         log,
     };
     match carry_out(cmdline, handover, &effective, &mut screen) {
-        Ok(()) => leave(effective.config.install.after, &mut screen),
+        Ok(None) => leave(effective.config.install.after, &mut screen),
+        Ok(Some(there)) => start(&there, effective.config.boot, &mut screen),
         Err(error) => Err(Failure {
             task: "install Axion".to_owned(),
             cause: chain(&error),
@@ -56,6 +60,40 @@ pub fn run(cmdline: &CommandLine, handover: &Handover, log: &Log) -> Result<Infa
             boot: effective.config.boot,
         }),
     }
+}
+
+/// Starts the installation that is there. Where that cannot be done from here, the machine stays as it is: it would come back to the
+/// installer for ever.
+fn start(there: &Candidate, boot: Boot, screen: &mut Screen<'_>) -> Result<Infallible, Failure> {
+    let version = there.contents.installed.as_deref().unwrap_or_default();
+    screen.say(&format!(
+        "\n{there}\nholds Axion {version} already, and is started. `install.existing = \"replace\"` would install it anew.\n"
+    ));
+    screen.log.info(&format!("{there} holds Axion {version} already"));
+    let error = if install::is_uefi() {
+        match installed::next_time(there) {
+            Ok(()) => {
+                screen.log.info("the firmware starts the disk next");
+                power::last_resort(FailureAction::Reboot)
+            }
+            Err(error) => error,
+        }
+    } else {
+        match installed::by_kexec(there, screen.log) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    };
+    Err(Failure {
+        task: format!("start the installation on {there}"),
+        cause: chain(&error),
+        next_step: "have the firmware start this disk first, or put `install.existing = \"replace\"` into the machine config"
+            .to_owned(),
+        boot: Boot {
+            on_failure: FailureAction::Halt,
+            ..boot
+        },
+    })
 }
 
 fn leave(after: AfterInstall, screen: &mut Screen<'_>) -> ! {
@@ -80,16 +118,20 @@ impl Screen<'_> {
     }
 }
 
+/// Installs; gives the disk where it holds an installation already, and nothing is written.
 fn carry_out(
     cmdline: &CommandLine,
     handover: &Handover,
     effective: &Effective,
     screen: &mut Screen<'_>,
-) -> Result<(), Error> {
+) -> Result<Option<Candidate>, Error> {
     let config = &effective.config.install;
     install::check_config(effective)?;
     let documents = handover.documents();
-    let (disk, mirror) = wait_for_disks(config, &documents)?;
+    let (disk, mirror) = match wait_for_disks(config, &documents)? {
+        Meant::Write(disk, mirror) => (disk, mirror),
+        Meant::Start(there) => return Ok(Some(there)),
+    };
     let image = Image::gather(&Origin::stage1())?;
     let text = in_one(&documents, "install");
     let disks = std::iter::once(disk).chain(mirror);
@@ -114,18 +156,30 @@ fn carry_out(
         .log
         .info(&format!("installed on {name} in {} ms", took.as_millis()));
     screen.say(&format!("\nAxion {} is installed on {name}.\n", install::VERSION));
-    Ok(())
+    job.start_next(screen.log);
+    Ok(None)
+}
+
+/// What becomes of the disks that the config means.
+enum Meant {
+    /// The disk is written, and its mirror.
+    Write(Candidate, Option<Candidate>),
+    /// It is installed.
+    Start(Candidate),
 }
 
 /// The disk that is meant, and its mirror; one that has not come up yet is waited for.
-fn wait_for_disks(config: &Install, documents: &[Document]) -> Result<(Candidate, Option<Candidate>), Error> {
+fn wait_for_disks(config: &Install, documents: &[Document]) -> Result<Meant, Error> {
     let end = clock::since_start() + SETTLE;
     loop {
         let candidates = install::candidates(documents)?;
         match select::select(&candidates, config) {
-            Ok((disk, mirror)) => return Ok((disk.clone(), mirror.cloned())),
+            Ok((disk, mirror)) => return Ok(Meant::Write(disk.clone(), mirror.cloned())),
             Err(SelectError::None { .. }) if clock::since_start() < end => sys::pause(STEP),
-            Err(error) => return Err(error.into()),
+            Err(error) => match select::installed(&candidates, config) {
+                Some(there) => return Ok(Meant::Start(there.clone())),
+                None => return Err(error.into()),
+            },
         }
     }
 }

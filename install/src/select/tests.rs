@@ -223,3 +223,27 @@ fn names_of_the_layout_are_distinct() {
     assert_eq!(human(931 << 30 | 512 << 20), "931.5 GiB");
     assert_eq!(human(0), "0.0 KiB");
 }
+
+#[test]
+fn the_disk_that_is_installed_is_started_and_no_other() {
+    let there = Candidate {
+        contents: installed(),
+        ..disk("nvme0n1", "S1", 100)
+    };
+    let disks = [there, disk("nvme1n1", "S2", 200)];
+    let found = super::installed(&disks, &serial("S1")).unwrap();
+    assert_eq!(found.disk.name, "nvme0n1");
+    assert_eq!(super::installed(&disks, &serial("S2")), None);
+    assert_eq!(super::installed(&disks, &Install::default()), None);
+    let replace = Install {
+        existing: Existing::Replace,
+        ..serial("S1")
+    };
+    assert_eq!(super::installed(&disks, &replace), None);
+    // Both fit.
+    let any = by(DiskSelector {
+        min_size: Some(ByteSize(1)),
+        ..DiskSelector::default()
+    });
+    assert_eq!(super::installed(&disks, &any), None);
+}

@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use axion_core::secure_boot::{Lockdown, SecureBoot, SecureBootState};
 use axion_e2e::enrolment::{FIRMWARE, enrolled};
-use axion_e2e::installation::{INSTALLATION, blank, look};
+use axion_e2e::installation::{INSTALLATION, blank, down, look};
 use axion_e2e::netboot::{LOADED, config_for_machine, media, serve, signed_media};
+use axion_lab::machine::READY;
 use axion_lab::spec::DiskBus;
 use axion_lab::{Firmware, Image, Network, NetworkBoot, Spec, lan};
 
@@ -22,7 +23,7 @@ const TAP: Network = Network::Tap {
 const DENIED: [&str; 2] = ["Access Denied", "Security Violation"];
 
 /// The installer comes by PXE with its config, takes the one NVMe disk by its model, and leaves the other one alone; then the disk
-/// starts by itself.
+/// starts by itself, and also where firmware goes on to prefer the network: the installer finds it installed and starts it.
 #[test]
 fn a_node_is_installed_over_the_network() -> Result<()> {
     lan::enter()?;
@@ -54,12 +55,25 @@ fn a_node_is_installed_over_the_network() -> Result<()> {
     machine.log().wait_for("installed on nvme0n1", INSTALLATION)?;
     machine.wait_exit()?;
     drop(machine);
-    drop(server);
     ensure!(look(&other).is_err(), "the other disk was written");
     let found = look(&disk)?;
     let starts = found.starts().context("nothing starts")?;
     // What is installed is not the installer.
     ensure!(!starts.entry.options.contains("axion.mode"), "{starts:?}");
+
+    for firmware in [Firmware::Bios, Firmware::Uefi] {
+        let machine = spec
+            .clone()
+            .network(TAP)
+            .boot_from_card(firmware, NetworkBoot::Pxe)
+            .disk(DiskBus::Nvme, &disk)
+            .start(&Image::find()?)?;
+        machine.log().wait_for("holds Axion 0.1.0 already", INSTALLATION)?;
+        machine.log().wait_for("slot a runs", INSTALLATION)?;
+        machine.log().wait_for(READY, INSTALLATION)?;
+        down(machine)?;
+    }
+    drop(server);
 
     let machine = spec
         .uefi()

@@ -33,7 +33,7 @@ use axion_api::recovery::NoticeKind;
 use axion_core::cmdline::CommandLine;
 use axion_core::config::Update;
 use axion_install::esp::{MAX_NOTE, Note};
-use axion_install::slot::{ARGUMENT, Named, Slot, Tries};
+use axion_install::slot::{ARGUMENT, Named, Slot, State, Tries};
 
 pub use self::arguments::untouched;
 pub use self::disk::{SlotError, find, is_installed, is_up, on_thread};
@@ -46,6 +46,10 @@ use crate::power::Verb;
 use crate::sync::lock;
 
 const STEP: Duration = Duration::from_secs(1);
+/// What a vote has at least, where the disk came up late.
+const LEAST: Duration = Duration::from_secs(30);
+/// Between two looks at a disk that cannot be read.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How long the story of the other slot waits for the end of the boot, so that there is somebody to hear it.
 const AUDIENCE: Duration = Duration::from_secs(60);
 /// For a crash of the kernel before to be read.
@@ -72,16 +76,7 @@ async fn judge(node: &Arc<Node>) -> bool {
     let Some(slot) = running(&node.cmdline) else {
         return false;
     };
-    // GRUB's count, where it has one, comes to where everybody looks for it.
-    let looked = disk::on_thread(move |esp| Ok((esp.settle()?, esp.note(slot, Note::Verdict)?))).await;
-    let (state, verdict) = match looked {
-        Ok(looked) => looked,
-        Err(e) => {
-            node.log
-                .error(&format!("slot {slot}: cannot read its entry: {}", chain(&e)));
-            return false;
-        }
-    };
+    let (state, verdict) = look(node, slot).await;
     let Some(named) = state.of(slot) else {
         node.log.warning(&format!("slot {slot} runs, and has no entry"));
         return false;
@@ -105,7 +100,7 @@ async fn judge(node: &Arc<Node>) -> bool {
     }
     let verdict = tokio::select! {
         verdict = vote(node, slot) => verdict,
-        late = expired(node) => Err(late),
+        late = expired(node, clock::since_start() + LEAST) => Err(late),
     };
     let version = &named.entry.version;
     match verdict {
@@ -128,6 +123,27 @@ async fn judge(node: &Arc<Node>) -> bool {
             give_up(node, slot, why).await;
             false
         }
+    }
+}
+
+/// The entries, and what was held against the slot that runs. The disk may be up later than the node: an update that nobody judges would
+/// be given up by the loader after three good starts.
+async fn look(node: &Node, slot: Slot) -> (State, Option<String>) {
+    let mut told = String::new();
+    loop {
+        // GRUB's count, where it has one, comes to where everybody looks for it.
+        let looked = disk::on_thread(move |esp| Ok((esp.settle()?, esp.note(slot, Note::Verdict)?))).await;
+        match looked {
+            Ok(looked) => return looked,
+            Err(e) => {
+                let text = format!("slot {slot}: cannot read its entry: {}", chain(&e));
+                if text != told {
+                    node.log.error(&text);
+                    told = text;
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
@@ -198,14 +214,14 @@ async fn ready(node: &Node) -> Result<(), String> {
     }
 }
 
-/// Comes back when the deadline of the config has passed since the kernel's start.
-async fn expired(node: &Node) -> String {
+/// Comes back when the deadline of the config has passed since the kernel's start, and not before `least`.
+async fn expired(node: &Node, least: Duration) -> String {
     loop {
         let deadline = match node.config.get() {
             Some(effective) => effective.config.update.deadline,
             None => Update::default().deadline,
         };
-        if clock::since_start() >= deadline.0 {
+        if clock::since_start() >= deadline.0.max(least) {
             return format!("it was not found good within {deadline}");
         }
         tokio::time::sleep(STEP).await;

@@ -45,7 +45,11 @@ fn an_entry_is_laid_out_as_firmware_reads_it() {
 fn one_entry_is_made_and_taken_again() {
     let dir = tempfile::tempdir().unwrap();
     let variables = dir.path();
-    std::fs::write(path(variables, "Boot0A00"), b"\x07\0\0\0\x01\0\0\0\0\0P\0X\0E\0\0\0").unwrap();
+    std::fs::write(
+        path(variables, "Boot0A00"),
+        b"\x07\0\0\0\x01\0\0\0\0\0P\0X\0E\0\0\0",
+    )
+    .unwrap();
     std::fs::write(
         variables.join("BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c"),
         b"",

@@ -93,7 +93,8 @@ enum Request {
     Connected(Box<Spec>, Result<(), SwitchError>, Reply<UnitStatus>),
     Remove(String, Reply<()>),
     Timer(String, u64),
-    GiveUp,
+    /// Units of a kind, transient ones or others, are waited for no longer.
+    GiveUp(bool),
     ShutDown {
         transient: bool,
         done: oneshot::Sender<()>,
@@ -309,7 +310,7 @@ impl Supervisor {
                 let _ = reply.send(self.remove(&name));
             }
             Request::Timer(name, generation) => self.handle(&name, Event::Timer(generation)),
-            Request::GiveUp => self.waiting.clear(),
+            Request::GiveUp(transient) => self.waiting.retain(|(kind, _)| *kind != transient),
             Request::ShutDown { transient, done } => {
                 self.closing = true;
                 let of_kind = self.units.values().filter(|u| u.spec.transient == transient);
@@ -325,7 +326,7 @@ impl Supervisor {
                     .map(|(_, timeout)| *timeout)
                     .max()
                     .unwrap_or_default();
-                self.later(longest + KILLED, Request::GiveUp);
+                self.later(longest + KILLED, Request::GiveUp(transient));
             }
         }
     }

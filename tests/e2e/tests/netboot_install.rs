@@ -68,7 +68,9 @@ fn a_node_is_installed_over_the_network() -> Result<()> {
             .boot_from_card(firmware, NetworkBoot::Pxe)
             .disk(DiskBus::Nvme, &disk)
             .start(&Image::find()?)?;
-        machine.log().wait_for("holds Axion 0.1.0 already", INSTALLATION)?;
+        machine
+            .log()
+            .wait_for("holds Axion 0.1.0 already", INSTALLATION)?;
         machine.log().wait_for("slot a runs", INSTALLATION)?;
         machine.log().wait_for(READY, INSTALLATION)?;
         down(machine)?;

@@ -14,6 +14,8 @@ use crate::profile::{Item, ItemState};
 const VARIABLES: &str = "sys/firmware/efi/efivars";
 /// GUID of firmware's own variables, `EFI_GLOBAL_VARIABLE`.
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+/// What firmware starts: the list `db`, under `EFI_IMAGE_SECURITY_DATABASE_GUID`.
+const ALLOWED: &str = "db-d719b2cb-3d3a-4596-a3bc-dad00e67656f";
 /// Bytes of a variable's attributes, before its content.
 const ATTRIBUTES: usize = 4;
 const BOOT_PARAMETERS: &str = "sys/kernel/boot_params/data";
@@ -71,6 +73,12 @@ impl SecureBoot {
             state: state(root),
             lockdown: lockdown(root),
         }
+    }
+
+    /// The list of what firmware starts, below `root`: signature lists (UEFI 2.10 §32.4.1); empty where it cannot be read.
+    pub fn allowed(root: &Path) -> Vec<u8> {
+        let content = std::fs::read(root.join(VARIABLES).join(ALLOWED)).unwrap_or_default();
+        content.get(ATTRIBUTES..).unwrap_or_default().to_vec()
     }
 
     /// Whether firmware checks what it starts.

@@ -150,6 +150,54 @@ pub fn is_signed(program: &[u8]) -> bool {
     table.is_ok_and(|(at, length)| at != 0 && length != 0)
 }
 
+/// The X.509 certificates (DER) in signature lists (UEFI 2.10 §32.4.1), as firmware keeps them of whom it trusts. A list that is not
+/// whole ends them.
+pub fn certificates(mut lists: &[u8]) -> Vec<&[u8]> {
+    /// `EFI_CERT_X509_GUID`.
+    const X509: [u8; 16] = [
+        0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72,
+    ];
+    /// Type, and three lengths: of the list, of a header behind this one, of an entry.
+    const HEADER: usize = 28;
+    /// Whoever brought an entry.
+    const OWNER: usize = 16;
+    let length = |list: &[u8], at: usize| {
+        let bytes = list.get(at..)?.first_chunk::<4>()?;
+        usize::try_from(u32::from_le_bytes(*bytes)).ok()
+    };
+    let mut found = Vec::new();
+    while let (Some(whole), Some(header), Some(entry)) =
+        (length(lists, 16), length(lists, 20), length(lists, 24))
+    {
+        let (Some(list), true) = (lists.get(..whole), whole >= HEADER && entry > OWNER) else {
+            break;
+        };
+        if list.starts_with(&X509) {
+            let entries = list.get(HEADER.saturating_add(header)..).unwrap_or_default();
+            found.extend(entries.chunks_exact(entry).filter_map(|entry| entry.get(OWNER..)));
+        }
+        lists = lists.get(whole..).unwrap_or_default();
+    }
+    found
+}
+
+/// Whether a signature brings one of these certificates along. Whether it is right, firmware finds out.
+pub fn names_one_of(table: &[u8], certificates: &[&[u8]]) -> bool {
+    let brings = |certificate: &&[u8]| table.windows(certificate.len()).any(|part| part == *certificate);
+    certificates.iter().filter(|c| !c.is_empty()).any(brings)
+}
+
+/// Where the table of a program is, and how long, by its headers.
+///
+/// # Errors
+/// It has none.
+pub fn place_of_table(headers: &[u8]) -> Result<(u64, u64)> {
+    match table_of(headers, Places::of(headers)?.entry)? {
+        (0, _) | (_, 0) => Err(SignatureError::Unsigned),
+        (at, length) => Ok((at.into(), length.into())),
+    }
+}
+
 /// The table of a signed program.
 ///
 /// # Errors
@@ -221,5 +269,7 @@ pub fn behind_module(pkcs7: &[u8]) -> Vec<u8> {
     bytes
 }
 
+#[cfg(test)]
+pub mod samples;
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,8 @@ const SECTIONS: [&str; 5] = [".osrel", ".cmdline", ".uname", ".initrd", ".linux"
 const CHUNK: usize = 1 << 18;
 /// Bytes of `.osrel` at most.
 const LARGEST_OSREL: u64 = 4096;
+/// Bytes of a program's table of signatures that are looked at.
+const LARGEST_TABLE: u64 = 1 << 20;
 /// Bytes of a program's headers at most.
 const LARGEST_HEADERS: u64 = 4096;
 
@@ -100,6 +102,12 @@ pub enum Rejection {
          `cargo xtask media --secure-boot` and the keys that this machine has taken"
     )]
     NotForFirmware,
+    /// Firmware would not start it, either.
+    #[error(
+        "Secure Boot is on, and the image is signed for firmware by a key that this machine's firmware does not know (`db`), so it would \
+         not start it; sign it with the keys that this machine has taken"
+    )]
+    StrangeToFirmware,
     /// It cannot be read.
     #[error("the image cannot be read")]
     Read(#[from] io::Error),
@@ -157,6 +165,8 @@ pub struct Terms<'a> {
     pub allow_downgrade: bool,
     /// Firmware starts nothing that is not signed for it.
     pub secure_boot: bool,
+    /// Signature lists of whom firmware trusts; empty: it is not known.
+    pub allowed: &'a [u8],
 }
 
 /// An update that may be written.
@@ -193,12 +203,8 @@ pub fn check(
     let version = uki_version(image, size)?;
     image.rewind()?;
     if terms.secure_boot {
-        let mut headers = Vec::new();
-        image.by_ref().take(LARGEST_HEADERS).read_to_end(&mut headers)?;
+        starts_under_secure_boot(image, terms.allowed)?;
         image.rewind()?;
-        if !authenticode::is_signed(&headers) {
-            return Err(Rejection::NotForFirmware);
-        }
     }
     if version < *terms.running && !terms.allow_downgrade {
         return Err(Rejection::Older {
@@ -212,6 +218,29 @@ pub fn check(
         digest,
         key,
     })
+}
+
+/// Whether firmware that trusts whom `allowed` names may start an image. One that it refuses ends its loader, and what comes then is up to
+/// the firmware: the node might not come back by itself.
+fn starts_under_secure_boot(image: &mut (impl Read + Seek), allowed: &[u8]) -> Result<(), Rejection> {
+    let mut headers = Vec::new();
+    image.by_ref().take(LARGEST_HEADERS).read_to_end(&mut headers)?;
+    let (at, length) = authenticode::place_of_table(&headers).map_err(|_| Rejection::NotForFirmware)?;
+    let certificates = authenticode::certificates(allowed);
+    if certificates.is_empty() {
+        return Ok(());
+    }
+    let mut table = Vec::new();
+    image.seek(SeekFrom::Start(at))?;
+    image
+        .by_ref()
+        .take(length.min(LARGEST_TABLE))
+        .read_to_end(&mut table)?;
+    if authenticode::names_one_of(&table, &certificates) {
+        Ok(())
+    } else {
+        Err(Rejection::StrangeToFirmware)
+    }
 }
 
 /// The digest of an image, and the trusted key that signed it.

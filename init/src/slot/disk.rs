@@ -81,6 +81,7 @@ impl From<SlotError> for Problem {
                 | Rejection::Altered(_)
                 | Rejection::NotWhole(_)
                 | Rejection::NotForFirmware
+                | Rejection::StrangeToFirmware
                 | Rejection::NoVersion
                 | Rejection::Version(_) => Kind::Invalid,
             },

@@ -121,6 +121,7 @@ async fn staged(node: &Arc<Node>, image: OwnedFd, staging: Staging) -> Result<Up
             running: &version_of(own)?,
             allow_downgrade: staging.allow_downgrade,
             secure_boot: SecureBoot::read(Path::new("/")).is_on(),
+            allowed: &SecureBoot::allowed(Path::new("/")),
         };
         let checked = check(&mut image, &staging.signature, &terms)?;
         let update = Update {

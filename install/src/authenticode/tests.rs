@@ -90,3 +90,23 @@ fn a_module_ends_as_the_kernel_looks_for_it() {
         b"\0\0\x02\0\0\0\0\0\0\0\x01\x2c~Module signature appended~\n"
     );
 }
+
+#[test]
+fn certificates_are_read_out_of_signature_lists() {
+    let (one, other) = ([1; 40], [2; 50]);
+    let lists = [samples::list(&one), vec![0; 28], samples::list(&other)].concat();
+    // A list without a length ends them.
+    assert_eq!(certificates(&lists), [&one[..]]);
+    let mut hashes = samples::list(&[3; 32]);
+    hashes[0] = 0x26;
+    let lists = [hashes, samples::list(&one), samples::list(&other)].concat();
+    assert_eq!(certificates(&lists), [&one[..], &other]);
+    assert!(names_one_of(
+        &[&[0; 3][..], &other, &[0; 3]].concat(),
+        &certificates(&lists)
+    ));
+    assert!(!names_one_of(&other[..49], &certificates(&lists)));
+    for length in 0..lists.len() {
+        certificates(&lists[..length]);
+    }
+}

@@ -42,6 +42,7 @@ fn told(image: &[u8], signature: &str, keys: &[&str], running: &str) -> Result<C
         running: &running,
         allow_downgrade: false,
         secure_boot: false,
+        allowed: &[],
     };
     check(&mut Cursor::new(image), signature, &terms).map_err(|rejection| rejection.to_string())
 }
@@ -77,10 +78,25 @@ fn under_secure_boot_an_image_is_signed_for_firmware_too() {
         running: &"0.1.0".parse().unwrap(),
         allow_downgrade: false,
         secure_boot: true,
+        allowed: &[],
     };
-    let told = |image: &[u8]| check(&mut Cursor::new(image), &signer.sign(image), &terms);
-    assert!(matches!(told(&unsigned), Err(Rejection::NotForFirmware)));
-    told(&signed).unwrap();
+    let told = |image: &[u8], allowed: &[u8]| {
+        check(
+            &mut Cursor::new(image),
+            &signer.sign(image),
+            &Terms { allowed, ..terms },
+        )
+    };
+    assert!(matches!(told(&unsigned, &[]), Err(Rejection::NotForFirmware)));
+    told(&signed, &[]).unwrap();
+    let by = |certificate: [u8; 40]| authenticode::samples::list(&certificate);
+    told(&signed, &by([7; 40])).unwrap();
+    let refused = told(&signed, &by([8; 40]));
+    assert!(
+        matches!(refused, Err(Rejection::StrangeToFirmware)),
+        "{refused:?}"
+    );
+    told(&signed, &[by([8; 40]), by([7; 40])].concat()).unwrap();
 }
 
 #[test]
@@ -99,6 +115,7 @@ fn an_older_version_needs_a_word() {
         running: &"0.10.0".parse().unwrap(),
         allow_downgrade: true,
         secure_boot: false,
+        allowed: &[],
     };
     assert!(check(&mut Cursor::new(&image), &signature, &terms).is_ok());
 }

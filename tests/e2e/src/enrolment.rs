@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use axion_install::authenticode::{attach, table};
 use axion_lab::{Drive, Firmware, Image, Spec};
 use tempfile::TempDir;
 
@@ -52,4 +54,60 @@ fn enrol(variables: &Path) -> Result<()> {
     machine.screen().press("\r")?;
     machine.wait_exit()?;
     Ok(())
+}
+
+/// The keys that the build has signed the media with.
+///
+/// # Errors
+/// There is no image.
+pub fn owner_keys() -> Result<PathBuf> {
+    Ok(Image::find()?.kernel().with_file_name("secure-boot-keys"))
+}
+
+/// Keys that no firmware has taken.
+///
+/// # Errors
+/// openssl fails.
+pub fn foreign_keys(dir: &Path) -> Result<PathBuf> {
+    let keys = dir.join("foreign");
+    fs::create_dir(&keys)?;
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-new",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-noenc",
+            "-subj",
+            "/CN=Somebody else",
+        ])
+        .arg("-keyout")
+        .arg(keys.join("db.key"))
+        .arg("-out")
+        .arg(keys.join("db.crt"))
+        .output()?;
+    ensure!(made.status.success(), "{made:?}");
+    Ok(keys)
+}
+
+/// A program, signed for firmware as the media are.
+///
+/// # Errors
+/// It is signed already, or sbsign fails.
+pub fn sign(program: &[u8], keys: &Path, dir: &Path) -> Result<Vec<u8>> {
+    let (from, to) = (dir.join("unsigned.efi"), dir.join("signed.efi"));
+    fs::write(&from, program)?;
+    let signed = Command::new("sbsign")
+        .arg("--key")
+        .arg(keys.join("db.key"))
+        .arg("--cert")
+        .arg(keys.join("db.crt"))
+        .arg("--output")
+        .arg(&to)
+        .arg(&from)
+        .output()?;
+    ensure!(signed.status.success(), "{signed:?}");
+    // As the media are signed: nothing but the table is another.
+    Ok(attach(program, table(&fs::read(&to)?)?)?)
 }

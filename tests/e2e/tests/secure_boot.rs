@@ -2,16 +2,15 @@
 //! to it. The keys are enrolled once, as a person does it: in the menu of a medium.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use axion_core::profile::ItemState;
 use axion_core::secure_boot::{Lockdown, SecureBoot, SecureBootState};
 use axion_e2e::SOON;
-use axion_e2e::enrolment::{DRIVE, FIRMWARE, enrolled};
-use axion_install::authenticode::{attach, for_kexec, table};
+use axion_e2e::enrolment::{DRIVE, FIRMWARE, enrolled, foreign_keys, owner_keys, sign};
+use axion_install::authenticode::for_kexec;
 use axion_lab::machine::READY;
 use axion_lab::spec::{DiskBus, DiskContent};
 use axion_lab::{Drive, Firmware, Image, Machine, Node, Spec, media};
@@ -135,7 +134,7 @@ fn what_is_not_signed_or_not_with_these_keys_is_not_started() -> Result<()> {
 #[test]
 fn a_kernel_that_is_signed_for_kexec_is_not_started_by_firmware() -> Result<()> {
     let (dir, variables) = enrolled()?;
-    let keys = owner_keys();
+    let keys = owner_keys()?;
     let kernel = fs::read(Image::find()?.kernel())?;
     let kernel = sign(&for_kexec(&kernel)?, &keys, dir.path())?;
     is_refused(
@@ -190,51 +189,4 @@ fn is_refused(name: &str, variables: &Path, program: &[u8], words: [&str; 2], di
     ensure!(!said.contains("Axion"), "{said}");
     ensure!(machine.log().find(KERNEL_START).is_none(), "a kernel has started");
     Ok(())
-}
-
-/// The keys that the build has signed the media with.
-fn owner_keys() -> PathBuf {
-    Image::find()
-        .map(|image| image.kernel().with_file_name("secure-boot-keys"))
-        .unwrap_or_default()
-}
-
-fn foreign_keys(dir: &Path) -> Result<PathBuf> {
-    let keys = dir.join("foreign");
-    fs::create_dir(&keys)?;
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-new",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-noenc",
-            "-subj",
-            "/CN=Somebody else",
-        ])
-        .arg("-keyout")
-        .arg(keys.join("db.key"))
-        .arg("-out")
-        .arg(keys.join("db.crt"))
-        .output()?;
-    ensure!(made.status.success(), "{made:?}");
-    Ok(keys)
-}
-
-fn sign(program: &[u8], keys: &Path, dir: &Path) -> Result<Vec<u8>> {
-    let (from, to) = (dir.join("unsigned.efi"), dir.join("signed.efi"));
-    fs::write(&from, program)?;
-    let signed = Command::new("sbsign")
-        .arg("--key")
-        .arg(keys.join("db.key"))
-        .arg("--cert")
-        .arg(keys.join("db.crt"))
-        .arg("--output")
-        .arg(&to)
-        .arg(&from)
-        .output()?;
-    ensure!(signed.status.success(), "{signed:?}");
-    // As the media are signed: nothing but the table is another.
-    Ok(attach(program, table(&fs::read(&to)?)?)?)
 }

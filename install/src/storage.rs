@@ -131,11 +131,11 @@ impl<S: Storage> Part<S> {
 
     fn place(&self, offset: u64, length: usize) -> io::Result<u64> {
         let end = u64::try_from(length).ok().and_then(|l| offset.checked_add(l));
-        if end.is_some_and(|end| end <= self.length) {
-            Ok(self.start + offset)
-        } else {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        }
+        // A table may say that a partition begins anywhere.
+        let place = self.start.checked_add(offset);
+        place
+            .filter(|_| end.is_some_and(|end| end <= self.length))
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 }
 

@@ -1,21 +1,31 @@
 //! The partition table (GPT), by the `gpt` crate; written in an order that leaves one whole table at every moment but those in
 //! which there is to be none.
+//!
+//! Any disk that is plugged in is read, also by process 1, so nothing that it says of itself is believed: the crate gives up the
+//! process where entries have another size than 128 bytes, and reads as many of them as a header says. A header is looked at
+//! before the crate follows it, and where the first one or its array cannot be used, the backup is read.
 
 use std::fmt;
 use std::io;
 
-use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize;
+use gpt::header::read_header_from_arbitrary_device;
+use gpt::partition::file_read_partitions;
+use gpt::{GptConfig, GptError};
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition_types::{self, Type};
 use uuid::Uuid;
 
 use crate::bios::BOOT_CODE;
 use crate::overlay::Overlay;
-use crate::storage::{Storage, Stream};
+use crate::storage::{Part, Storage, Stream};
 
 /// Partitions start at multiples of this many bytes.
 pub const ALIGNMENT: u64 = 1 << 20;
+/// Bytes of an entry.
+const ENTRY: u32 = 128;
+/// Entries that a table may have room for: eight times as many as everybody makes.
+const MOST_ENTRIES: u32 = 1024;
 
 /// What a partition is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +96,17 @@ pub enum TableError {
     Io(&'static str, #[source] io::Error),
     /// Its content.
     #[error("there is no partition table that can be used")]
-    Gpt(#[source] gpt::GptError),
+    Gpt(#[source] GptError),
+    /// Entries that are not read.
+    #[error(
+        "the partition table has {count} entries of {size} bytes; at most {MOST_ENTRIES}, of {ENTRY} bytes, are read"
+    )]
+    Entries {
+        /// How many.
+        count: u32,
+        /// Bytes of each.
+        size: u32,
+    },
     /// A header.
     #[error("the partition table cannot be made")]
     Mbr(#[source] gpt::mbr::MBRError),
@@ -134,19 +154,43 @@ fn block_size(sector: u64) -> Result<LogicalBlockSize, TableError> {
 /// # Errors
 /// It has no table.
 pub fn read(disk: &impl Storage) -> Result<Vec<Partition>, TableError> {
-    let size = block_size(disk.sector())?;
-    let table = GptConfig::new()
-        .logical_block_size(size)
-        .open_from_device(Device(Stream::new(disk)))
-        .map_err(TableError::Gpt)?;
-    let used = table
-        .partitions()
-        .iter()
-        .filter(|(_, partition)| partition.is_used());
-    used.map(|(number, partition)| {
+    Ok(open(disk)?.1)
+}
+
+/// GUID of a disk.
+///
+/// # Errors
+/// It has no table.
+pub fn guid(disk: &impl Storage) -> Result<u128, TableError> {
+    Ok(open(disk)?.0)
+}
+
+/// GUID and partitions of a disk.
+fn open(disk: &impl Storage) -> Result<(u128, Vec<Partition>), TableError> {
+    let last = (disk.size() / disk.sector().max(1)).saturating_sub(1);
+    open_at(disk, 1).or_else(|first| open_at(disk, last).map_err(|_| first))
+}
+
+/// The same by the header in the sector `number`.
+fn open_at(disk: &impl Storage, number: u64) -> Result<(u128, Vec<Partition>), TableError> {
+    let sector = disk.sector();
+    let size = block_size(sector)?;
+    // The crate looks for a header in the second sector.
+    let around = Part::new(disk, number.saturating_sub(1) * sector, 2 * sector);
+    let header = read_header_from_arbitrary_device(&mut Device(Stream::new(around)), size);
+    let header = header.map_err(|e| TableError::Gpt(GptError::Header(e)))?;
+    if header.part_size != ENTRY || header.num_parts > MOST_ENTRIES {
+        return Err(TableError::Entries {
+            count: header.num_parts,
+            size: header.part_size,
+        });
+    }
+    let failed = |e| TableError::Io("read", e);
+    let entries = file_read_partitions(&mut Device(Stream::new(disk)), &header, size).map_err(failed)?;
+    let used = entries.iter().filter(|(_, partition)| partition.is_used());
+    let partitions = used.map(|(number, partition)| {
         let start = partition.bytes_start(size);
         let length = partition.bytes_len(size);
-        let failed = |e| TableError::Io("read", e);
         Ok(Partition {
             number: *number,
             name: partition.name.clone(),
@@ -155,21 +199,8 @@ pub fn read(disk: &impl Storage) -> Result<Vec<Partition>, TableError> {
             length: length.map_err(failed)?,
             guid: partition.part_guid.as_u128(),
         })
-    })
-    .collect()
-}
-
-/// GUID of a disk.
-///
-/// # Errors
-/// It has no table.
-pub fn guid(disk: &impl Storage) -> Result<u128, TableError> {
-    let size = block_size(disk.sector())?;
-    let table = GptConfig::new()
-        .logical_block_size(size)
-        .open_from_device(Device(Stream::new(disk)))
-        .map_err(TableError::Gpt)?;
-    Ok(table.guid().as_u128())
+    });
+    Ok((header.disk_guid.as_u128(), partitions.collect::<Result<_, _>>()?))
 }
 
 /// Takes every trace of a table from the disk: its first and last MiB are zeros, flushed. The first sector goes first, as its

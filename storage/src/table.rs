@@ -6,7 +6,7 @@
 //! (6A898CC3-1DD2-11B2-99A6-080020736631, which the crate knows as Apple's).
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,6 +22,10 @@ use crate::wait::until;
 
 /// Name of a partition that was made here.
 const NAME: &str = "axion-zfs";
+/// Bytes of an entry of a table.
+const ENTRY: u32 = 128;
+/// Entries that a table may have room for.
+const MOST_ENTRIES: u32 = 1024;
 /// Partitions start and end at multiples of this, bytes; it is also what is cleared at each end.
 pub const ALIGNMENT: u64 = 1 << 20;
 /// How long the kernel may take to show a partition.
@@ -88,12 +92,36 @@ pub fn is_ours(path: &Path, sector: u32) -> bool {
     let Ok(sector) = LogicalBlockSize::try_from(u64::from(sector)) else {
         return false;
     };
+    let Ok(disk) = File::open(path) else {
+        return false;
+    };
+    if !may_be_read(&disk, sector.into()).unwrap_or(false) {
+        return false;
+    }
     let config = GptConfig::new().writable(false).logical_block_size(sector);
-    let Ok(table) = config.open(path) else {
+    let Ok(table) = config.open_from_device(disk) else {
         return false;
     };
     let used: Vec<_> = table.partitions().values().filter(|p| p.is_used()).collect();
     matches!(used.as_slice(), [one] if one.name == NAME && one.part_type_guid.guid == MACOS_ZFS.guid)
+}
+
+/// Whether the crate may read the tables of a disk, which may be anybody's: it gives up the process where entries have another
+/// size, and reads as many of them as a header says.
+fn may_be_read(mut disk: &File, sector: u64) -> io::Result<bool> {
+    let last = disk.seek(SeekFrom::End(0))?.saturating_sub(sector) / sector;
+    for number in [1, last] {
+        let mut header = [0; 92];
+        disk.read_exact_at(&mut header, number * sector)?;
+        let word = |at: usize| {
+            let bytes = header.get(at..).and_then(|rest| rest.first_chunk());
+            bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
+        };
+        if header.starts_with(b"EFI PART") && (word(80) > MOST_ENTRIES || word(84) != ENTRY) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Clears both ends of what `range` says, bytes.

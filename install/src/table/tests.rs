@@ -1,3 +1,5 @@
+use gpt::header::Header;
+
 use super::*;
 use crate::recording::Disk;
 
@@ -32,6 +34,55 @@ fn the_backup_is_read_where_the_first_table_is_damaged() {
     write(&disk, 7, &partitions(), None).unwrap();
     disk.write_at(512, &[0; 512]).unwrap();
     assert_eq!(read(&disk).unwrap(), partitions());
+}
+
+/// A table whose header in the sector `number` says something else, with a checksum that fits.
+fn change_header(disk: &Disk, number: u64, change: impl Fn(&mut Header)) {
+    let around = Part::new(disk, (number - 1) * 512, 1024);
+    let size = LogicalBlockSize::Lb512;
+    let mut header = read_header_from_arbitrary_device(&mut Device(Stream::new(around)), size).unwrap();
+    change(&mut header);
+    let mut device = Device(Stream::new(disk));
+    let written = match number {
+        1 => header.write_primary(&mut device, size),
+        _ => header.write_backup(&mut device, size),
+    };
+    written.unwrap();
+}
+
+#[test]
+fn a_disk_that_claims_odd_entries_is_refused_and_stops_nobody() {
+    let odd: [(fn(&mut Header), &str); 2] = [
+        (|header| header.part_size = 256, "128 entries of 256 bytes"),
+        (|header| header.num_parts = 5000, "5000 entries of 128 bytes"),
+    ];
+    for (change, told) in odd {
+        let disk = Disk::new(32 << 20);
+        write(&disk, 7, &partitions(), None).unwrap();
+        change_header(&disk, 1, change);
+        assert_eq!(read(&disk).unwrap(), partitions());
+        assert_eq!(guid(&disk).unwrap(), 7);
+        change_header(&disk, (32 << 11) - 1, change);
+        for refused in [read(&disk).unwrap_err(), guid(&disk).unwrap_err()] {
+            assert!(refused.to_string().contains(told), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn the_backup_is_read_where_the_first_array_is_torn() {
+    let disk = Disk::new(32 << 20);
+    write(&disk, 7, &partitions(), None).unwrap();
+    disk.write_at(1024, &[0xee; 512]).unwrap();
+    assert_eq!(read(&disk).unwrap(), partitions());
+    assert_eq!(guid(&disk).unwrap(), 7);
+}
+
+#[test]
+fn a_partition_at_the_end_of_all_numbers_cannot_be_read() {
+    let disk = Disk::new(1 << 20);
+    let part = Part::new(&disk, u64::MAX - 511, 8192);
+    assert!(part.read_at(4096, &mut [0; 512]).is_err());
 }
 
 #[test]

@@ -52,6 +52,29 @@ fn a_table_is_written_known_again_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_table_with_odd_entries_is_not_ours_and_stops_nobody() {
+    use gpt::header::{Header, read_header};
+    let odd: [fn(&mut Header); 2] = [|header| header.part_size = 256, |header| header.num_parts = 5000];
+    for change in odd {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk");
+        let mut disk = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        disk.set_len(64 << 20).unwrap();
+        write(&disk, &path, 64 << 20, 512, room(64 << 20)).unwrap();
+        assert!(is_ours(&path, 512));
+        let mut header = read_header(&path, LogicalBlockSize::Lb512).unwrap();
+        change(&mut header);
+        header.write_primary(&mut disk, LogicalBlockSize::Lb512).unwrap();
+        assert!(!is_ours(&path, 512));
+    }
+}
+
+#[test]
 fn room_is_whole_and_never_negative() {
     assert_eq!(room(64 << 20), 62 << 20);
     assert_eq!(room((64 << 20) + 4096), 62 << 20);

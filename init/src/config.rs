@@ -18,7 +18,7 @@ use axion_core::config::{ConfigErrors, Document, SECRET_KEY, Source, check_all, 
 use axion_core::paths;
 use axion_core::profile::{Declaration, Refusals, Resolved};
 use axion_core::topology::Topology;
-use axion_install::config::{LONGEST, read, read_previous, replace};
+use axion_install::config::{LONGEST, read, read_previous, replace, replace_on};
 use axion_install::fat::{FatError, Volume};
 use axion_install::select::mounts;
 use axion_install::slot::Slot;
@@ -118,11 +118,13 @@ impl Place {
         match self {
             Self::Installed => {
                 let installed = slot::find()?;
-                let volume = installed.config().map_err(|e| unusable(&installed.name, &e))?;
+                let unusable = |e: FatError| unusable(&installed.name, &e);
+                let volume = installed.config().map_err(unusable)?;
+                let esp = installed.esp().map_err(unusable)?;
                 work(&On {
                     name: format!("axion.toml on the installed disk {}", installed.name),
                     disk: &installed.name,
-                    volume: &Fat(volume),
+                    volume: &Fat(volume, Some(esp)),
                 })
             }
             Self::Volume(device) => {
@@ -130,7 +132,7 @@ impl Place {
                 work(&On {
                     name: format!("axion.toml on the AXION-CFG volume ({device})"),
                     disk: &name,
-                    volume: &Fat(volume),
+                    volume: &Fat(volume, None),
                 })
             }
         }
@@ -174,7 +176,8 @@ trait Keeps {
     fn replace(&self, text: &str) -> Result<bool, FatError>;
 }
 
-struct Fat<S>(Volume<S>);
+/// The volume, and the EFI system partition of an installed disk.
+struct Fat<S>(Volume<S>, Option<Volume<S>>);
 
 impl<S: Storage> Keeps for Fat<S> {
     fn read(&self) -> Result<Option<Vec<u8>>, FatError> {
@@ -184,7 +187,10 @@ impl<S: Storage> Keeps for Fat<S> {
         read_previous(&self.0)
     }
     fn replace(&self, text: &str) -> Result<bool, FatError> {
-        replace(&self.0, text)
+        match &self.1 {
+            Some(esp) => replace_on(esp, &self.0, text),
+            None => replace(&self.0, text),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! the new one, whole, and `axion.toml.old` the one before or none. A step that was cut may be done again.
 
 use crate::fat::{FatError, Volume};
+use crate::mirror;
 use crate::perform::CONFIG;
 use crate::storage::Storage;
 
@@ -60,6 +61,19 @@ pub fn replace<S: Storage>(volume: &Volume<S>, text: &str) -> Result<bool> {
     volume.rename(ROOT, NEW, CONFIG)?;
     volume.sweep()?;
     Ok(true)
+}
+
+/// As [`replace`], on a disk whose EFI system partition is `esp`: where it is one of a mirror, its record says before that it is
+/// ahead of the other one.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_on<S: Storage, T: Storage>(esp: &Volume<S>, volume: &Volume<T>, text: &str) -> Result<bool> {
+    if read(volume)?.as_deref() == Some(text.as_bytes()) {
+        return Ok(false);
+    }
+    mirror::go_on_alone(esp)?;
+    replace(volume, text)
 }
 
 /// Makes the configs of `to`, the present one and the one before, those of `from`; one that `from` has not goes away. Whether any

@@ -8,6 +8,9 @@
 //! rollback  entry of a higher generation as axion-new, read back ─ it replaces the slot's ─ menu
 //! menu      what GRUB runs, of the entries, as grub.new, read back ─ it replaces grub.cfg; where the disk has GRUB ([`crate::bios`])
 //! ```
+//! Where the disk is one of a mirror, its record says before the first step that it is ahead of the other one
+//! ([`crate::mirror::go_on_alone`]).
+//!
 //! After each step the loader starts what it would have started before, or, after the last, what it is meant to start; both are
 //! whole. Each step may be repeated: [`Esp::repair`] comes first and takes away what an interrupted one has left.
 
@@ -16,6 +19,7 @@ use std::io::Read;
 use crate::Digest;
 use crate::bios::{self, Count, Menu};
 use crate::fat::{FatError, Volume, join};
+use crate::mirror;
 use crate::slot::{ENTRIES, Entry, IMAGES, NEW_ENTRY, NEW_IMAGE, Name, Named, Refusal, Slot, State};
 use crate::storage::Storage;
 use crate::uki;
@@ -237,6 +241,7 @@ impl<S: Storage> Esp<S> {
         // What is there stays where the new image does not fit.
         self.volume
             .room(&join(IMAGES, &slot.image()), update.size, &files)?;
+        mirror::go_on_alone(&self.volume)?;
         if let Some(named) = state.of(slot) {
             self.volume.unlink(&join(ENTRIES, &named.name.to_string()))?;
             self.write_menu()?;
@@ -300,6 +305,7 @@ impl<S: Storage> Esp<S> {
         let Some(name) = state.to_confirm(running)? else {
             return Ok(false);
         };
+        mirror::go_on_alone(&self.volume)?;
         let confirmed = Name::confirmed(running).to_string();
         self.volume.rename(ENTRIES, &name.to_string(), &confirmed)?;
         self.write_menu()?;
@@ -312,13 +318,15 @@ impl<S: Storage> Esp<S> {
     /// There is none, or the disk fails.
     pub fn roll_back(&self) -> Result<Slot, EspError> {
         let chosen = self.repair()?.to_roll_back_to()?;
+        mirror::go_on_alone(&self.volume)?;
         self.write_entry(&chosen)?;
         self.volume.sweep()?;
         self.write_menu()?;
         Ok(chosen.name.slot)
     }
 
-    /// Makes the kernel arguments of a slot those of `options`, as the boot profile now wants them.
+    /// Makes the kernel arguments of a slot those of `options`, as the boot profile now wants them. A mirror that takes them back
+    /// does no harm, as each start finds them again, so its record says nothing of them.
     ///
     /// # Errors
     /// The slot has no entry, or the disk fails.
@@ -428,6 +436,7 @@ impl<S: Storage> Esp<S> {
         let Some(name) = state.to_give_up(slot)? else {
             return Ok(false);
         };
+        mirror::go_on_alone(&self.volume)?;
         let given_up = Name::given_up(name).to_string();
         self.volume.rename(ENTRIES, &name.to_string(), &given_up)?;
         self.write_menu()?;

@@ -3,14 +3,19 @@
 //!
 //! ```text
 //! installed       record on each ESP: the installation, its own partition, the other's
-//! a start         the disk that was started is the truth; the other one follows it ([`follow`]), after each change as well
-//! the other gone  the record of the one that was started says that it goes on alone ─ changes
+//! a start         the disk that was started is the truth; the other one follows it ([`follow`])
+//! a change        the record of the disk that is changed says that it goes on alone ─ the change ─ the other one follows ─ it
+//!                 goes on alone no more
+//! the other gone  its record goes on saying so
 //! both again      who was left behind follows; who went on alone is never overwritten by itself
 //! a new disk      [`add`]: partitioned, filled, started by either firmware ─ then the record names it
 //! ```
 //! Only the disk that follows is written, and what it starts is whole at every moment; so a cut anywhere leaves one disk untouched
 //! and the other one bootable. Each disk keeps GUIDs of its own: entries and records are made for it, and everything else is the
 //! same to the byte. Loaders count starts on the disk that they start; the other one gets those counts when it follows.
+//!
+//! A record says that its disk goes on alone before anything is changed there that the other one must not take back, and not
+//! when the other one is found not to follow: that may take as long as its disk hangs, and firmware may start it meanwhile.
 
 mod add;
 mod copy;
@@ -49,7 +54,7 @@ pub struct Record {
     pub other: u128,
     /// What the other disk is called, for people.
     pub name: String,
-    /// The node went on with this disk while the other one did not follow.
+    /// This disk may have what the other one has not: the other one has not followed since it was changed, or gone on with.
     pub alone: bool,
 }
 
@@ -115,7 +120,7 @@ pub enum Apart {
     Foreign,
     /// It is newer.
     #[error(
-        "it was started without the present one and went on alone, so it is the newer one: start from it, or give this one up for it"
+        "it was changed and the present one did not follow, so it is the newer one: start from it, or give this one up for it"
     )]
     Ahead,
     /// Each went on.
@@ -220,7 +225,8 @@ pub fn synchronise<S: Storage, T: Storage>(
     Ok(changed)
 }
 
-/// Says on the disk that was started that it goes on alone.
+/// Says on a disk that it goes on alone, until the other one has followed: before it is changed, or when the other one cannot
+/// follow. One that is no part of a mirror is left as it is.
 ///
 /// # Errors
 /// It cannot be written.

@@ -5,7 +5,8 @@
 //! before the step or what it starts after it, whole; the slot that was confirmed must be whole; so must the machine config, the
 //! old one or the new one; the table and the pool must be untouched. From a sample of them the interrupted step is done again, as a
 //! node does, and the power is cut during that, too.
-//! A second disk follows the first one after each step, and another one after several, and is cut meanwhile ([`mirror`]).
+//! A second disk follows the first one after each step, and another one after several, and is cut meanwhile; and it is started
+//! instead of the first one after a cut of either ([`mirror`]).
 //! There are two lives, of a node whose starts systemd-boot counts, and of one whose starts GRUB counts.
 
 mod chance;
@@ -188,7 +189,7 @@ fn live(effort: Effort, firmware: Firmware, report: Report) -> Result<Report, Fa
     let mut disk = Disk::new(SIZE);
     let mut mirror = mirror::Follower::default();
     for (number, step) in LIFE.iter().enumerate() {
-        let after = torture.step(&disk, *step, number)?;
+        let after = torture.step(&disk, *step, number, mirror.other())?;
         if *step == Step::Install {
             after.write_at(torture.pool_at(), &POOL)?;
         }
@@ -217,8 +218,14 @@ impl Torture {
         pool.start
     }
 
-    /// Does a step, and cuts it; gives the disk after it.
-    fn step(&mut self, before: &Disk, step: Step, number: usize) -> Result<Disk, Failure> {
+    /// Does a step, and cuts it; gives the disk after it. `other` is the other disk of its mirror.
+    fn step(
+        &mut self,
+        before: &Disk,
+        step: Step,
+        number: usize,
+        other: Option<&Disk>,
+    ) -> Result<Disk, Failure> {
         let name = format!("{:?}, step {number} ({step:?})", self.firmware);
         let broken = |problem: String| Failure::Step {
             step: name.clone(),
@@ -238,6 +245,10 @@ impl Torture {
                 &allowed,
                 &format!("{name}, resumed from sample {number}"),
             )?;
+            if let Some(other) = other.filter(|_| step != Step::InstallAgain) {
+                let disks = [(other, &mirror::plan()), (left, &self.plan)];
+                mirror::start_instead(disks, &format!("{name}, the mirror started instead of sample {number}"))?;
+            }
         }
         Ok(after)
     }

@@ -28,6 +28,7 @@ pub fn take_config() -> Result<bool, Failed> {
     };
     let order: ResetOrder = serde_json::from_str(&found.order)?;
     if order.config {
+        mirror::go_on_alone(&esp)?;
         reset::take_config(&installed.config()?)?;
         // The other disk of a mirror follows later; what it says must not come back if this one dies before.
         if let Some(record) = installed.record()?

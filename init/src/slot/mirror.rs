@@ -5,8 +5,9 @@
 //! it does not follow  ─ the node goes on alone, says "system disk mirror degraded" and why ─ until it does
 //! a new disk          ─ plan and its word ─ laid out and filled ─ the other one from now on
 //! ```
-//! How it is copied, and what must not be overwritten, is `axion_install::mirror`'s. Nothing here keeps a boot or a change of the
-//! disk that was started from going on: a change is waited for as long as a disk that works may take, and no longer.
+//! How it is copied, and what must not be overwritten, is `axion_install::mirror`'s, by which each change is marked before it is made.
+//! Nothing here keeps a boot or a change of the disk that was started from going on: a change waits for as long as a disk that works
+//! may take, and no longer.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -113,13 +114,13 @@ pub fn status(node: &Node) -> Option<MirrorStatus> {
 /// Has the other disk follow now, and whenever a disk comes or goes.
 pub async fn watch(node: &Arc<Node>) {
     let mut disks = disks();
-    synchronise(node.clone(), false).await;
+    synchronise(node.clone()).await;
     loop {
         tokio::time::sleep(STEP).await;
         let now = self::disks();
         if now != disks {
             disks = now;
-            synchronise(node.clone(), false).await;
+            synchronise(node.clone()).await;
         }
     }
 }
@@ -138,15 +139,15 @@ pub async fn follow(node: &Arc<Node>) {
     if running(&node.cmdline).is_none() {
         return;
     }
-    let following = tokio::spawn(synchronise(node.clone(), true));
+    let following = tokio::spawn(synchronise(node.clone()));
     if tokio::time::timeout(PATIENCE, following).await.is_err() {
         node.log
             .warning("the mirror of the system disk takes long; it is not waited for");
     }
 }
 
-async fn synchronise(node: Arc<Node>, changed: bool) {
-    let looked = on_installed(move |installed| Ok::<_, SlotError>(look(installed, changed)?));
+async fn synchronise(node: Arc<Node>) {
+    let looked = on_installed(|installed| Ok::<_, SlotError>(look(installed)?));
     match looked.await {
         Ok(status) => tell(&node, status),
         Err(e) => node.log.error(&format!(
@@ -156,8 +157,8 @@ async fn synchronise(node: Arc<Node>, changed: bool) {
     }
 }
 
-/// Has the other disk follow, where there is one. A disk that was `changed` while the other one did not follow has gone on alone.
-fn look(installed: &Installed, changed: bool) -> Result<Option<MirrorStatus>, FatError> {
+/// Has the other disk follow, where there is one.
+fn look(installed: &Installed) -> Result<Option<MirrorStatus>, FatError> {
     let Some(record) = installed.record()? else {
         return Ok(None);
     };
@@ -169,8 +170,8 @@ fn look(installed: &Installed, changed: bool) -> Result<Option<MirrorStatus>, Fa
         Some(Err(error)) => Some(chain(error)),
     };
     let is_apart = matches!(done, Some(Err(MirrorError::Apart(_))));
-    // Of one that must not be overwritten, it is still to be told which of the two is the newer one.
-    if why.is_some() && (changed || !is_apart) {
+    // Of one that must not be overwritten, it is still to be told which of the two is the newer one: a change has said so itself.
+    if why.is_some() && !is_apart {
         mirror::go_on_alone(&installed.esp()?)?;
     }
     Ok(Some(MirrorStatus {
@@ -302,7 +303,7 @@ pub async fn add(node: &Arc<Node>, request: MirrorRequest) -> Result<(), SlotErr
         fill(installed, &ready)
     })
     .await?;
-    synchronise(node.clone(), false).await;
+    synchronise(node.clone()).await;
     Ok(())
 }
 

@@ -148,7 +148,6 @@ fn the_other_disk_follows_every_change_and_says_so() {
     assert_eq!(staged.unwrap(), Slot::B);
     from.esp.set_note(Slot::B, Note::Before, "{}").unwrap();
     crate::config::replace(&from.config, "hostname = \"y\"\n").unwrap();
-    go_on_alone(from.esp.volume()).unwrap();
     // An order that was left over on it.
     reset::order(to.esp.volume(), "{}").unwrap();
     assert!(synchronise(&from, &to, ("first", "second")).unwrap());
@@ -170,6 +169,70 @@ fn the_other_disk_follows_every_change_and_says_so() {
     assert_eq!(reset::pending(to.esp.volume()).unwrap(), None);
     assert!(!read(from.esp.volume()).unwrap().unwrap().alone);
     assert!(!read(to.esp.volume()).unwrap().unwrap().alone);
+}
+
+fn the_other_has_followed(side: &Side<&Disk>) {
+    let record = read(side.esp.volume()).unwrap().unwrap();
+    write(side.esp.volume(), &Record { alone: false, ..record }).unwrap();
+}
+
+#[test]
+fn a_change_that_the_other_disk_did_not_follow_is_not_overwritten_when_that_one_is_started() {
+    type Change = fn(&Side<&Disk>);
+    let changes: [Change; 5] = [
+        |side| {
+            let (content, update) = image(2);
+            let staged = side
+                .esp
+                .stage(Some(Slot::A), &update, &mut content.as_slice(), &mut |_| {});
+            staged.unwrap();
+        },
+        |side| assert!(side.esp.confirm(Slot::B).unwrap()),
+        |side| assert_eq!(side.esp.roll_back().unwrap(), Slot::A),
+        |side| {
+            let text = "hostname = \"y\"\n";
+            assert!(crate::config::replace_on(side.esp.volume(), &side.config, text).unwrap());
+        },
+        |side| {
+            let (content, update) = image(3);
+            let staged = side
+                .esp
+                .stage(Some(Slot::A), &update, &mut content.as_slice(), &mut |_| {});
+            staged.unwrap();
+            the_other_has_followed(side);
+            assert!(side.esp.give_up(Slot::B).unwrap());
+        },
+    ];
+    let disks = [blank(), blank()];
+    let (from, to) = pair(&disks);
+    for change in changes {
+        change(&from);
+        let config = crate::config::read(&from.config).unwrap();
+        let slots = from.esp.state().unwrap();
+        // The disk hangs, the machine is reset, and firmware starts the other one.
+        let refused = synchronise(&to, &from, ("second", "first"));
+        assert!(
+            matches!(refused, Err(MirrorError::Apart(Apart::Ahead))),
+            "{refused:?}"
+        );
+        assert_eq!(from.esp.state().unwrap(), slots);
+        assert_eq!(crate::config::read(&from.config).unwrap(), config);
+        // It is started again, and is followed.
+        assert!(synchronise(&from, &to, ("first", "second")).unwrap());
+        assert!(!read(from.esp.volume()).unwrap().unwrap().alone);
+    }
+}
+
+#[test]
+fn what_changes_nothing_leaves_the_two_together() {
+    let disks = [blank(), blank()];
+    let (from, _) = pair(&disks);
+    assert!(!from.esp.confirm(Slot::A).unwrap());
+    assert!(from.esp.roll_back().is_err());
+    assert!(from.esp.give_up(Slot::A).is_err());
+    let text = "hostname = \"x\"\n";
+    assert!(!crate::config::replace_on(from.esp.volume(), &from.config, text).unwrap());
+    assert!(!read(from.esp.volume()).unwrap().unwrap().alone);
 }
 
 #[test]

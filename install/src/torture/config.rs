@@ -1,7 +1,9 @@
 //! The machine config across cuts: the old one or the new one, whole.
 
+use super::StepError;
 use crate::config;
 use crate::fat::{FatError, Volume};
+use crate::inspect;
 use crate::plan::Plan;
 use crate::recording::Disk;
 use crate::storage::Part;
@@ -12,13 +14,14 @@ pub fn on(disk: &Disk, plan: &Plan) -> Option<Vec<u8>> {
 }
 
 /// Makes the numbered config the one on the disk.
-pub fn replace(disk: &Disk, plan: &Plan, number: u8) -> Result<bool, FatError> {
+pub fn replace(disk: &Disk, plan: &Plan, number: u8) -> Result<bool, StepError> {
     // Of more than one cluster.
     let text = format!(
         "hostname = \"tortured-{number}\"\n{}",
         "# and a comment\n".repeat(100)
     );
-    config::replace(&volume(disk, plan)?, &text)
+    let esp = inspect::open(disk)?.into_volume();
+    Ok(config::replace_on(&esp, &volume(disk, plan)?, &text)?)
 }
 
 fn volume<'d>(disk: &'d Disk, plan: &Plan) -> Result<Volume<Part<&'d Disk>>, FatError> {

@@ -2,6 +2,9 @@
 //!
 //! Whatever a cut leaves of it starts something whole, by both firmwares, that one of the two disks had before and that was not given
 //! up; its table and its pool are untouched. The first disk starts what it started. Gone on with, the two hold the same.
+//!
+//! A machine may start the other disk after any cut, of a change of the first one or of the copy. The first one then keeps what it
+//! alone has.
 
 use super::{
     Allowed, CHUNK, Failure, Firmware, POOL, SIZE, SIZES, StepError, Torture, chain, config, settled_starts,
@@ -11,11 +14,11 @@ use crate::Digest;
 use crate::esp::Esp;
 use crate::fat::{FatError, Volume};
 use crate::inspect::{self, Inspection};
-use crate::mirror::{Record, Side, add, differs, follow_loader, read, synchronise, write};
+use crate::mirror::{MirrorError, Record, Side, add, differs, follow_loader, read, synchronise, write};
 use crate::perform;
 use crate::plan::Plan;
 use crate::recording::Disk;
-use crate::slot::Slot;
+use crate::slot::{Named, Slot};
 use crate::started::text;
 use crate::storage::{Part, Storage};
 
@@ -33,6 +36,11 @@ pub(super) struct Follower {
 }
 
 impl Follower {
+    /// The one that is close behind.
+    pub(super) const fn other(&self) -> Option<&Disk> {
+        self.close.as_ref()
+    }
+
     /// The disk that lives has made a step; gives it with what it knows of the other one.
     pub(super) fn step(
         &mut self,
@@ -63,7 +71,7 @@ impl Follower {
     }
 }
 
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     Plan::fresh(SIZE, SIZES, 0x8000)
 }
 
@@ -182,12 +190,45 @@ fn followed(torture: &mut Torture, from: &Disk, to: &Disk, name: &str) -> Result
         let name = format!("{name}, gone on with from sample {number}");
         let broken = self::broken(&name);
         let left = left.settled();
+        start_instead([(&left, &plan()), (from, &torture.plan)], &name)?;
         let (first, again) = (first.fresh(), left.fresh());
         follow(torture, &first, &again).map_err(|e| broken(chain(&e)))?;
         torture.cut(&left, &again.log(), &allowed, &name, 1)?;
         same(torture, &first, &again).map_err(broken)?;
     }
     Ok((first.settled(), second.settled()))
+}
+
+/// The first of two disks is started after a cut, and the other one is to follow: it does not lose what it alone has.
+pub(super) fn start_instead(disks: [(&Disk, &Plan); 2], name: &str) -> Result<(), Failure> {
+    let [(started, its_plan), (other, other_plan)] = disks;
+    let (started, other) = (started.fresh(), other.fresh());
+    let done = || -> Result<bool, StepError> {
+        let (from, to) = (side(&started, its_plan)?, side(&other, other_plan)?);
+        let (known, had) = (held(&from)?, held(&to)?);
+        match synchronise(&from, &to, ("second", "first")) {
+            Ok(_) => Ok(had.0.iter().all(|slot| known.0.contains(slot)) && had.1 == known.1),
+            Err(MirrorError::Apart(_)) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    };
+    let broken = broken(name);
+    if done().map_err(|e| broken(chain(&e)))? {
+        return Ok(());
+    }
+    Err(broken("what one disk alone had was overwritten".to_owned()))
+}
+
+/// What must not be lost: each slot with its generation, its image and whether it is confirmed, and the machine config. Not what a
+/// loader has counted.
+type Held = (Vec<(Slot, u64, Digest, bool)>, Option<Vec<u8>>);
+
+fn held(side: &Side<Part<&Disk>>) -> Result<Held, StepError> {
+    let entries = side.esp.entries()?.0.into_iter().map(|Named { name, entry }| {
+        let is_confirmed = name.tries.is_none();
+        (name.slot, entry.generation, entry.digest, is_confirmed)
+    });
+    Ok((entries.collect(), crate::config::read(&side.config)?))
 }
 
 fn follow(torture: &Torture, first: &Disk, second: &Disk) -> Result<(), StepError> {

@@ -5,7 +5,7 @@
 //!           ─ entry as axion-new, read back ─ entry gets its name, with tries ─ menu
 //! confirm   entry loses its tries ─ menu
 //! give up   entry is left without a try ─ menu
-//! rollback  entry of a higher generation as axion-new, read back ─ it replaces the slot's ─ menu
+//! rollback  UKI of the slot is read ─ entry of a higher generation as axion-new, read back ─ it replaces the slot's ─ menu
 //! menu      what GRUB runs, of the entries, as grub.new, read back ─ it replaces grub.cfg; where the disk has GRUB ([`crate::bios`])
 //! ```
 //! Where the disk is one of a mirror, its record says before the first step that it is ahead of the other one
@@ -13,6 +13,9 @@
 //!
 //! After each step the loader starts what it would have started before, or, after the last, what it is meant to start; both are
 //! whole. Each step may be repeated: [`Esp::repair`] comes first and takes away what an interrupted one has left.
+//!
+//! A UKI may rot where it lies. So the one that a rollback or an update relies upon is read before: a slot that is confirmed has no
+//! tries, and the loader would start it for ever.
 
 use std::io::Read;
 
@@ -47,6 +50,23 @@ pub enum EspError {
         found: String,
         /// Digest that was announced.
         wanted: String,
+    },
+    /// The image that would be started is damaged.
+    #[error(
+        "the image in slot {0} is damaged: it is not what its entry says, or cannot be read; the slot is not rolled back to, and the \
+         next start is what it was"
+    )]
+    Damaged(Slot),
+    /// The image that would be kept is damaged, and the other one is not.
+    #[error(
+        "the image in slot {damaged}, which would be kept to fall back to, is damaged, and the update would take the place of the good \
+         one in slot {whole}; roll back to slot {whole} first (axctl update rollback)"
+    )]
+    OnlyGood {
+        /// The slot that would be kept.
+        damaged: Slot,
+        /// The slot that would be written.
+        whole: Slot,
     },
 }
 
@@ -234,6 +254,7 @@ impl<S: Storage> Esp<S> {
     ) -> Result<Slot, EspError> {
         let state = self.repair()?;
         let slot = state.target(running)?;
+        self.check_kept(&state, slot)?;
         // A count that is left of an entry must not be about the new one.
         let counted = self.count()?.map_or(0, |count| count.generation);
         let generation = state.next_generation().max(counted.saturating_add(1));
@@ -253,6 +274,29 @@ impl<S: Storage> Esp<S> {
         self.write_slot(Name::untried(slot), generation, update, image, progress)?;
         self.write_menu()?;
         Ok(slot)
+    }
+
+    /// Whether the image that an entry is about is there, whole; one that cannot be read is not.
+    pub fn is_whole(&self, named: &Named) -> bool {
+        let image = join(IMAGES, &named.name.slot.image());
+        let Entry { size, digest, .. } = &named.entry;
+        self.volume.holds(&image, *size, digest).unwrap_or(false)
+    }
+
+    /// Before `target` is written: whether what is kept can be fallen back to. Where it cannot, and nothing that could is lost, an
+    /// update is what mends the disk.
+    fn check_kept(&self, state: &State, target: Slot) -> Result<(), EspError> {
+        let Some(kept) = state.good().filter(|kept| !self.is_whole(kept)) else {
+            return Ok(());
+        };
+        let other = state.of(target).filter(|named| named.name.tries.is_none());
+        if other.is_some_and(|named| self.is_whole(named)) {
+            return Err(EspError::OnlyGood {
+                damaged: kept.name.slot,
+                whole: target,
+            });
+        }
+        Ok(())
     }
 
     /// Writes UKI and entry of a slot that has neither.
@@ -315,9 +359,12 @@ impl<S: Storage> Esp<S> {
     /// Makes the other confirmed slot the one that is started; gives it.
     ///
     /// # Errors
-    /// There is none, or the disk fails.
+    /// There is none, its image is damaged, or the disk fails; the next start is then what it was.
     pub fn roll_back(&self) -> Result<Slot, EspError> {
         let chosen = self.repair()?.to_roll_back_to()?;
+        if !self.is_whole(&chosen) {
+            return Err(EspError::Damaged(chosen.name.slot));
+        }
         mirror::go_on_alone(&self.volume)?;
         self.write_entry(&chosen)?;
         self.volume.sweep()?;

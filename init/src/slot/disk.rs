@@ -87,7 +87,7 @@ impl From<SlotError> for Problem {
             },
             SlotError::NotSealed => Kind::Malformed,
             SlotError::Refused(refused) => refused.kind(),
-            SlotError::Esp(EspError::Refused(_)) => Kind::Conflict,
+            SlotError::Esp(EspError::Refused(_) | EspError::Damaged(_) | EspError::OnlyGood { .. }) => Kind::Conflict,
             SlotError::Esp(EspError::Fat(FatError::Full { .. })) => Kind::InsufficientCapacity,
             SlotError::Key(_)
             | SlotError::Esp(_)

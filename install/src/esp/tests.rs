@@ -260,3 +260,54 @@ fn an_esp_that_is_full_keeps_what_it_has() {
     assert_eq!(state.of(Slot::B).unwrap().entry.version, "0.2.0");
     assert_eq!(state.next().unwrap().name.slot, Slot::B);
 }
+
+/// The image of a slot is another one than it was.
+fn rot(esp: &Esp<&Disk>, slot: Slot) {
+    let image = join(IMAGES, &slot.image());
+    esp.volume().rewrite(&image, &[0xee; 512]).unwrap();
+}
+
+#[test]
+fn a_slot_that_has_rotted_is_not_rolled_back_to() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    stage(&esp, Slot::A, 1).unwrap();
+    esp.confirm(Slot::B).unwrap();
+    rot(&esp, Slot::A);
+    let before = esp.state().unwrap();
+    let refused = esp.roll_back();
+    assert!(matches!(refused, Err(EspError::Damaged(Slot::A))), "{refused:?}");
+    assert_eq!(esp.state().unwrap(), before);
+    assert_eq!(esp.count_start().unwrap(), Some(Slot::B));
+    // An update takes its place.
+    assert_eq!(stage(&esp, Slot::B, 2).unwrap(), Slot::A);
+}
+
+#[test]
+fn an_update_does_not_take_the_place_of_the_only_good_image() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    stage(&esp, Slot::A, 1).unwrap();
+    esp.confirm(Slot::B).unwrap();
+    assert_eq!(esp.roll_back().unwrap(), Slot::A);
+    rot(&esp, Slot::A);
+    let before = esp.state().unwrap();
+    let refused = stage(&esp, Slot::B, 2).unwrap_err();
+    assert!(
+        refused.to_string().contains("roll back to slot b first"),
+        "{refused}"
+    );
+    assert_eq!(esp.state().unwrap(), before);
+    assert!(esp.is_whole(before.of(Slot::B).unwrap()));
+    assert_eq!(esp.roll_back().unwrap(), Slot::B);
+    assert_eq!(stage(&esp, Slot::B, 2).unwrap(), Slot::A);
+}
+
+#[test]
+fn an_update_mends_a_disk_whose_only_image_has_rotted() {
+    let disk = Disk::new(40 << 20);
+    let esp = esp(&disk);
+    rot(&esp, Slot::A);
+    assert_eq!(stage(&esp, Slot::A, 1).unwrap(), Slot::B);
+    assert_eq!(esp.count_start().unwrap(), Some(Slot::B));
+}

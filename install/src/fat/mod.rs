@@ -240,12 +240,20 @@ impl<S: Storage> Volume<S> {
     }
 
     fn verify(&self, path: &str, length: u64, digest: &Digest) -> Result<()> {
-        self.overlay.forget().map_err(failed("read back", path))?;
-        if self.digest(path)? == Some((length, *digest)) {
+        if self.holds(path, length, digest)? {
             Ok(())
         } else {
             Err(FatError::ReadBack(path.to_owned()))
         }
+    }
+
+    /// Whether a file is there, on the disk itself and not only in what is remembered of it, with that length and digest.
+    ///
+    /// # Errors
+    /// The disk fails, or the file is damaged.
+    pub fn holds(&self, path: &str, length: u64, digest: &Digest) -> Result<bool> {
+        self.overlay.forget().map_err(failed("read back", path))?;
+        Ok(self.digest(path)? == Some((length, *digest)))
     }
 
     /// Size and digest of a file; `None`: there is none.

@@ -9,7 +9,6 @@
 //! ```
 //! What is the same already is not written. Nothing is taken away before what would be written in its place was read and is whole.
 
-use crate::Digest;
 use crate::bios;
 use crate::config;
 use crate::esp::{Esp, EspError, Note, Update, files_of};
@@ -141,12 +140,7 @@ fn slots<S: Storage, T: Storage>(from: &Side<S>, to: &Side<T>) -> Result<bool, M
 
 /// Whether the image that an entry is about is there, whole. One that cannot be read is written again.
 fn has_image<T: Storage>(to: &Side<T>, named: &Named) -> bool {
-    image(to, named.name.slot) == Some((named.entry.size, named.entry.digest))
-}
-
-fn image<T: Storage>(side: &Side<T>, slot: Slot) -> Option<(u64, Digest)> {
-    let digest = side.esp.volume().digest(&join(IMAGES, &slot.image()));
-    digest.ok().flatten()
+    to.esp.is_whole(named)
 }
 
 /// Before anything goes away for it: whether the image that is to be copied is whole.

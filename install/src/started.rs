@@ -2,7 +2,8 @@
 //!
 //! systemd-boot says which partition it was loaded from. GRUB says nothing: for it, the kernel arguments of a slot name the EFI
 //! system partition that the slot is on ([`ARGUMENT`]). Where neither is there, or the arguments are those of a disk whose
-//! partitions have got other GUIDs since, there must be one such disk alone.
+//! partitions have got other GUIDs since, there must be one such disk alone. It is not the one that was started where it is the
+//! other one of a mirror with it: that one is not there yet, and what it holds must not be overwritten once it is.
 
 use uuid::Uuid;
 
@@ -21,6 +22,14 @@ pub enum Hint {
 }
 
 impl Hint {
+    /// The partition that it names.
+    pub const fn guid(self) -> Option<u128> {
+        match self {
+            Self::Loader(guid) | Self::Argument(guid) => Some(guid),
+            Self::Nothing => None,
+        }
+    }
+
     /// By the loader's word, or else by that of the kernel command line.
     pub fn of(loader: Option<&str>, argument: Option<&str>) -> Self {
         let loader = loader.and_then(parse).map(Self::Loader);
@@ -45,6 +54,8 @@ pub struct Found {
     pub name: String,
     /// GUID of its EFI system partition.
     pub esp: u128,
+    /// GUID of that of the other disk of its mirror. It matters where no disk is the one that the hint names.
+    pub other: Option<u128>,
 }
 
 /// It is not known which disk is meant.
@@ -53,7 +64,7 @@ pub enum Unclear {
     /// There is none.
     #[error("no disk holds an installation of Axion any more")]
     None,
-    /// The one that was started from is not among them.
+    /// The one that was started from is not among them, or not yet.
     #[error(
         "the node was started from the partition {started}, which no disk has; {} of Axion on {others} is another one, and left \
          alone",
@@ -114,15 +125,17 @@ pub fn choose(found: &[Found], hint: Hint) -> Result<usize, Unclear> {
                     guid: text(guid),
                 });
             }
-            // What is there is not what runs, however few there are.
-            (None, _, Hint::Loader(_)) => {
-                return Err(Unclear::Gone {
-                    started: text(guid),
-                    others: names(&|_| true),
-                    several: found.len() > 1,
-                });
+            (None, ..) => {
+                // What is there is not what runs, however few there are.
+                let is_other = found.iter().any(|disk| disk.other == Some(guid));
+                if is_other || matches!(hint, Hint::Loader(_)) {
+                    return Err(Unclear::Gone {
+                        started: text(guid),
+                        others: names(&|_| true),
+                        several: found.len() > 1,
+                    });
+                }
             }
-            (None, ..) => {}
         }
     }
     if found.len() == 1 {

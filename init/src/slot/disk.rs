@@ -172,6 +172,12 @@ impl SystemDisk {
         id.unwrap_or_else(|| self.name.clone())
     }
 
+    /// What the disk knows of the other one of its mirror; `None`: it is no part of one.
+    pub fn record(&self) -> Result<Option<Record>, FatError> {
+        let record = mirror::read(&self.esp()?)?;
+        Ok(record.filter(|record| record.own == self.guid()))
+    }
+
     fn partition(&self, name: &str) -> Option<&Partition> {
         self.partitions.iter().find(|partition| partition.name == name)
     }
@@ -200,12 +206,6 @@ impl Deref for Installed {
 }
 
 impl Installed {
-    /// What the disk that was started knows of the other one of its mirror; `None`: it is no part of one.
-    pub fn record(&self) -> Result<Option<Record>, FatError> {
-        let record = mirror::read(&self.esp()?)?;
-        Ok(record.filter(|record| record.own == self.guid()))
-    }
-
     /// Names of the disks that the node starts from: one, or the two of a mirror.
     pub fn names(&self) -> Vec<String> {
         let record = self.record().ok().flatten();
@@ -229,10 +229,13 @@ fn hint() -> Hint {
 
 /// Whether the very disk that the node was started from can be read already, as far as anything says which one that is.
 pub fn is_up() -> bool {
-    match hint() {
-        Hint::Loader(guid) | Hint::Argument(guid) => find().is_ok_and(|installed| installed.guid() == guid),
-        Hint::Nothing => true,
-    }
+    let named = hint().guid();
+    named.is_none_or(|guid| find().is_ok_and(|installed| installed.guid() == guid))
+}
+
+/// Whether other disks with an installation are there and the one that the node was started from is not, or not yet.
+pub fn is_missing() -> bool {
+    matches!(find(), Err(SlotError::Unclear(Unclear::Gone { .. })))
 }
 
 /// The disk that the node was started from, for as long as it is held.
@@ -256,6 +259,7 @@ pub fn find() -> Result<Installed, SlotError> {
             let found_disk = Found {
                 name: disk.name.clone(),
                 esp,
+                other: None,
             };
             let system = SystemDisk {
                 id: DiskChoice::of(&disk),
@@ -266,8 +270,15 @@ pub fn find() -> Result<Installed, SlotError> {
             found.push((found_disk, system));
         }
     }
+    let hint = hint();
+    let is_there = found.iter().any(|(disk, _)| Some(disk.esp) == hint.guid());
+    if hint.guid().is_some() && !is_there {
+        for (found, disk) in &mut found {
+            found.other = disk.record().ok().flatten().map(|record| record.other);
+        }
+    }
     let choices: Vec<Found> = found.iter().map(|(found, _)| found.clone()).collect();
-    let at = choose(&choices, hint())?;
+    let at = choose(&choices, hint)?;
     let (_, own) = found.swap_remove(at);
     Ok(Installed {
         own,

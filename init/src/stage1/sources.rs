@@ -92,11 +92,12 @@ pub fn gather(cmdline: &CommandLine, handover: &mut Handover, log: &Log) {
     }
 }
 
-/// Of several disks with an installation, another one may come up before the one that was started. Storage that may not exist is not
-/// waited for.
+/// Of several disks with an installation, another one may come up before the one that was started, which is there and to be waited
+/// for then. Storage that may not exist is not.
 fn wait_for_own_disk(root: &Path) {
     let end = clock::since_start() + volume::SETTLE;
-    while volume::is_settling(root) && !slot::is_up() && clock::since_start() < end {
+    let is_to_come = || volume::is_settling(root) || slot::is_missing();
+    while is_to_come() && !slot::is_up() && clock::since_start() < end {
         sys::pause(volume::STEP);
     }
 }

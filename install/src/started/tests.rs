@@ -7,6 +7,7 @@ fn disks(guids: &[u128]) -> Vec<Found> {
         .map(|(esp, name)| Found {
             name: name.to_owned(),
             esp: *esp,
+            other: None,
         })
         .collect()
 }
@@ -44,6 +45,26 @@ fn a_disk_that_was_not_started_from_is_never_taken_against_the_loaders_word() {
         "the node was started from the partition 00000000-0000-0000-0000-000000000007, which no disk has; the installation of \
          Axion on nvme0n1 is another one, and left alone"
     );
+}
+
+#[test]
+fn the_other_disk_of_a_mirror_is_not_the_one_that_was_started() {
+    let mirror = |other| {
+        let mut disks = disks(&[1]);
+        disks[0].other = Some(other);
+        disks
+    };
+    for hint in [Hint::Argument(7), Hint::Loader(7)] {
+        let unclear = choose(&mirror(7), hint).unwrap_err();
+        assert!(
+            matches!(&unclear, Unclear::Gone { others, several: false, .. } if others == "nvme0n1"),
+            "{unclear}"
+        );
+    }
+    // The partner of some other disk was copied, and got GUIDs of its own.
+    assert_eq!(choose(&mirror(8), Hint::Argument(7)), Ok(0));
+    assert_eq!(choose(&mirror(7), Hint::Argument(1)), Ok(0));
+    assert_eq!(choose(&mirror(7), Hint::Nothing), Ok(0));
 }
 
 #[test]

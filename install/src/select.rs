@@ -28,6 +28,8 @@ pub struct Contents {
     pub pools: Vec<u32>,
     /// An Axion boot medium.
     pub medium: bool,
+    /// Why nothing of that is known: the disk cannot be read.
+    pub unreadable: Option<String>,
 }
 
 impl Contents {
@@ -55,7 +57,18 @@ impl Contents {
             partitions,
             installed,
             pools,
+            unreadable: None,
         })
+    }
+}
+
+/// What is known of a disk that cannot be read; it is left alone, and hinders no other one.
+impl From<io::Error> for Contents {
+    fn from(error: io::Error) -> Self {
+        Self {
+            unreadable: Some(error.to_string()),
+            ..Self::default()
+        }
     }
 }
 
@@ -124,6 +137,9 @@ pub fn human(bytes: u64) -> String {
 /// Why a disk is left alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
+    /// It fails.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
     /// The machine has started from it.
     #[error("the machine has started from it, or its config is on it")]
     Boot,
@@ -267,7 +283,9 @@ pub fn unfit(candidate: &Candidate, install: &Install) -> Option<Unfit> {
     let (disk, contents) = (&candidate.disk, &candidate.contents);
     let needed = plan::needed(disk.logical_sector.into());
     let ours = plan::kept(contents).is_some();
-    if candidate.boot && !ours {
+    if let Some(why) = &contents.unreadable {
+        Some(Unfit::Unreadable(why.clone()))
+    } else if candidate.boot && !ours {
         Some(Unfit::Boot)
     } else if contents.medium {
         Some(Unfit::Medium)

@@ -128,10 +128,7 @@ async fn answer(node: &Arc<Node>, call: Call) -> Answer {
                 node.installer.dismiss();
                 Answer::Status(status(&node))
             }
-            Call::Offer => match machine.offer() {
-                Ok(offer) => Answer::Offer(offer),
-                Err(error) => Answer::Failed(chain(&error)),
-            },
+            Call::Offer => Answer::Offer(machine.offer()),
             Call::Plan(answers) => match machine.ready(&answers) {
                 Ok(ready) => Answer::Summary(ready.summary),
                 Err(refused) => Answer::Refused(refused),
@@ -238,12 +235,12 @@ struct Ready {
 }
 
 impl Machine {
-    fn offer(&self) -> Result<Offer, Error> {
+    fn offer(&self) -> Offer {
         let config = &self.effective.config;
-        let disks = candidates(&self.documents)?;
+        let disks = candidates(&self.documents);
         let has_interfaces = !config.network.interfaces.is_empty();
         let has_pools = !config.storage.pools.is_empty();
-        Ok(Offer {
+        Offer {
             disks: disks
                 .iter()
                 .filter(|disk| !is_boot_medium(disk))
@@ -269,7 +266,7 @@ impl Machine {
             },
             config_has_interfaces: has_interfaces,
             config_has_pools: has_pools,
-        })
+        }
     }
 
     /// Holds answers against the machine: what is wrong with them, or all that is needed to write.
@@ -278,25 +275,16 @@ impl Machine {
         if let Err(error) = check_config(&self.effective) {
             refused.push(Unanswered::new(Field::Machine, chain(&error)));
         }
-        let (origin, chosen) = match candidates(&self.documents) {
-            Ok(disks) => {
-                let origin = if self.started_again {
-                    Err(ImageError::StartedAgain)
-                } else {
-                    Origin::running(media(&disks))
-                };
-                let origin = origin.map_err(Error::from);
-                let origin = origin.and_then(|origin| check_signed(origin.is_signed()).map(|()| origin));
-                let origin =
-                    origin.map_err(|error| refused.push(Unanswered::new(Field::Machine, chain(&error))));
-                let chosen = chosen(&disks, answers).map_err(|wrong| refused.push(wrong));
-                (origin.ok(), chosen.ok())
-            }
-            Err(error) => {
-                refused.push(Unanswered::new(Field::Disk, chain(&error)));
-                (None, None)
-            }
+        let disks = candidates(&self.documents);
+        let origin = if self.started_again {
+            Err(ImageError::StartedAgain)
+        } else {
+            Origin::running(media(&disks))
         };
+        let origin = origin.map_err(Error::from);
+        let origin = origin.and_then(|origin| check_signed(origin.is_signed()).map(|()| origin));
+        let origin = origin.map_err(|error| refused.push(Unanswered::new(Field::Machine, chain(&error))));
+        let chosen = chosen(&disks, answers).map_err(|wrong| refused.push(wrong));
         let wrong = answers.node.refusals();
         let pool = pool_on(chosen.as_deref().unwrap_or_default());
         let config = if wrong.is_empty() {
@@ -307,7 +295,7 @@ impl Machine {
             refused.extend(wrong);
             None
         };
-        let (Some(origin), Some(disks), Some(config)) = (origin, chosen, config) else {
+        let (Ok(origin), Ok(disks), Some(config)) = (origin, chosen, config) else {
             return Err(refused);
         };
         if !refused.is_empty() {

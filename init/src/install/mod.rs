@@ -309,24 +309,21 @@ pub fn open_alone(disk: &Disk) -> io::Result<File> {
         .open(Path::new("/dev").join(&disk.name))
 }
 
-/// The disks of the machine, with what is on them.
-///
-/// # Errors
-/// One cannot be read.
-pub fn candidates(documents: &[Document]) -> Result<Vec<Candidate>, Error> {
+/// The disks of the machine, with what is on them; one that fails among them.
+pub fn candidates(documents: &[Document]) -> Vec<Candidate> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let disks = Topology::read(Path::new("/")).disks.into_iter();
     // A drive without a medium is no disk.
     let disks = disks.filter(|disk| disk.size > 0);
     disks
         .map(|disk| {
-            let contents = look(&disk).map_err(|e| Error::Disk(disk.name.clone(), e))?;
-            Ok(Candidate {
+            let contents = look(&disk).unwrap_or_else(Contents::from);
+            Candidate {
                 mounted: select::mounts(&mounts, &disk.name),
                 boot: is_config_on(&disk.name, documents) || is_loader_on(&contents),
                 contents,
                 disk,
-            })
+            }
         })
         .collect()
 }

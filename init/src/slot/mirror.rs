@@ -235,8 +235,8 @@ struct Ready {
 /// Holds what is asked for against the machine.
 fn ready(node: &Node, installed: &Installed, request: &MirrorRequest) -> Result<Ready, SlotError> {
     let disk: DiskChoice = request.disk.parse().map_err(Refused::Name)?;
-    let all = candidates(&node.handover.documents()).map_err(Refused::from)?;
-    let mut fitting: Vec<Candidate> = all.into_iter().filter(|c| disk.fits(&c.disk)).collect();
+    let all = candidates(&node.handover.documents()).into_iter();
+    let mut fitting: Vec<Candidate> = all.filter(|c| disk.fits(&c.disk)).collect();
     let count = fitting.len();
     let Some(candidate) = fitting.pop().filter(|_| count == 1) else {
         return Err(Refused::NotOne { disk, count }.into());

@@ -172,7 +172,7 @@ enum Meant {
 fn wait_for_disks(config: &Install, documents: &[Document]) -> Result<Meant, Error> {
     let end = clock::since_start() + SETTLE;
     loop {
-        let candidates = install::candidates(documents)?;
+        let candidates = install::candidates(documents);
         match select::select(&candidates, config) {
             Ok((disk, mirror)) => return Ok(Meant::Write(disk.clone(), mirror.cloned())),
             Err(SelectError::None { .. }) if clock::since_start() < end => sys::pause(STEP),

@@ -58,7 +58,7 @@ fn a_pool_stays_unless_it_is_given_up() {
         partitions: there.to_vec(),
         installed: Some("0.1.0".to_owned()),
         pools: vec![3],
-        medium: false,
+        ..Contents::default()
     };
     let keep = Plan::of(&candidate(contents.clone()), PoolChoice::Keep, 2);
     assert!(keep.keep && keep.partitions == there);

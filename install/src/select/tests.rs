@@ -49,7 +49,7 @@ fn installed() -> Contents {
             .to_vec(),
         installed: Some("0.1.0".to_owned()),
         pools: vec![3],
-        medium: false,
+        ..Contents::default()
     }
 }
 
@@ -246,4 +246,17 @@ fn the_disk_that_is_installed_is_started_and_no_other() {
         ..DiskSelector::default()
     });
     assert_eq!(super::installed(&disks, &any), None);
+}
+
+#[test]
+fn a_disk_that_fails_is_left_alone_and_hinders_no_other_one() {
+    let mut dying = disk("nvme0n1", "S1", 100);
+    dying.contents = io::Error::other("I/O error").into();
+    let disks = [dying, disk("nvme1n1", "S2", 200)];
+    assert_eq!(select(&disks, &serial("S2")).unwrap().0.disk.name, "nvme1n1");
+    let refused = select(&disks, &serial("S1")).unwrap_err();
+    assert!(
+        refused.to_string().ends_with("it cannot be read: I/O error"),
+        "{refused}"
+    );
 }

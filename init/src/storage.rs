@@ -32,9 +32,17 @@ fn problem(problem: Problem) -> Answer {
 
 /// Does work that blocks on a thread of its own.
 pub async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
+    on_own_thread("storage", work).await
+}
+
+/// Does work that blocks on a thread of that name, which nobody else waits for.
+pub async fn on_own_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<T> {
     let (sender, receiver) = oneshot::channel();
     let thread = std::thread::Builder::new()
-        .name("storage".to_owned())
+        .name(name.to_owned())
         .stack_size(STACK);
     thread.spawn(move || {
         // Whoever asked may be gone.

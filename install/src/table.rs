@@ -10,10 +10,10 @@ use std::io;
 
 use gpt::disk::LogicalBlockSize;
 use gpt::header::read_header_from_arbitrary_device;
-use gpt::partition::file_read_partitions;
-use gpt::{GptConfig, GptError};
 use gpt::mbr::ProtectiveMBR;
+use gpt::partition::file_read_partitions;
 use gpt::partition_types::{self, Type};
+use gpt::{GptConfig, GptError};
 use uuid::Uuid;
 
 use crate::bios::BOOT_CODE;

@@ -247,7 +247,10 @@ impl Torture {
             )?;
             if let Some(other) = other.filter(|_| step != Step::InstallAgain) {
                 let disks = [(other, &mirror::plan()), (left, &self.plan)];
-                mirror::start_instead(disks, &format!("{name}, the mirror started instead of sample {number}"))?;
+                mirror::start_instead(
+                    disks,
+                    &format!("{name}, the mirror started instead of sample {number}"),
+                )?;
             }
         }
         Ok(after)

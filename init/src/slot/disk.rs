@@ -1,9 +1,13 @@
 //! The ESP of the installed disk. Whoever does something to it has it alone: its tables are in memory meanwhile.
+//!
+//! A disk that hangs may keep whoever has the turn for minutes: the other disk of a mirror is written under it, as what is copied must
+//! not change. So nobody waits for it for long, no thread does while it waits, and the work has a thread of its own: storage calls
+//! and the way down have others.
 
 use std::fs::OpenOptions;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use axion_api::problem::{Kind, Problem};
 use axion_core::cmdline::CommandLine;
@@ -17,14 +21,20 @@ use axion_install::plan::NAMES;
 use axion_install::started::{ARGUMENT, Found, Hint, Unclear, choose};
 use axion_install::storage::{Disk, Part};
 use axion_install::table::{self, Partition};
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::mirror::Refused;
 use crate::failure::chain;
 use crate::loader;
-use crate::sync::lock;
+use crate::storage::on_own_thread;
+use crate::sys;
 
 /// Held while something is done to the ESP.
-static TURN: Mutex<()> = Mutex::new(());
+static TURN: Mutex<()> = Mutex::const_new(());
+/// How long it is waited for: a copy of an image to a disk that works takes less.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How often a thread looks.
+const STEP: Duration = Duration::from_millis(20);
 
 /// Something cannot be done to the slots.
 #[derive(Debug, thiserror::Error)]
@@ -62,9 +72,15 @@ pub enum SlotError {
     /// A disk that is to be the other one.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// It is not one's turn.
+    #[error(
+        "the system disk is busy: for {} s, an update, its mirror, or the machine config has been being written. Where a disk hangs, \
+         that ends when the kernel gives the disk up; try again then", PATIENCE.as_secs()
+    )]
+    Busy,
     /// The thread ended.
     #[error("it was not finished")]
-    Thread(#[from] tokio::task::JoinError),
+    Thread(#[source] std::io::Error),
 }
 
 impl From<SlotError> for Problem {
@@ -87,7 +103,10 @@ impl From<SlotError> for Problem {
             },
             SlotError::NotSealed => Kind::Malformed,
             SlotError::Refused(refused) => refused.kind(),
-            SlotError::Esp(EspError::Refused(_) | EspError::Damaged(_) | EspError::OnlyGood { .. }) => Kind::Conflict,
+            SlotError::Busy => Kind::Unavailable,
+            SlotError::Esp(EspError::Refused(_) | EspError::Damaged(_) | EspError::OnlyGood { .. }) => {
+                Kind::Conflict
+            }
             SlotError::Esp(EspError::Fat(FatError::Full { .. })) => Kind::InsufficientCapacity,
             SlotError::Key(_)
             | SlotError::Esp(_)
@@ -106,12 +125,63 @@ pub async fn on_thread<T: Send + 'static>(
     on_installed(move |installed| work(&Esp::new(installed.esp()?))).await
 }
 
+/// The right to do something to the system disk, which one has at a time.
+pub struct Turn(MutexGuard<'static, ()>);
+
+impl Turn {
+    /// Waits for it, and holds no thread up meanwhile.
+    async fn take(patience: Duration) -> Result<Self, SlotError> {
+        let turn = tokio::time::timeout(patience, TURN.lock()).await;
+        turn.map(Self).map_err(|_| SlotError::Busy)
+    }
+
+    /// The same for a thread.
+    fn wait(patience: Duration) -> Result<Self, SlotError> {
+        let end = Instant::now() + patience;
+        loop {
+            match TURN.try_lock() {
+                Ok(turn) => return Ok(Self(turn)),
+                Err(_) if Instant::now() < end => sys::pause(STEP),
+                Err(_) => return Err(SlotError::Busy),
+            }
+        }
+    }
+
+    /// The disk that the node was started from, for as long as it is held.
+    pub fn find(self) -> Result<Installed, SlotError> {
+        let mut found = installations();
+        let hint = hint();
+        let is_there = found.iter().any(|(disk, _)| Some(disk.esp) == hint.guid());
+        if hint.guid().is_some() && !is_there {
+            for (found, disk) in &mut found {
+                found.other = disk.record().ok().flatten().map(|record| record.other);
+            }
+        }
+        let choices: Vec<Found> = found.iter().map(|(found, _)| found.clone()).collect();
+        let at = choose(&choices, hint)?;
+        let (_, own) = found.swap_remove(at);
+        Ok(Installed {
+            own,
+            others: found.into_iter().map(|(_, other)| other).collect(),
+            _turn: self,
+        })
+    }
+}
+
+/// Does something on a thread of its own while nobody else does anything to the system disk.
+pub async fn alone<T: Send + 'static, E: From<SlotError> + Send + 'static>(
+    work: impl FnOnce(Turn) -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    let turn = Turn::take(PATIENCE).await?;
+    let done = on_own_thread("slots", move || work(turn)).await;
+    done.map_err(SlotError::Thread)?
+}
+
 /// Does something to the installed disk, on a thread.
 pub async fn on_installed<T: Send + 'static, E: From<SlotError> + Send + 'static>(
     work: impl FnOnce(&Installed) -> Result<T, E> + Send + 'static,
 ) -> Result<T, E> {
-    let done = tokio::task::spawn_blocking(move || work(&find()?));
-    done.await.map_err(SlotError::from)?
+    alone(move |turn| work(&turn.find()?)).await
 }
 
 /// Whether these are the partitions of an installation.
@@ -194,7 +264,7 @@ pub struct Installed {
     own: SystemDisk,
     /// Other disks with an installation: the other one of a mirror, or one that does not run.
     pub others: Vec<SystemDisk>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Deref for Installed {
@@ -240,7 +310,11 @@ pub fn is_missing() -> bool {
 
 /// The disk that the node was started from, for as long as it is held.
 pub fn find() -> Result<Installed, SlotError> {
-    let turn = lock(&TURN);
+    Turn::wait(PATIENCE)?.find()
+}
+
+/// Disks with an installation.
+fn installations() -> Vec<(Found, SystemDisk)> {
     let mut found = Vec::new();
     for disk in Topology::read(Path::new("/")).disks {
         let path = Path::new("/dev").join(&disk.name);
@@ -270,19 +344,8 @@ pub fn find() -> Result<Installed, SlotError> {
             found.push((found_disk, system));
         }
     }
-    let hint = hint();
-    let is_there = found.iter().any(|(disk, _)| Some(disk.esp) == hint.guid());
-    if hint.guid().is_some() && !is_there {
-        for (found, disk) in &mut found {
-            found.other = disk.record().ok().flatten().map(|record| record.other);
-        }
-    }
-    let choices: Vec<Found> = found.iter().map(|(found, _)| found.clone()).collect();
-    let at = choose(&choices, hint)?;
-    let (_, own) = found.swap_remove(at);
-    Ok(Installed {
-        own,
-        others: found.into_iter().map(|(_, other)| other).collect(),
-        _turn: turn,
-    })
+    found
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,7 +173,14 @@ fn the_other_disk_follows_every_change_and_says_so() {
 
 fn the_other_has_followed(side: &Side<&Disk>) {
     let record = read(side.esp.volume()).unwrap().unwrap();
-    write(side.esp.volume(), &Record { alone: false, ..record }).unwrap();
+    write(
+        side.esp.volume(),
+        &Record {
+            alone: false,
+            ..record
+        },
+    )
+    .unwrap();
 }
 
 #[test]

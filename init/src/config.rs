@@ -5,8 +5,12 @@
 //! ```
 //! Nothing is written before everything was looked at. What was written is in force from the next start on: documents are read
 //! once, in stage 1. The one before stays beside it (`axion_install::config`).
+//!
+//! One call at a time has the volume, as its tables are in memory meanwhile. A volume that is not on the installed disk is known
+//! again by its serial number: a stick that was pulled leaves its name in `/dev` to the next one.
 
-use std::fs::OpenOptions;
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +30,8 @@ use axion_install::storage::{Disk, Storage};
 
 use crate::failure::chain;
 use crate::node::Node;
-use crate::slot;
-use crate::storage::on_thread;
+use crate::slot::{self, Turn};
+use crate::stage1::volume;
 use crate::sync::lock;
 
 const ROOT: &str = "/";
@@ -46,9 +50,8 @@ pub async fn serve(node: &Arc<Node>, uid: u32, call: &str) -> String {
         }
         Ok(call) => {
             let (at, node) = (node, node.clone());
-            let done = on_thread(move || perform(&node, call)).await;
-            let done = done.map_err(|e| Problem::new(Kind::Internal, e.to_string()));
-            let answer = done.flatten().unwrap_or_else(Answer::Problem);
+            let done = slot::alone(move |turn| perform(&node, call, turn)).await;
+            let answer = done.unwrap_or_else(Answer::Problem);
             if matches!(&answer, Answer::Applied(applied) if applied.written) {
                 slot::mirror::follow(at).await;
             }
@@ -64,10 +67,10 @@ pub async fn serve(node: &Arc<Node>, uid: u32, call: &str) -> String {
     serde_json::to_string(&answer).unwrap_or_default()
 }
 
-fn perform(node: &Node, call: Call) -> Result<Answer, Problem> {
+fn perform(node: &Node, call: Call, turn: Turn) -> Result<Answer, Problem> {
     match call {
-        Call::Show(options) => show(node, options).map(Answer::Document),
-        Call::Apply { text, options } => apply(node, &text, options).map(Answer::Applied),
+        Call::Show(options) => show(node, options, turn).map(Answer::Document),
+        Call::Apply { text, options } => apply(node, &text, options, turn).map(Answer::Applied),
     }
 }
 
@@ -113,11 +116,17 @@ impl Place {
         }
     }
 
-    /// Does something to the volume; `work` is told which devices are it.
-    fn with<T>(&self, work: impl FnOnce(&On<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
+    /// Does something to the volume, which nobody else has for one's `turn`; `work` is told which devices are it. `serials` are
+    /// those of the volumes that documents came from.
+    fn with<T>(
+        &self,
+        turn: Turn,
+        serials: &BTreeMap<String, u32>,
+        work: impl FnOnce(&On<'_>) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
         match self {
             Self::Installed => {
-                let installed = slot::find()?;
+                let installed = turn.find()?;
                 let unusable = |e: FatError| unusable(&installed.name, &e);
                 let volume = installed.config().map_err(unusable)?;
                 let esp = installed.esp().map_err(unusable)?;
@@ -128,12 +137,14 @@ impl Place {
                 })
             }
             Self::Volume(device) => {
-                let (name, volume) = open(device)?;
-                work(&On {
+                let (name, volume) = open(device, serials.get(device).copied())?;
+                let done = work(&On {
                     name: format!("axion.toml on the AXION-CFG volume ({device})"),
                     disk: &name,
                     volume: &Fat(volume, None),
-                })
+                });
+                drop(turn);
+                done
             }
         }
     }
@@ -194,8 +205,8 @@ impl<S: Storage> Keeps for Fat<S> {
     }
 }
 
-/// Opens a config volume that is not on the installed disk; its name in `/dev`.
-fn open(device: &str) -> Result<(String, Volume<Disk>), Problem> {
+/// Opens a config volume that is not on the installed disk, if it is still the one with that serial number; its name in `/dev`.
+fn open(device: &str, serial: Option<u32>) -> Result<(String, Volume<Disk>), Problem> {
     let mounted = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let name = device.trim_start_matches("/dev/").to_owned();
     if !mounts(&mounted, &name).is_empty() {
@@ -208,9 +219,21 @@ fn open(device: &str) -> Result<(String, Volume<Disk>), Problem> {
     let disk = disk.ok_or_else(|| conflict(format!("{device}, which the config came from, is gone")))?;
     let file = OpenOptions::new().read(true).write(true).open(device);
     let file = file.map_err(|e| unusable(device, &e))?;
+    is_the_same(device, &file, serial)?;
     let storage = Disk::new(file, disk.logical_sector.into()).map_err(|e| unusable(device, &e))?;
     let volume = Volume::open(storage).map_err(|e| unusable(device, &e))?;
     Ok((name, volume))
+}
+
+fn is_the_same(device: &str, file: &File, serial: Option<u32>) -> Result<(), Problem> {
+    let found = volume::serial(file);
+    if found.is_some() && found == serial {
+        return Ok(());
+    }
+    Err(conflict(format!(
+        "{device} is not the AXION-CFG volume any more that the config came from: another one has taken its place; put the first one \
+         back, or start the node with the one that is meant"
+    )))
 }
 
 fn conflict(detail: impl Into<String>) -> Problem {
@@ -241,9 +264,10 @@ fn failed(name: &str) -> impl Fn(FatError) -> Problem {
     }
 }
 
-fn show(node: &Node, options: ShowOptions) -> Result<ConfigDocument, Problem> {
+fn show(node: &Node, options: ShowOptions, turn: Turn) -> Result<ConfigDocument, Problem> {
     let documents = &node.handover.documents;
-    Place::of(slot::running(&node.cmdline), documents)?.with(|on| {
+    let place = Place::of(slot::running(&node.cmdline), documents)?;
+    place.with(turn, &node.handover.volumes, |on| {
         let current = text_of(on.volume.read().map_err(failed(&on.name))?, &on.name)?;
         let (name, text) = if options.previous {
             let previous = text_of(on.volume.read_previous().map_err(failed(&on.name))?, &on.name)?;
@@ -275,10 +299,10 @@ fn is_in_force(on: &On<'_>, documents: &[(Source, String)], text: Option<&str>) 
     own.map(|(_, text)| text.as_str()) == text
 }
 
-fn apply(node: &Node, text: &str, options: ApplyOptions) -> Result<ConfigApplied, Problem> {
+fn apply(node: &Node, text: &str, options: ApplyOptions, turn: Turn) -> Result<ConfigApplied, Problem> {
     let documents = &node.handover.documents;
     let place = Place::of(slot::running(&node.cmdline), documents)?;
-    let applied = place.with(|on| {
+    let applied = place.with(turn, &node.handover.volumes, |on| {
         let kept = on.volume.read().map_err(failed(&on.name))?;
         let kept = kept.and_then(|bytes| String::from_utf8(bytes).ok());
         let text = restore(text, kept.as_deref()).map_err(invalid)?;

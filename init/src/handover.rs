@@ -3,6 +3,7 @@
 //! A file in the tmpfs that both see. It holds the text of config documents, so only root reads it, and stage 2
 //! removes it once it was read.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use axion_api::init::Phase;
@@ -27,6 +28,8 @@ pub struct Handover {
     pub phases: Vec<Phase>,
     /// Config documents, weakest first: where each came from, and its text.
     pub documents: Vec<(Source, String)>,
+    /// Serial numbers of the volumes that documents came from, by device.
+    pub volumes: BTreeMap<String, u32>,
     /// Documents that could not be had.
     pub rejected: Vec<Rejected>,
     /// The boot profile, planned for this machine.
@@ -88,6 +91,7 @@ impl Handover {
         Self {
             documents: self.documents.clone(),
             rejected: self.rejected.clone(),
+            volumes: self.volumes.clone(),
             ..Self::default()
         }
     }

@@ -36,7 +36,7 @@ use axion_install::esp::{MAX_NOTE, Note};
 use axion_install::slot::{ARGUMENT, Named, Slot, State, Tries};
 
 pub use self::arguments::untouched;
-pub use self::disk::{SlotError, find, is_installed, is_missing, is_up, on_thread};
+pub use self::disk::{SlotError, Turn, alone, find, is_installed, is_missing, is_up, on_thread};
 pub use self::serve::{serve, stage};
 use crate::clock;
 use crate::failure::chain;

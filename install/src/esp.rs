@@ -53,14 +53,14 @@ pub enum EspError {
     },
     /// The image that would be started is damaged.
     #[error(
-        "the image in slot {0} is damaged: it is not what its entry says, or cannot be read; the slot is not rolled back to, and the \
-         next start is what it was"
+        "the image in slot {0} is damaged: it is not what its entry says, or cannot be read; the slot is not rolled back to, and \
+         the next start is what it was"
     )]
     Damaged(Slot),
     /// The image that would be kept is damaged, and the other one is not.
     #[error(
-        "the image in slot {damaged}, which would be kept to fall back to, is damaged, and the update would take the place of the good \
-         one in slot {whole}; roll back to slot {whole} first (axctl update rollback)"
+        "the image in slot {damaged}, which would be kept to fall back to, is damaged, and the update would take the place of the \
+         good one in slot {whole}; roll back to slot {whole} first (axctl update rollback)"
     )]
     OnlyGood {
         /// The slot that would be kept.

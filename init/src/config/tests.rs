@@ -1,5 +1,7 @@
 use std::cell::RefCell;
 
+use axion_install::fat::Format;
+
 use super::*;
 
 fn volume(device: &str, text: &str) -> (Source, String) {
@@ -109,4 +111,45 @@ fn what_is_in_force_is_what_the_node_has_started_with() {
     assert!(!is_in_force(&on, &documents, None));
     assert!(is_in_force(&on, &documents[..1], None));
     assert!(on.volume.replace("b").unwrap() && on.volume.read_previous().unwrap().is_none());
+}
+
+#[test]
+fn a_stick_that_has_taken_the_name_of_the_one_before_is_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let stick = |name: &str, label: &[u8; 11], id: u32| {
+        let path = directory.path().join(name);
+        let file = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        file.set_len(40 << 20).unwrap();
+        let format = Format {
+            label: *label,
+            id,
+            cluster: 512,
+        };
+        let disk = Disk::new(file.try_clone().unwrap(), 512).unwrap();
+        Volume::format(disk, &format).unwrap().finish().unwrap();
+        file
+    };
+    let own = stick("own", b"AXION-CFG  ", 7);
+    let known = volume::serial(&own);
+    assert_eq!(known, Some(7));
+    is_the_same("/dev/sda1", &own, known).unwrap();
+    for other in [
+        stick("photos", b"PHOTOS     ", 7),
+        stick("another", b"AXION-CFG  ", 8),
+    ] {
+        let problem = is_the_same("/dev/sda1", &other, known).unwrap_err();
+        assert_eq!(problem.status, 409);
+        assert!(
+            problem.detail.starts_with("/dev/sda1 is not"),
+            "{}",
+            problem.detail
+        );
+    }
+    // Where nothing was remembered, nothing is known to be the same.
+    assert!(is_the_same("/dev/sda1", &own, None).is_err());
 }

@@ -1,8 +1,8 @@
 //! The ESP of the installed disk. Whoever does something to it has it alone: its tables are in memory meanwhile.
 //!
-//! A disk that hangs may keep whoever has the turn for minutes: the other disk of a mirror is written under it, as what is copied must
-//! not change. So nobody waits for it for long, no thread does while it waits, and the work has a thread of its own: storage calls
-//! and the way down have others.
+//! A disk that hangs may keep whoever has the turn for minutes: the other disk of a mirror is written under it, as what is copied
+//! must not change. So nobody waits for it for long, a call waits without a thread, and its work has a thread of its own: those that
+//! open volumes and give pools back are others.
 
 use std::fs::OpenOptions;
 use std::ops::Deref;
@@ -74,8 +74,9 @@ pub enum SlotError {
     Refused(#[from] Refused),
     /// It is not one's turn.
     #[error(
-        "the system disk is busy: for {} s, an update, its mirror, or the machine config has been being written. Where a disk hangs, \
-         that ends when the kernel gives the disk up; try again then", PATIENCE.as_secs()
+        "the system disk is busy: an update, its mirror or the machine config was still being written after {} s. Where a disk \
+         hangs, that ends when the kernel gives the disk up; try again then",
+        PATIENCE.as_secs()
     )]
     Busy,
     /// The thread ended.

@@ -21,7 +21,7 @@ mod restart;
 pub mod root;
 mod sources;
 mod unattended;
-mod volume;
+pub mod volume;
 
 use std::convert::Infallible;
 use std::path::Path;

@@ -153,6 +153,7 @@ pub fn recall(cmdline: &CommandLine, handover: &mut Handover, log: &Log) -> bool
     }
     handover.documents = carried.documents;
     handover.rejected = carried.rejected;
+    handover.volumes = carried.volumes;
     true
 }
 

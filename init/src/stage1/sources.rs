@@ -81,6 +81,10 @@ pub fn gather(cmdline: &CommandLine, handover: &mut Handover, log: &Log) {
     }
     for device in volumes.taken {
         let document = read_volume(&device);
+        let path = format!("/dev/{device}");
+        if let Some(serial) = File::open(&path).ok().and_then(|file| volume::serial(&file)) {
+            handover.volumes.insert(path, serial);
+        }
         keep(handover, log, Source::Volume(format!("/dev/{device}")), document);
     }
     for value in locations {

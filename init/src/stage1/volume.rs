@@ -51,7 +51,7 @@ fn scan(root: &Path) -> Scan {
     let (mut found, mut incomplete) = (Vec::new(), false);
     for name in &names {
         match File::open(root.join("dev").join(name)) {
-            Ok(device) if read_label(&device).is_some_and(|l| l == LABEL) => found.push(name.clone()),
+            Ok(device) if serial(&device).is_some() => found.push(name.clone()),
             Ok(_) => {}
             Err(e) => incomplete |= e.raw_os_error() == Some(libc::ENXIO),
         }
@@ -113,7 +113,14 @@ fn entries(directory: &Path) -> Vec<String> {
         .collect()
 }
 
-fn read_label(device: &File) -> Option<String> {
+/// Serial number of the config volume on a device, which tells it from another one that has taken its name; 0: it was made without
+/// one. `None`: there is no config volume.
+pub fn serial(device: &File) -> Option<u32> {
+    let (label, serial) = read_identity(device)?;
+    (label == LABEL).then_some(serial)
+}
+
+fn read_identity(device: &File) -> Option<(String, u32)> {
     let mut sector = [0; 512];
     device.read_exact_at(&mut sector, 0).ok()?;
     let volume = FatVolume::parse(&sector)?;
@@ -121,13 +128,15 @@ fn read_label(device: &File) -> Option<String> {
     // A small volume may end before a whole cluster.
     let length = device.read_at(&mut directory, volume.root_at).unwrap_or_default();
     directory.truncate(length);
-    Some(label_entry(&directory).unwrap_or(volume.label))
+    Some((label_entry(&directory).unwrap_or(volume.label), volume.serial))
 }
 
 /// What a FAT boot sector says.
 #[derive(Debug, PartialEq, Eq)]
 struct FatVolume {
     label: String,
+    /// 0: it has none.
+    serial: u32,
     /// Byte offset of the root directory.
     root_at: u64,
     /// Bytes of it that are looked at: labels come early.
@@ -177,15 +186,16 @@ impl FatVolume {
         };
         let data = reserved.checked_add(fats.checked_mul(fat_size)?)?;
         let root_at = data.checked_add(first)?.checked_mul(sector_size)?;
-        // 0x29: the boot sector has a label at all.
+        // 0x29: the boot sector has a serial number and a label at all.
         let signature = byte(label_at - 5)?;
-        let label = if signature == 0x29 {
-            text(sector.get(label_at..label_at + 11)?)
+        let (label, serial) = if signature == 0x29 {
+            (text(sector.get(label_at..label_at + 11)?), u32_at(label_at - 4)?)
         } else {
-            String::new()
+            (String::new(), 0)
         };
         Some(Self {
             label,
+            serial,
             root_at,
             root_size: ROOT_BYTES,
         })

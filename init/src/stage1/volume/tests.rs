@@ -14,10 +14,12 @@ fn sector(fat32: bool, label: &[u8; 11]) -> [u8; 512] {
         s[36..40].copy_from_slice(&100u32.to_le_bytes());
         s[44..48].copy_from_slice(&3u32.to_le_bytes());
         s[66] = 0x29;
+        s[67..71].copy_from_slice(&0x1234_abcd_u32.to_le_bytes());
         s[71..82].copy_from_slice(label);
     } else {
         s[22..24].copy_from_slice(&100u16.to_le_bytes());
         s[38] = 0x29;
+        s[39..43].copy_from_slice(&0x1234_abcd_u32.to_le_bytes());
         s[43..54].copy_from_slice(label);
     }
     s[510..512].copy_from_slice(&[0x55, 0xaa]);
@@ -36,6 +38,10 @@ fn both_layouts_say_their_label_and_where_the_root_directory_is() {
         (fat32.label.as_str(), fat32.root_at),
         ("AXION-CFG", (32 + 200 + 4) * 512)
     );
+    assert_eq!([fat16.serial, fat32.serial], [0x1234_abcd; 2]);
+    let mut bare = sector(true, b"AXION-CFG  ");
+    bare[66] = 0;
+    assert_eq!(FatVolume::parse(&bare).unwrap().serial, 0);
 }
 
 #[test]

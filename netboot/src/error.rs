@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use axion_core::config::ConfigError;
 
+use crate::files::SCRIPT;
+
 /// A server that cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -119,6 +121,10 @@ impl Error {
             Self::Tls { .. } => {
                 "--tls-cert names a PEM file with the server's certificate and those up to its CA, --tls-key its key; the \
                  certificate is for this machine's address, or for the name that --tls-name gives"
+            }
+            Self::Sum(path) if path.ends_with(SCRIPT) => {
+                "the script is part of the media and is not edited; --kernel-args gives machines more arguments, as in \
+                 `--kernel-args axion.mode=install`"
             }
             Self::Sum(_) | Self::NoSum(_) => "copy the media once more, or build them again",
             Self::PortInUse { port, protocol, .. } => {

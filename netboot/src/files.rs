@@ -22,7 +22,7 @@ pub const KERNEL: &str = "vmlinuz";
 /// See [`KERNEL`].
 pub const INITRAMFS: &str = "initramfs.cpio";
 /// The media's own script, which says what the kernel is told.
-const SCRIPT: &str = "axion.ipxe";
+pub const SCRIPT: &str = "axion.ipxe";
 const SUMS: &str = "SHA256SUMS";
 const SIGNATURE: &str = "SHA256SUMS.minisig";
 /// Bytes that are hashed at once.

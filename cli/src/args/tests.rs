@@ -40,6 +40,8 @@ fn the_examples_parse() {
         include_str!("../../../docs/cli.md"),
         include_str!("../../../docs/media.md"),
         include_str!("../../../docs/netboot.md"),
+        include_str!("../../../docs/install.md"),
+        include_str!("../../../docs/secure-boot.md"),
         include_str!("../../../docs/update.md"),
         include_str!("../../../docs/recovery.md"),
     ];

@@ -309,18 +309,25 @@ fn receivers_and_addresses_are_read() {
 
 const DOCS: &str = include_str!("../../../docs/config.md");
 
-fn examples() -> impl Iterator<Item = &'static str> {
-    DOCS.split("```toml\n")
+fn examples(text: &'static str) -> impl Iterator<Item = &'static str> {
+    text.split("```toml\n")
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
 }
 
 #[test]
 fn the_documentations_examples_are_valid() {
-    for example in examples() {
-        check(example, "example").unwrap();
+    let others = [
+        include_str!("../../../docs/netboot.md"),
+        include_str!("../../../docs/install.md"),
+        include_str!("../../../docs/update.md"),
+    ];
+    for example in others.into_iter().chain([DOCS]).flat_map(examples) {
+        if let Err(error) = check(example, "example") {
+            panic!("{error}, in\n{example}");
+        }
     }
-    let whole = check(examples().next().unwrap(), "example").unwrap();
+    let whole = check(examples(DOCS).next().unwrap(), "example").unwrap();
     let interface = &whole.network.interfaces[0];
     assert!(interface.mtu.is_some() && whole.console.log.is_some() && !whole.sysctl.is_empty());
 }

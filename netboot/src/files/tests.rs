@@ -54,7 +54,15 @@ fn a_byte_that_differs_or_a_file_without_a_sum_is_refused() {
     let dir = media();
     std::fs::write(dir.path().join("initramfs.cpio"), "another root").unwrap();
     let error = Files::open(&sources(dir.path())).unwrap_err();
+    assert!(error.hint().unwrap().contains("build them again"));
     assert!(matches!(error, Error::Sum(path) if path.ends_with("initramfs.cpio")));
+    // Who wants to tell machines more is told how.
+    let dir = media();
+    let edited = SCRIPT.replace("vmlinuz ", "vmlinuz axion.mode=install ");
+    std::fs::write(dir.path().join("axion.ipxe"), edited).unwrap();
+    let error = Files::open(&sources(dir.path())).unwrap_err();
+    assert!(error.to_string().contains("axion.ipxe"), "{error}");
+    assert!(error.hint().unwrap().contains("--kernel-args axion.mode=install"));
     let dir = media();
     let sums = std::fs::read_to_string(dir.path().join(SUMS)).unwrap();
     let short: String = sums.lines().skip(1).map(|line| format!("{line}\n")).collect();

@@ -6,6 +6,8 @@
 //! quotes protect white space in a value and have no escape, `-` and `_` in a key are the same, and what follows a lone
 //! `--` belongs to init.
 
+pub mod loader;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -388,7 +388,7 @@ fn extent(blocks: &str) -> Option<Extent> {
 
 /// Kernel arguments as words of GRUB's, each behind a space. GRUB puts a word with white space in quotes itself, all of it, which
 /// the kernel takes for the same parameter.
-fn arguments(options: &str) -> String {
+pub fn arguments(options: &str) -> String {
     let line = CommandLine::parse(options);
     let words = line.iter().map(|param| match param.value() {
         Some(value) => format!("{}={value}", param.key()),

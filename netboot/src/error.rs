@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use axion_core::cmdline::loader::LoaderError;
 use axion_core::config::ConfigError;
 
 use crate::files::SCRIPT;
@@ -51,6 +52,9 @@ pub enum Error {
     /// The PXE script does not say how the kernel is started.
     #[error("{}: no line `kernel vmlinuz … initrd=initramfs.cpio`", .0.display())]
     Script(PathBuf),
+    /// Kernel arguments that machines cannot be told.
+    #[error("kernel arguments: {0}")]
+    Arguments(#[from] LoaderError),
     /// A node's config has a mistake.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -109,7 +113,10 @@ impl Error {
 
     /// Whether other arguments or files would help, as opposed to another state of the machine.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Interface(_) | Self::Range(_) | Self::ConfigName(_))
+        matches!(
+            self,
+            Self::Interface(_) | Self::Range(_) | Self::ConfigName(_) | Self::Arguments(_)
+        )
     }
 
     /// What the operator may do about it.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axion_core::cmdline::loader;
 use minisign::{PublicKeyBox, SignatureBox};
 use sha2::{Digest, Sha256};
 
@@ -199,7 +200,7 @@ impl Served {
 #[derive(Debug)]
 pub struct Files {
     files: BTreeMap<&'static str, Arc<Served>>,
-    /// What the media tell the kernel.
+    /// What the media tell the kernel, as iPXE reads it.
     pub cmdline: String,
 }
 
@@ -263,7 +264,7 @@ impl Files {
         }
         Ok(Self {
             files,
-            cmdline: held.cmdline.clone(),
+            cmdline: loader::for_ipxe(&held.cmdline),
         })
     }
 
@@ -360,7 +361,7 @@ fn cmdline(script: &str) -> Option<String> {
     let line = script
         .lines()
         .find_map(|line| line.trim().strip_prefix("kernel vmlinuz "))?;
-    let (arguments, _) = line.split_once("initrd=")?;
+    let (arguments, _) = line.rsplit_once("initrd=")?;
     Some(arguments.trim().to_owned())
 }
 

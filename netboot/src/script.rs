@@ -22,7 +22,7 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 pub struct Scripts {
     /// The HTTP server.
     pub web: Web,
-    /// What the kernel is told.
+    /// What the kernel is told, with iPXE's variables.
     pub cmdline: String,
     /// Whether iPXE checks the signatures beside the files.
     pub imgverify: bool,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use axion_core::cmdline::loader;
 use axion_core::config::AddressRange;
 use axion_core::mac::Mac;
 use axum::serve::ListenerExt;
@@ -191,6 +192,7 @@ impl Server {
     /// # Errors
     /// A file is missing or wrong, or a port cannot be had.
     pub async fn open(options: Options, events: UnboundedSender<Event>) -> Result<Self, Error> {
+        loader::check(&options.kernel_arguments)?;
         let place = options.place;
         let address = place.address;
         let (files, imgverify, own_ipxe) = match &options.content {
@@ -203,7 +205,8 @@ impl Server {
             None => Web::plain(SocketAddrV4::new(address, options.http_port)),
         };
         let nodes = options.configs.as_deref().map(Nodes::open).transpose()?;
-        let cmdline = format!("{} {}", files.cmdline, options.kernel_arguments);
+        let told = loader::for_ipxe(&options.kernel_arguments);
+        let cmdline = format!("{} {told}", files.cmdline);
         let scripts = Scripts {
             web: web.clone(),
             cmdline: cmdline.trim().to_owned(),

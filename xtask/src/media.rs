@@ -24,6 +24,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use axion_core::cmdline::loader;
+use axion_install::bios;
 use axion_install::uki::{self, PcrPolicy};
 use clap::Args;
 
@@ -105,6 +107,7 @@ impl Options {
 
 /// Builds the media.
 pub fn media(options: &Options) -> Result<()> {
+    loader::check(&options.arguments).context("--arguments")?;
     // A key that cannot be used, or a password that is not known, should not cost a build.
     let key = options.key.as_deref().map(Key::read).transpose()?;
     let owner = options.secure_boot.as_deref().map(Owner::open).transpose()?;
@@ -167,7 +170,6 @@ fn build(image: &Path, to: &Path, arguments: &str, signers: &Signers) -> Result<
 
     let base = read_text("cmdline")?.trim().to_owned();
     let cmdline = format!("{base} {arguments}").trim_end().to_owned();
-    let fill = |text: String| text.replace("@CMDLINE@", &cmdline);
     let kernel = read(&image.join("vmlinuz"))?;
     // Media are for any boot profile.
     let mut archives = Archives(read(&image.join("initramfs.cpio"))?);
@@ -200,15 +202,12 @@ fn build(image: &Path, to: &Path, arguments: &str, signers: &Signers) -> Result<
         None => of_medium(None)?,
     })?;
     let initramfs = archives.0;
-    let menu = fill(read_text("grub.cfg")?);
+    let menu = menu(&cmdline)?;
 
     write(&to.join("vmlinuz"), &kernel)?;
     write(&to.join("initramfs.cpio"), &initramfs)?;
     write(&to.join("axion.efi"), &efi)?;
-    let mut script = fill(read_text("axion.ipxe")?);
-    if signers.owner.is_some() {
-        script = script.replacen("\nkernel ", secure_boot::IPXE_KERNEL, 1);
-    }
+    let script = script(&cmdline, signers.owner.is_some())?;
     write(&to.join("axion.ipxe"), script.as_bytes())?;
     for program in IPXE {
         let mut content = read(&staging.join("ipxe").join(IPXE_DIR).join(program))?;
@@ -266,6 +265,21 @@ fn build(image: &Path, to: &Path, arguments: &str, signers: &Signers) -> Result<
         to.display()
     );
     Ok(())
+}
+
+/// GRUB's menu: it would fill in variables of its own.
+fn menu(cmdline: &str) -> Result<String> {
+    let words = bios::arguments(cmdline);
+    Ok(read_text("grub.cfg")?.replace("@CMDLINE@", words.trim_start()))
+}
+
+/// iPXE's script; `signed`: UEFI is led to what firmware checks.
+fn script(cmdline: &str, signed: bool) -> Result<String> {
+    let script = read_text("axion.ipxe")?.replace("@CMDLINE@", &loader::for_ipxe(cmdline));
+    if signed {
+        return Ok(script.replacen("\nkernel ", secure_boot::IPXE_KERNEL, 1));
+    }
+    Ok(script)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

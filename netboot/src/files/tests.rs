@@ -157,10 +157,14 @@ fn an_image_is_served_whole_and_in_its_parts() {
             start: 1014,
             length: 2_400_000,
         },
-        cmdline: "console=tty0".to_owned(),
+        cmdline: "console=tty0 axion.config=http://c/${mac}.toml".to_owned(),
         ipxe: dir.path().to_owned(),
     };
     let files = Files::hold(&held).unwrap();
+    assert_eq!(
+        files.cmdline,
+        "console=tty0 axion.config=http://c/${netX/mac:hexhyp}.toml"
+    );
     let content = |name: &str| {
         let (_, served) = files.get(name).unwrap();
         let mut bytes = vec![0; usize::try_from(served.size).unwrap()];

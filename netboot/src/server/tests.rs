@@ -10,3 +10,31 @@ fn a_neighbour_is_found_in_the_kernels_table() {
     assert_eq!(find(10), None);
     assert_eq!(find(2), None);
 }
+
+#[tokio::test]
+async fn what_machines_cannot_be_told_is_refused_before_anything_is_opened() {
+    let dir = crate::fixture::media();
+    let options = Options {
+        place: Place {
+            interface: "none0".to_owned(),
+            address: crate::fixture::SERVER,
+            mask: [255, 255, 255, 0].into(),
+        },
+        content: Content::Media(crate::fixture::sources(dir.path())),
+        configs: None,
+        uefi: UefiLoader::Best,
+        range: None,
+        http_port: 8069,
+        tls: None,
+        kernel_arguments: "axion.config=http://c/${hostname}.toml".to_owned(),
+    };
+    let (events, _happened) = tokio::sync::mpsc::unbounded_channel();
+    let error = Server::open(options, events).await.unwrap_err();
+    assert!(error.is_usage());
+    assert!(
+        error
+            .to_string()
+            .contains("kernel arguments: `${hostname}` is not filled in"),
+        "{error}"
+    );
+}

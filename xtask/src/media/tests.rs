@@ -69,6 +69,48 @@ fn media_say_no_more_than_the_screen_to_the_kernel() {
 }
 
 #[test]
+fn every_loader_is_told_the_same() {
+    let cmdline = "console=tty0 axion.config=http://10.0.0.1/${uuid}.toml?m=${mac}&s=${serial} x=\"a b\"";
+    loader::check(cmdline).unwrap();
+    // Between single quotes GRUB fills nothing in, and leaves it to init.
+    let menu = menu(cmdline).unwrap();
+    let line = menu
+        .lines()
+        .find(|line| line.trim().starts_with("linux "))
+        .unwrap();
+    assert_eq!(
+        line.trim(),
+        "linux /axion/vmlinuz 'console=tty0' 'axion.config=http://10.0.0.1/${uuid}.toml?m=${mac}&s=${serial}' 'x=a b'"
+    );
+    // iPXE does it itself, as init would.
+    let told = "vmlinuz console=tty0 \
+                axion.config=http://10.0.0.1/${uuid}.toml?m=${netX/mac:hexhyp}&s=${serial:uristring} x=\"a b\" \
+                initrd=initramfs.cpio || goto failed\n";
+    assert!(
+        script(cmdline, false)
+            .unwrap()
+            .contains(&format!("\nkernel {told}"))
+    );
+    let signed = script(cmdline, true).unwrap();
+    assert!(
+        signed.contains(&format!(
+            "\niseq ${{platform}} efi && chain axion.efi ||\nkernel {told}"
+        )),
+        "{signed}"
+    );
+}
+
+#[test]
+fn arguments_that_a_loader_does_not_carry_cost_no_build() {
+    let options = Options {
+        arguments: "axion.config=http://10.0.0.1/${hostname}.toml".to_owned(),
+        ..Options::default()
+    };
+    let error = format!("{:#}", media(&options).unwrap_err());
+    assert!(error.contains("--arguments: `${hostname}`"), "{error}");
+}
+
+#[test]
 #[ignore = "fetches Debian packages and runs xorriso"]
 fn the_same_image_gives_the_same_media_wherever_they_are_built() {
     let dir = tempfile::tempdir().unwrap();

@@ -351,8 +351,8 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "[netboot]\nkernel_args = \"a || b\"\n",
-        "axion.toml line 2: `netboot.kernel_args`: '|' is not allowed; allowed are letters, digits, blanks and signs of \
-         ASCII but `$`, `|`, `&` and `;`, which are iPXE's",
+        "axion.toml line 2: `netboot.kernel_args`: `||` is not allowed as a word, since it ends a command of iPXE's: `||`, \
+         `&&`, `;` and what begins with `#` do",
     ),
     (
         "[netboot]\nuki = true\nkernel_args = \"quiet\"\n",

@@ -1,6 +1,7 @@
 //! What a boot server may be told.
 
 use super::{Findings, is_interface_name};
+use crate::cmdline::loader;
 use crate::config::place::Place;
 use crate::config::{AddressRange, Netboot};
 
@@ -20,13 +21,8 @@ pub(super) fn rules(found: &mut Findings, netboot: &Netboot) {
         found.refuse(Place::of("netboot.http_port"), message);
     }
     let arguments = &netboot.kernel_args;
-    let allowed = |c: char| matches!(c, ' '..='~') && !matches!(c, '$' | '|' | '&' | ';');
-    if let Some(bad) = arguments.chars().find(|c| !allowed(*c)) {
-        let message = format!(
-            "{bad:?} is not allowed; allowed are letters, digits, blanks and signs of ASCII but `$`, `|`, `&` and `;`, \
-             which are iPXE's"
-        );
-        found.refuse(Place::of("netboot.kernel_args"), message);
+    if let Err(error) = loader::check(arguments) {
+        found.refuse(Place::of("netboot.kernel_args"), error.to_string());
     } else if netboot.uki && !arguments.is_empty() {
         let message = "with `netboot.uki` machines are told nothing; leave one of the two out".to_owned();
         found.refuse(Place::of("netboot.kernel_args"), message);

@@ -92,8 +92,8 @@ pub struct Serve {
     /// Have iPXE check vmlinuz.sig and initramfs.cpio.sig; needs an iPXE that trusts their certificate
     #[arg(long)]
     imgverify: bool,
-    /// Have UEFI machines load axion.efi as it is, as Secure Boot wants it
-    #[arg(long, conflicts_with_all = ["configs", "kernel_args", "imgverify"])]
+    /// Have UEFI machines load axion.efi without iPXE in between; it has to name the machine's config itself
+    #[arg(long, conflicts_with_all = ["kernel_args", "imgverify"])]
     uki: bool,
     /// More arguments for the kernel
     #[arg(long, value_name = "ARGUMENTS", default_value = "", hide_default_value = true)]
@@ -203,6 +203,9 @@ async fn run_server(serve: Serve, output: &Output) -> Result<(), Error> {
         kernel_arguments: serve.kernel_args,
     };
     let server = Server::open(options, events).await?;
+    if server.leaves_secure_boot_untold() {
+        output.note(UNTOLD);
+    }
     output.note(words);
     let end = async move {
         tokio::select! {
@@ -218,6 +221,11 @@ async fn run_server(serve: Serve, output: &Output) -> Result<(), Error> {
         }
     }
 }
+
+/// Said of signed media with configs.
+const UNTOLD: &str = "\
+The media are signed: a machine with Secure Boot starts axion.efi, which goes by nothing but what it has in itself, and that
+names no config. Others get theirs. `cargo xtask media --arguments axion.config=URL` makes media that name one.";
 
 /// What is served, where, and what is not checked.
 fn introduction(serve: &Serve, place: &interface::Place, tls: Option<&Tls>) -> String {

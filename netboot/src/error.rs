@@ -55,6 +55,11 @@ pub enum Error {
     /// Kernel arguments that machines cannot be told.
     #[error("kernel arguments: {0}")]
     Arguments(#[from] LoaderError),
+    /// The UKI is told nothing, and names no config itself; the argument that would.
+    #[error(
+        "with --uki no machine gets its config: axion.efi goes by what it has in itself, and that names none"
+    )]
+    Untold(String),
     /// A node's config has a mistake.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -115,7 +120,7 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Interface(_) | Self::Range(_) | Self::ConfigName(_) | Self::Arguments(_)
+            Self::Interface(_) | Self::Range(_) | Self::ConfigName(_) | Self::Arguments(_) | Self::Untold(_)
         )
     }
 
@@ -134,6 +139,12 @@ impl Error {
                  `--kernel-args axion.mode=install`"
             }
             Self::Sum(_) | Self::NoSum(_) => "copy the media once more, or build them again",
+            Self::Untold(argument) => {
+                return Some(format!(
+                    "media that name one: `cargo xtask media --secure-boot DIR --arguments '{argument}'`, or with \
+                     `?uuid=${{uuid}}` or `?serial=${{serial}}`"
+                ));
+            }
             Self::PortInUse { port, protocol, .. } => {
                 return Some(format!(
                     "`ss -{}lnp 'sport = {port}'` shows by whom",

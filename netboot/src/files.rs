@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axion_core::cmdline::loader;
+use axion_core::cmdline::{CommandLine, loader};
 use minisign::{PublicKeyBox, SignatureBox};
 use sha2::{Digest, Sha256};
 
@@ -202,6 +202,9 @@ pub struct Files {
     files: BTreeMap<&'static str, Arc<Served>>,
     /// What the media tell the kernel, as iPXE reads it.
     pub cmdline: String,
+    /// UEFI machines are led from iPXE to the UKI, as media that are signed for Secure Boot have it. They bring an iPXE that is
+    /// signed as well, which a node does not.
+    pub signed: bool,
 }
 
 impl Files {
@@ -239,7 +242,11 @@ impl Files {
         let text = std::fs::read_to_string(&script).map_err(Error::file("read", &script))?;
         let cmdline = cmdline(&text).ok_or(Error::Script(script))?;
         files.remove(SCRIPT);
-        Ok(Self { files, cmdline })
+        Ok(Self {
+            files,
+            cmdline,
+            signed: text.lines().any(|line| line.starts_with(loader::IPXE_CHAIN)),
+        })
     }
 
     /// Opens an image and checks it, and the iPXE programs.
@@ -265,7 +272,13 @@ impl Files {
         Ok(Self {
             files,
             cmdline: loader::for_ipxe(&held.cmdline),
+            signed: false,
         })
+    }
+
+    /// Whether the UKI itself names a config: a machine with Secure Boot is told of none by anything else.
+    pub fn names_config(&self) -> bool {
+        CommandLine::parse(&self.cmdline).contains("axion.config")
     }
 
     /// What is known of all of them.

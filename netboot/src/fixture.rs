@@ -52,6 +52,28 @@ pub fn media() -> TempDir {
     dir
 }
 
+/// Has the media in `dir` tell the kernel `arguments`.
+pub fn tell(dir: &Path, arguments: &str) {
+    edit(
+        dir,
+        &SCRIPT.replace("console=tty0", &format!("console=tty0 {arguments}")),
+    );
+}
+
+/// Puts another script among the media in `dir`, with its sum.
+pub fn edit(dir: &Path, script: &str) {
+    let list = dir.join("SHA256SUMS");
+    let sums = std::fs::read_to_string(&list).unwrap();
+    let others = sums.lines().filter(|line| !line.ends_with("axion.ipxe"));
+    let sum = format!("{}  axion.ipxe", hex::encode(Sha256::digest(script)));
+    let lines: Vec<_> = others
+        .chain([sum.as_str()])
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(list, lines.concat()).unwrap();
+    std::fs::write(dir.join("axion.ipxe"), script).unwrap();
+}
+
 pub fn sources(dir: &Path) -> Sources {
     Sources {
         media: dir.to_owned(),
@@ -71,6 +93,7 @@ pub fn shared(
         web: web(),
         cmdline: files.cmdline.clone(),
         imgverify: false,
+        uki: files.signed,
     };
     let (sender, receiver) = unbounded_channel();
     let nodes = configs.map(|dir| Nodes::open(dir).unwrap());

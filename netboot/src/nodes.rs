@@ -29,7 +29,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// From what iPXE gives; a value that cannot be used counts as none.
+    /// From what iPXE gives, or a node with its MAC address as in `52-54-00-12-34-56`; a value that cannot be used counts as none.
     pub fn new(uuid: Option<&str>, serial: Option<&str>, mac: Option<&str>) -> Self {
         let uuid = uuid.map(str::to_lowercase);
         let serial = serial.map(str::trim).filter(|serial| !serial.is_empty());
@@ -37,7 +37,7 @@ impl Identity {
             // Firmware without one says nothing but zeros.
             uuid: uuid.filter(|uuid| is_uuid(uuid) && uuid.contains(|c| !matches!(c, '0' | '-'))),
             serial: serial.map(|serial| serial.chars().map(safe).collect()),
-            mac: mac.and_then(|mac| mac.parse().ok()),
+            mac: mac.and_then(|mac| mac.replace('-', ":").parse().ok()),
         }
     }
 

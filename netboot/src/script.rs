@@ -3,9 +3,10 @@
 //! The first one, the same for all, makes iPXE say who the machine is; the second one is that machine's. The kernel and the
 //! initramfs are named by whole URLs, so that it does not matter what the script itself was loaded by.
 
+use axion_core::cmdline::loader::IPXE_CHAIN;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::boot::SCRIPT;
+use crate::boot::{SCRIPT, UKI};
 use crate::files::{INITRAMFS, KERNEL};
 use crate::nodes::Identity;
 use crate::web::Web;
@@ -26,6 +27,8 @@ pub struct Scripts {
     pub cmdline: String,
     /// Whether iPXE checks the signatures beside the files.
     pub imgverify: bool,
+    /// Whether UEFI machines load the UKI, which firmware checks, unless iPXE is to check kernel and initramfs.
+    pub uki: bool,
 }
 
 impl Scripts {
@@ -62,8 +65,15 @@ impl Scripts {
         } else {
             String::new()
         };
+        // Firmware that refuses it refuses the kernel as well, and both are seen on the machine's screen.
+        let uki = if self.uki && !self.imgverify {
+            format!("{IPXE_CHAIN}{} {cmdline}{config} ||\n", self.web.url(UKI))
+        } else {
+            String::new()
+        };
         format!(
             "#!ipxe\n\
+             {uki}\
              kernel --name {KERNEL} {kernel} {cmdline}{config} initrd={INITRAMFS} || goto failed\n\
              initrd --name {INITRAMFS} {initramfs} || goto failed\n\
              {verify}\

@@ -21,7 +21,7 @@ use crate::event::{Event, Who};
 use crate::files::{Content, Facts, Files};
 use crate::interface::Place;
 use crate::nodes::Nodes;
-use crate::script::Scripts;
+use crate::script::{CONFIG, Scripts};
 use crate::socket::{self, Port};
 use crate::tls::{Secured, Tls};
 use crate::web::Web;
@@ -204,6 +204,12 @@ impl Server {
             Some(tls) => Web::secure(&tls.host, options.http_port, tls.pin.clone(), own_ipxe),
             None => Web::plain(SocketAddrV4::new(address, options.http_port)),
         };
+        // A node may get configs at any time, or none.
+        let has_configs = options.configs.is_some() && matches!(options.content, Content::Media(_));
+        if options.uefi == UefiLoader::Uki && has_configs && !files.names_config() {
+            let (url, pin) = (web.url(CONFIG), web.fragment());
+            return Err(Error::Untold(format!("axion.config={url}?mac=${{mac}}{pin}")));
+        }
         let nodes = options.configs.as_deref().map(Nodes::open).transpose()?;
         let told = loader::for_ipxe(&options.kernel_arguments);
         let cmdline = format!("{} {told}", files.cmdline);
@@ -211,6 +217,7 @@ impl Server {
             web: web.clone(),
             cmdline: cmdline.trim().to_owned(),
             imgverify,
+            uki: files.signed,
         };
         let leases = options
             .range
@@ -234,6 +241,13 @@ impl Server {
             tls: options.tls,
             shared: Arc::new(Shared::new(files, nodes, scripts, address, events)),
         })
+    }
+
+    /// Whether machines with Secure Boot get none of the configs: they start the UKI, which then goes by nothing but what it has in
+    /// itself.
+    pub fn leaves_secure_boot_untold(&self) -> bool {
+        let Shared { files, nodes, .. } = self.shared.as_ref();
+        nodes.is_some() && files.signed && !files.names_config()
     }
 
     /// The files that are served.

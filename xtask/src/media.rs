@@ -275,11 +275,11 @@ fn menu(cmdline: &str) -> Result<String> {
 
 /// iPXE's script; `signed`: UEFI is led to what firmware checks.
 fn script(cmdline: &str, signed: bool) -> Result<String> {
-    let script = read_text("axion.ipxe")?.replace("@CMDLINE@", &loader::for_ipxe(cmdline));
+    let mut script = read_text("axion.ipxe")?;
     if signed {
-        return Ok(script.replacen("\nkernel ", secure_boot::IPXE_KERNEL, 1));
+        script = script.replacen("\nkernel ", &secure_boot::ipxe_kernel(), 1);
     }
-    Ok(script)
+    Ok(script.replace("@CMDLINE@", &loader::for_ipxe(cmdline)))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

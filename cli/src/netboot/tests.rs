@@ -22,12 +22,13 @@ fn uefi_loads_ipxe_where_there_is_something_to_be_told() {
         ("--kernel-args quiet", UefiLoader::Ipxe),
         ("--imgverify", UefiLoader::Ipxe),
         ("--uki", UefiLoader::Uki),
+        ("--uki --configs nodes", UefiLoader::Uki),
     ];
     for (line, wanted) in table {
         assert_eq!(serve(line).unwrap().uefi(), wanted, "{line}");
     }
     for line in [
-        "--uki --configs nodes",
+        "--uki --kernel-args quiet",
         "--dhcp-range 10.0.0.9-10.0.0.2",
         "--http-port 0",
         "--tls-cert a.crt",

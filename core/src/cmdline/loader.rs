@@ -19,6 +19,11 @@ const VARIABLES: [(&str, &str); 3] = [
     ("${mac}", "${netX/mac:hexhyp}"),
 ];
 
+/// What a line of iPXE's begins with that has UEFI machines load the UKI, where that is signed and the kernel is not; its URL and what
+/// it is told follow. iPXE puts the name before that, as a word of the command line: `BOOT_IMAGE=` is one that nobody goes by. A UKI
+/// that is told anything, be it the name, leaves what it has in itself, unless firmware checks it: then what it is told is nothing.
+pub const IPXE_CHAIN: &str = "iseq ${platform} efi && chain --autofree --name BOOT_IMAGE=axion.efi ";
+
 /// Arguments that some loader cannot carry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoaderError {

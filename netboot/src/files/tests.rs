@@ -1,7 +1,7 @@
 use minisign::KeyPair;
 
 use super::*;
-use crate::fixture::{SCRIPT, media, sources};
+use crate::fixture::{SCRIPT, edit, media, sources, tell};
 
 #[test]
 fn media_that_are_whole_are_served() {
@@ -122,6 +122,23 @@ fn the_script_says_what_the_kernel_is_told() {
     assert_eq!(cmdline("#!ipxe\nboot\n"), None);
     let media = include_str!("../../../image/axion.ipxe");
     assert_eq!(cmdline(media).as_deref(), Some("@CMDLINE@"));
+}
+
+#[test]
+fn media_that_are_signed_say_so_and_what_they_tell_the_kernel() {
+    let dir = media();
+    let files = Files::open(&sources(dir.path())).unwrap();
+    assert!(!files.signed && !files.names_config());
+    let chain = format!(
+        "\n{}axion.efi console=tty0 ||\nkernel vmlinuz ",
+        loader::IPXE_CHAIN
+    );
+    edit(dir.path(), &SCRIPT.replace("\nkernel vmlinuz ", &chain));
+    let files = Files::open(&sources(dir.path())).unwrap();
+    assert!(files.signed && !files.names_config());
+    assert_eq!(files.cmdline, "console=tty0");
+    tell(dir.path(), "axion.config=http://10.0.0.1/x.toml");
+    assert!(Files::open(&sources(dir.path())).unwrap().names_config());
 }
 
 #[test]

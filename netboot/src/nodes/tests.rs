@@ -23,6 +23,17 @@ fn the_best_name_that_there_is_counts() {
 }
 
 #[test]
+fn a_node_asks_as_ipxe_does() {
+    // A UKI with `axion.config=http://…/config.toml?mac=${mac}` in it, which init fills in.
+    let by = |mac| Identity::new(None, None, Some(mac));
+    assert_eq!(by("52-54-00-12-34-56"), by("52:54:00:12:34:56"));
+    assert_eq!(
+        by("52-54-00-12-34-56").names(),
+        ["52-54-00-12-34-56.toml", "default.toml"]
+    );
+}
+
+#[test]
 fn values_that_could_break_out_are_none() {
     let machine = Identity::new(Some("../../etc"), Some("../../etc/passwd"), Some("nonsense"));
     assert_eq!(machine.uuid, None);

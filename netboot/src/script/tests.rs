@@ -6,6 +6,7 @@ fn scripts(imgverify: bool) -> Scripts {
         web: web(),
         cmdline: "console=tty0 quiet".to_owned(),
         imgverify,
+        uki: false,
     }
 }
 
@@ -49,11 +50,37 @@ fn signatures_are_checked_before_the_boot() {
 }
 
 #[test]
+fn of_signed_media_uefi_loads_the_program_that_firmware_checks() {
+    let machine = Identity::new(None, Some("A"), None);
+    let signed = |imgverify| {
+        let scripts = Scripts {
+            uki: true,
+            ..scripts(imgverify)
+        };
+        scripts.node(&machine, true)
+    };
+    // A BIOS goes on with the next line; without Secure Boot it is told what the kernel would be.
+    assert!(
+        signed(false).starts_with(
+            "#!ipxe\n\
+             iseq ${platform} efi && chain --autofree --name BOOT_IMAGE=axion.efi http://10.0.0.1:8069/axion.efi console=tty0 quiet \
+             axion.config=http://10.0.0.1:8069/config.toml?serial=A ||\n\
+             kernel --name vmlinuz "
+        ),
+        "{}",
+        signed(false)
+    );
+    // Who has iPXE check the kernel does not want it passed by.
+    assert!(!signed(true).contains("axion.efi"));
+}
+
+#[test]
 fn over_https_a_node_is_told_the_server_s_certificate() {
     let scripts = Scripts {
         web: secure(false),
         cmdline: "quiet".to_owned(),
         imgverify: false,
+        uki: false,
     };
     let machine = Identity::new(None, Some("A"), None);
     let script = scripts.node(&machine, true);

@@ -11,25 +11,60 @@ fn a_neighbour_is_found_in_the_kernels_table() {
     assert_eq!(find(2), None);
 }
 
-#[tokio::test]
-async fn what_machines_cannot_be_told_is_refused_before_anything_is_opened() {
-    let dir = crate::fixture::media();
-    let options = Options {
+fn options(media: &std::path::Path) -> Options {
+    Options {
         place: Place {
             interface: "none0".to_owned(),
             address: crate::fixture::SERVER,
             mask: [255, 255, 255, 0].into(),
         },
-        content: Content::Media(crate::fixture::sources(dir.path())),
+        content: Content::Media(crate::fixture::sources(media)),
         configs: None,
         uefi: UefiLoader::Best,
         range: None,
         http_port: 8069,
         tls: None,
-        kernel_arguments: "axion.config=http://c/${hostname}.toml".to_owned(),
-    };
+        kernel_arguments: String::new(),
+    }
+}
+
+async fn refused(options: Options) -> Error {
     let (events, _happened) = tokio::sync::mpsc::unbounded_channel();
-    let error = Server::open(options, events).await.unwrap_err();
+    Server::open(options, events).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_uki_that_names_no_config_is_not_served_with_configs() {
+    let dir = crate::fixture::media();
+    let wish = || Options {
+        uefi: UefiLoader::Uki,
+        configs: Some(dir.path().to_owned()),
+        ..options(dir.path())
+    };
+    let error = refused(wish()).await;
+    assert!(error.is_usage() && error.to_string().contains("no machine gets its config"));
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.contains("--arguments 'axion.config=http://10.0.0.1:8069/config.toml?mac=${mac}'"),
+        "{hint}"
+    );
+    // One that does is: what is missing then is the interface alone.
+    crate::fixture::tell(
+        dir.path(),
+        "axion.config=http://10.0.0.1:8069/config.toml?mac=${netX/mac:hexhyp}",
+    );
+    let error = refused(wish()).await;
+    assert!(!matches!(error, Error::Untold(_)), "{error}");
+}
+
+#[tokio::test]
+async fn what_machines_cannot_be_told_is_refused_before_anything_is_opened() {
+    let dir = crate::fixture::media();
+    let error = refused(Options {
+        kernel_arguments: "axion.config=http://c/${hostname}.toml".to_owned(),
+        ..options(dir.path())
+    });
+    let error = error.await;
     assert!(error.is_usage());
     assert!(
         error

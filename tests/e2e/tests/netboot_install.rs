@@ -11,7 +11,7 @@ use axion_e2e::installation::{INSTALLATION, blank, down, look};
 use axion_e2e::netboot::{LOADED, config_for_machine, media, serve, signed_media};
 use axion_lab::machine::READY;
 use axion_lab::spec::DiskBus;
-use axion_lab::{Firmware, Image, Network, NetworkBoot, Spec, lan};
+use axion_lab::{Firmware, Image, Network, NetworkBoot, Node, Spec, lan};
 
 /// Addresses that `axctl` lends.
 const ONLY: [&str; 2] = ["--dhcp-range", "10.77.0.50-10.77.0.50"];
@@ -109,13 +109,50 @@ fn starts(name: &str, by: NetworkBoot) -> Result<()> {
     let server = serve(&signed_media()?, dir.path(), &arguments)?;
     let machine = spec.config_volume(&config).start(&Image::find()?)?;
     server.log().wait_for("axion.efi  100 %", LOADED)?;
-    let node = machine.wait_ready()?;
+    locked_down(&machine.wait_ready()?)
+}
+
+fn locked_down(node: &Node) -> Result<()> {
     let found = node.call(node.client().host())?.secure_boot;
     let wanted = SecureBoot {
         state: SecureBootState::On,
         lockdown: Lockdown::Integrity,
     };
     ensure!(found == wanted, "{found:?}");
+    Ok(())
+}
+
+/// Without `--uki` the signed iPXE comes first; its script leads to the signed image, and to no kernel that firmware would refuse.
+#[test]
+fn firmware_with_secure_boot_is_led_to_the_signed_image_by_ipxe() -> Result<()> {
+    let (dir, variables) = enrolled()?;
+    lan::enter()?;
+    let spec = machine("netboot-signed-ipxe", NetworkBoot::Pxe, &variables);
+    let config = spec.medium_config("hostname = \"signed\"\n");
+    let server = serve(&signed_media()?, dir.path(), &ONLY)?;
+    let machine = spec.config_volume(&config).start(&Image::find()?)?;
+    server.log().wait_for("snponly.efi  100 %", LOADED)?;
+    server.log().wait_for("axion.efi  100 %", LOADED)?;
+    locked_down(&machine.wait_ready()?)
+}
+
+/// The same media without Secure Boot: the image is told its config by the script.
+#[test]
+fn firmware_without_secure_boot_gets_a_config_from_signed_media() -> Result<()> {
+    lan::enter()?;
+    let dir = tempfile::tempdir()?;
+    let spec = Spec::new("netboot-signed-config")
+        .network(TAP)
+        .boot_from_card(Firmware::Uefi, NetworkBoot::Pxe);
+    let config = spec.medium_config("hostname = \"told\"\n");
+    let configs = config_for_machine(dir.path(), &config)?;
+    let arguments = [&ONLY[..], &["--configs", &configs]].concat();
+    let server = serve(&signed_media()?, dir.path(), &arguments)?;
+    let machine = spec.start(&Image::find()?)?;
+    server.log().wait_for("axion.efi  100 %", LOADED)?;
+    let node = machine.wait_ready()?;
+    let hostname = node.call(node.client().host())?.hostname;
+    ensure!(hostname == "told", "{hostname}");
     Ok(())
 }
 

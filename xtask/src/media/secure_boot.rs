@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use axion_core::cmdline::loader::IPXE_CHAIN;
 use axion_install::authenticode::{
     SIGNATURES, SIGNED_IMAGE, Signature, Signatures, SignedImage, behind_module, for_kexec, table,
 };
@@ -45,7 +46,9 @@ const MODULES: &str = "usr/lib/modules";
 const ROOT: &str = "axion/root.erofs";
 
 /// What a line `kernel` of iPXE's script becomes: firmware would not start a kernel by itself, nor look at its initramfs.
-pub const IPXE_KERNEL: &str = "\niseq ${platform} efi && chain axion.efi ||\nkernel ";
+pub fn ipxe_kernel() -> String {
+    format!("\n{IPXE_CHAIN}axion.efi @CMDLINE@ ||\nkernel ")
+}
 
 /// Whoever signs, and what they hand to firmware.
 pub struct Owner {

@@ -153,6 +153,9 @@ impl Argv {
         if let Some(uuid) = &spec.uuid {
             self.flags(["-uuid", uuid]);
         }
+        if let Some(serial) = &spec.serial {
+            self.flags(["-smbios", &format!("type=1,serial={serial}")]);
+        }
     }
 
     fn network(&mut self, spec: &Spec, port: Option<u16>) {

@@ -62,6 +62,8 @@ pub struct Spec {
     pub display: Display,
     /// SMBIOS UUID, in its text form.
     pub uuid: Option<String>,
+    /// SMBIOS serial number; none: QEMU gives none.
+    pub serial: Option<String>,
     /// End instead of restarting when the system reboots.
     pub exit_on_reboot: bool,
     /// Kernel arguments behind those that the lab gives.
@@ -102,6 +104,7 @@ impl Spec {
             watchdog: WatchdogDevice::None,
             display: Display::None,
             uuid: None,
+            serial: None,
             exit_on_reboot: false,
             kernel_args: Vec::new(),
             config: None,
@@ -304,6 +307,15 @@ impl Spec {
     pub fn uuid(self, uuid: impl Into<String>) -> Self {
         Self {
             uuid: Some(uuid.into()),
+            ..self
+        }
+    }
+
+    /// With that SMBIOS serial number.
+    #[must_use]
+    pub fn serial(self, serial: impl Into<String>) -> Self {
+        Self {
+            serial: Some(serial.into()),
             ..self
         }
     }

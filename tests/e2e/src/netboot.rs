@@ -70,8 +70,16 @@ pub fn serve(media: &Path, dir: &Path, arguments: &[&str]) -> Result<Program> {
 /// # Errors
 /// It cannot be written.
 pub fn config_for_machine(dir: &Path, config: &str) -> Result<String> {
+    config_for(dir, &MAC.replace(':', "-"), config)
+}
+
+/// Writes a config for the machine called `name` into `dir`, as a directory for `--configs`.
+///
+/// # Errors
+/// It cannot be written.
+pub fn config_for(dir: &Path, name: &str, config: &str) -> Result<String> {
     let configs = dir.join("configs");
-    fs::create_dir(&configs)?;
-    fs::write(configs.join(format!("{}.toml", MAC.replace(':', "-"))), config)?;
+    fs::create_dir_all(&configs)?;
+    fs::write(configs.join(format!("{name}.toml")), config)?;
     Ok(configs.display().to_string())
 }

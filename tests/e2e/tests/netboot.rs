@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 
 use anyhow::{Result, ensure};
 use axion_e2e::SOON;
-use axion_e2e::netboot::{LOADED, MAC, config_for_machine, media, serve};
+use axion_e2e::netboot::{LOADED, MAC, config_for, config_for_machine, media, serve};
 use axion_lab::command::Program;
 use axion_lab::deadline::Poll;
 use axion_lab::{Error, Firmware, Image, Machine, Network, NetworkBoot, Node, Spec, lan, node};
@@ -51,6 +51,43 @@ fn uefi_boots_by_http_beside_the_site_s_dhcp_server() -> Result<()> {
 fn uefi_boots_by_http_with_a_config_of_its_own() -> Result<()> {
     let boot = Serve::start("netboot-http-ipxe", Firmware::Uefi, NetworkBoot::Http, &ONLY)?;
     boot.ends_ready("snponly.efi  100 %")
+}
+
+#[test]
+fn a_bios_machine_is_known_by_its_uuid() -> Result<()> {
+    const UUID: &str = "6f1c7a6e-3c0d-4f4e-9a51-1d2f3a4b5c6d";
+    known_as(UUID, Spec::new("netboot-uuid").uuid(UUID), Firmware::Bios)
+}
+
+#[test]
+fn a_uefi_machine_is_known_by_its_serial_number() -> Result<()> {
+    known_as(
+        "AX-17-3",
+        Spec::new("netboot-serial").serial("AX 17/3"),
+        Firmware::Uefi,
+    )
+}
+
+/// The machine gets the config of that name, and not the one for all others.
+fn known_as(name: &str, spec: Spec, firmware: Firmware) -> Result<()> {
+    lan::enter()?;
+    let dir = tempfile::tempdir()?;
+    let tap = Network::Tap {
+        name: lan::TAP,
+        address: lan::LENT,
+    };
+    let spec = spec.network(tap).boot_from_card(firmware, NetworkBoot::Pxe);
+    let config = |hostname: &str| spec.medium_config(&format!("hostname = \"{hostname}\"\n"));
+    config_for(dir.path(), "default", &config("another"))?;
+    let configs = config_for(dir.path(), name, &config(&spec.name))?;
+    let arguments = [ONLY.arguments, &["--configs", &configs]].concat();
+    let server = serve(&media()?, dir.path(), &arguments)?;
+    let machine = spec.start(&Image::find()?)?;
+    server
+        .log()
+        .wait_for(&format!("script, config {name}.toml"), LOADED)?;
+    let node = machine.wait_ready()?;
+    named(&node, &machine.spec().name)
 }
 
 #[test]

@@ -22,16 +22,25 @@ const TAP: Network = Network::Tap {
 /// What OVMF says of what it fetched and does not start.
 const DENIED: [&str; 2] = ["Access Denied", "Security Violation"];
 
+#[test]
+fn a_node_is_installed_over_the_network_by_bios() -> Result<()> {
+    is_installed("netboot-install", Firmware::Bios)
+}
+
+#[test]
+fn a_node_is_installed_over_the_network_by_uefi() -> Result<()> {
+    is_installed("netboot-install-uefi", Firmware::Uefi)
+}
+
 /// The installer comes by PXE with its config, takes the one NVMe disk by its model, and leaves the other one alone; then the disk
 /// starts by itself, and also where firmware goes on to prefer the network: the installer finds it installed and starts it.
-#[test]
-fn a_node_is_installed_over_the_network() -> Result<()> {
+fn is_installed(name: &str, firmware: Firmware) -> Result<()> {
     lan::enter()?;
     let dir = tempfile::tempdir()?;
     let (disk, other) = (dir.path().join("disk.img"), dir.path().join("other.img"));
     blank(&disk)?;
     blank(&other)?;
-    let spec = Spec::new("netboot-install");
+    let spec = Spec::new(name);
     let config = spec.medium_config(
         "hostname = \"from-the-net\"\n[install]\nafter = \"power-off\"\ndisk.model = \"QEMU NVMe Ctrl\"\n",
     );
@@ -45,7 +54,7 @@ fn a_node_is_installed_over_the_network() -> Result<()> {
     let machine = spec
         .clone()
         .network(TAP)
-        .boot_from_card(Firmware::Bios, NetworkBoot::Pxe)
+        .boot_from_card(firmware, NetworkBoot::Pxe)
         .disk(DiskBus::Virtio, &other)
         .disk(DiskBus::Nvme, &disk)
         .start(&Image::find()?)?;
@@ -61,20 +70,18 @@ fn a_node_is_installed_over_the_network() -> Result<()> {
     // What is installed is not the installer.
     ensure!(!starts.entry.options.contains("axion.mode"), "{starts:?}");
 
-    for firmware in [Firmware::Bios, Firmware::Uefi] {
-        let machine = spec
-            .clone()
-            .network(TAP)
-            .boot_from_card(firmware, NetworkBoot::Pxe)
-            .disk(DiskBus::Nvme, &disk)
-            .start(&Image::find()?)?;
-        machine
-            .log()
-            .wait_for("holds Axion 0.1.0 already", INSTALLATION)?;
-        machine.log().wait_for("slot a runs", INSTALLATION)?;
-        machine.log().wait_for(READY, INSTALLATION)?;
-        down(machine)?;
-    }
+    let machine = spec
+        .clone()
+        .network(TAP)
+        .boot_from_card(firmware, NetworkBoot::Pxe)
+        .disk(DiskBus::Nvme, &disk)
+        .start(&Image::find()?)?;
+    let there = machine
+        .log()
+        .wait_for("holds Axion 0.1.0 already", INSTALLATION)?;
+    machine.log().wait_for_after(&there, "slot a runs", INSTALLATION)?;
+    machine.log().wait_for_after(&there, READY, INSTALLATION)?;
+    down(machine)?;
     drop(server);
 
     let machine = spec

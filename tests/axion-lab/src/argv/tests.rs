@@ -88,6 +88,7 @@ fn the_big_machine() {
         .watchdog(WatchdogDevice::I6300esb)
         .display(Display::Text)
         .uuid("6f1c7a6e-3c0d-4f4e-9a51-1d2f3a4b5c6d")
+        .serial("AX 17/3")
         .disk(DiskBus::Nvme, DiskContent::Blank { mib: 64 })
         .exit_on_reboot();
     let line = line(&spec);
@@ -98,7 +99,7 @@ fn the_big_machine() {
         "-device intel-iommu,intremap=on",
         "-vga cirrus",
         "-device i6300esb -action watchdog=reset",
-        "-uuid 6f1c7a6e-3c0d-4f4e-9a51-1d2f3a4b5c6d",
+        "-uuid 6f1c7a6e-3c0d-4f4e-9a51-1d2f3a4b5c6d -smbios type=1,serial=AX 17/3",
         "file=/tmp/a,,b.img -device nvme,drive=disk0,serial=axion-0",
         "-no-reboot",
     ] {

@@ -13,10 +13,12 @@ use axion_vmm_bench::{END, Figure, GUEST_MIB, MISSED, Plan, SAMPLE, Sample};
 use clap::Args;
 
 use super::host::{self, Host};
-use super::{native, replace_section};
+use super::{Goal, meet, native, replace_section};
 
 /// All rounds together.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// CPU time of a start of our VMM on this computer, ms.
+const MOST: f64 = 5.0;
 /// Starts of our VMM on this computer.
 const NATIVE_STARTS: usize = 21;
 
@@ -60,10 +62,19 @@ pub fn run(options: &Options) -> Result<()> {
     let text = report(&plan, &host, &samples, &starts);
     println!("{text}");
     if options.record {
-        replace_section("VMM", &text)
-    } else {
-        Ok(())
+        replace_section("VMM", &text)?;
     }
+    // Where there is no KVM, nothing was started.
+    meet(&[Goal {
+        what: "CPU time from the VMM's start to its API socket, ms",
+        found: start_time(&starts),
+        most: MOST,
+    }])
+}
+
+/// The median, ms.
+fn start_time(starts: &[Duration]) -> f64 {
+    median(starts.iter().map(Duration::as_secs_f64).collect()) * 1e3
 }
 
 /// Boots the host; what it measured.
@@ -203,11 +214,10 @@ fn report(plan: &Plan, host: &Host, samples: &[Sample], starts: &[Duration]) -> 
     );
     if !starts.is_empty() {
         let count = starts.len();
-        let median = median(starts.iter().map(Duration::as_secs_f64).collect());
+        let median = start_time(starts);
         let _ = writeln!(
             text,
-            "\nOn the build machine itself, process start to API socket: {:.1} ms of CPU time (at most 5; median of {count}).",
-            median * 1e3
+            "\nOn the build machine itself, process start to API socket: {median:.1} ms of CPU time (at most {MOST}; median of {count})."
         );
     }
     text

@@ -1,10 +1,11 @@
 //! Everything that must pass: format, lints, unit and integration tests, and the end-to-end tests on the booted image.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::Command;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -93,34 +94,43 @@ pub fn test(options: &Options) -> Result<()> {
         reproduce::elsewhere()?;
         debian_guest::build()?;
         media::media(&signed(&image.dir)?)?;
-        let mut shaky = Vec::new();
+        let mut flaky = Vec::new();
         for target in e2e_targets()? {
             let mut test = cargo(&["test", "--workspace", "--locked", "--test", &target]);
             test.env("AXION_IMAGE_DIR", &image.dir)
                 .env("AXION_AXCTL", programs::path("axctl"));
             let name = format!("end-to-end test {target}");
+            filter(options, &mut test);
             // Others share the computer.
+            let log = |attempt| layout::logs().join(format!("e2e-{target}-{attempt}.log"));
             let mut attempt = 1;
-            let mut outcome = run(&name, options, &mut test);
-            while let Err(error) = outcome {
+            while let Err(error) = run_logged(&name, &mut test, &log(attempt)) {
                 if attempt == ATTEMPTS {
                     return Err(error);
                 }
                 attempt += 1;
                 eprintln!("  {error:#}; attempt {attempt} of {ATTEMPTS}");
-                // The command has its filter by now.
-                outcome = run(&name, &Options::default(), &mut test);
             }
             if attempt > 1 {
-                shaky.push(target);
+                let first = log(1);
+                flaky.push((target, first));
             }
         }
-        if !shaky.is_empty() {
-            eprintln!("  passed at a later attempt only: {}", shaky.join(", "));
-        }
     }
-    eprintln!("  all tests passed in {:.0} s", started.elapsed().as_secs_f64());
+    println!("{}", summary(&flaky, started.elapsed()));
     Ok(())
+}
+
+/// The last words; `flaky`: what passed at a later attempt only, and the output of its first one.
+fn summary(flaky: &[(String, PathBuf)], time: Duration) -> String {
+    let mut text = format!("  all tests passed in {:.0} s", time.as_secs_f64());
+    if !flaky.is_empty() {
+        text += ", these not at the first attempt:";
+    }
+    for (target, log) in flaky {
+        text += &format!("\n    FLAKY {target}: {}", log.display());
+    }
+    text
 }
 
 /// Media that are signed for Secure Boot, with keys that are made for these tests once.
@@ -186,9 +196,7 @@ fn cargo(arguments: &[&str]) -> Command {
 /// Runs a test command with its output on the terminal: the names of the tests are what a reader wants to see.
 fn run(name: &str, options: &Options, command: &mut Command) -> Result<()> {
     eprintln!("  {name}");
-    if let Some(filter) = &options.filter {
-        command.arg("--").arg(filter);
-    }
+    filter(options, command);
     let status = command
         .status()
         .with_context(|| format!("starting {command:?}"))?;
@@ -197,3 +205,41 @@ fn run(name: &str, options: &Options, command: &mut Command) -> Result<()> {
     }
     Ok(())
 }
+
+/// Leaves out what was not asked for.
+fn filter(options: &Options, command: &mut Command) {
+    if let Some(filter) = &options.filter {
+        command.arg("--").arg(filter);
+    }
+}
+
+/// The same with its output in the file `log` as well.
+fn run_logged(name: &str, command: &mut Command, log: &Path) -> Result<()> {
+    eprintln!("  {name}");
+    fs::create_dir_all(layout::logs())?;
+    let mut file = File::create(log).with_context(|| format!("creating {}", log.display()))?;
+    let (mut reader, writer) = std::io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("starting {command:?}"))?;
+    // The command keeps copies of the pipe's writing end; the pipe ends only when they are closed.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut buffer = [0; 4096];
+    loop {
+        let length = reader.read(&mut buffer)?;
+        if length == 0 {
+            break;
+        }
+        file.write_all(&buffer[..length])?;
+        std::io::stderr().write_all(&buffer[..length])?;
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("{name} failed ({status}); its output is in {}", log.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -134,7 +134,7 @@ fn main() -> anyhow::Result<()> {
         Task::Image(options) => image::build_with(&options, None).map(drop),
         Task::Firmware => firmware::build(&kernel::HOST.build()?).map(drop),
         Task::Hardware(options) => hardware::hardware(&options),
-        Task::Media(options) => media::media(&options),
+        Task::Media(options) => media::media(&options).map(|()| media::say_next(&options)),
         Task::Reproduce(options) => reproduce::reproduce(&options),
         Task::Keys(options) => keys::keys(&options),
         Task::Run(options) => run::run(&options),

@@ -30,7 +30,7 @@ use axion_install::uki::{self, PcrPolicy};
 use clap::Args;
 
 use crate::step::Step;
-use crate::{debian, image, layout, sbom, setup};
+use crate::{debian, image, layout, programs, sbom, setup};
 
 use secure_boot::Owner;
 pub use sums::Key;
@@ -123,6 +123,30 @@ pub fn media(options: &Options) -> Result<()> {
     let to = to.unwrap_or_else(|| layout::products().join("media"));
     let signers = Signers { key, owner };
     build(&image, &to, &options.arguments, &signers)
+}
+
+/// What to type next, for whoever has built the media.
+pub fn say_next(options: &Options) {
+    let axctl = programs::path("axctl");
+    // Whoever brings an image may have built nothing here.
+    if axctl.exists() {
+        let to = options.to.clone();
+        let to = to.unwrap_or_else(|| layout::products().join("media"));
+        println!("{}", next(&axctl, &to));
+    }
+}
+
+fn next(axctl: &Path, media: &Path) -> String {
+    let (program, media) = (axctl.display(), media.display());
+    format!(
+        "  axctl: {program}\n    \
+         sudo install -m 755 {program} /usr/local/bin/\n  \
+         a stick:\n    \
+         axctl media disks\n    \
+         sudo axctl media write {media}/axion.img --disk ID\n  \
+         over the network:\n    \
+         sudo axctl netboot serve {media}"
+    )
 }
 
 /// Who signs, if anybody.

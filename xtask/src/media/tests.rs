@@ -98,6 +98,18 @@ fn every_loader_is_told_the_same() {
 }
 
 #[test]
+fn whoever_has_built_media_is_told_where_axctl_is_and_what_to_type() {
+    let text = next(Path::new("/t/axctl"), Path::new("/t/media"));
+    for line in [
+        "  axctl: /t/axctl",
+        "    sudo axctl media write /t/media/axion.img --disk ID",
+        "    sudo axctl netboot serve /t/media",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+#[test]
 fn arguments_that_a_loader_does_not_carry_cost_no_build() {
     let options = Options {
         arguments: "axion.config=http://10.0.0.1/${hostname}.toml".to_owned(),

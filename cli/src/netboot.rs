@@ -1,6 +1,7 @@
 //! `axctl netboot`: boots other machines over the network, from this computer or from a node. The servers themselves are in the
 //! crate `axion-netboot`.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use axion_core::config::AddressRange;
@@ -80,6 +81,17 @@ pub struct Serve {
     /// Be the network's DHCP server and lend these addresses, instead of adding to what the site's own server says
     #[arg(long, value_name = "FIRST-LAST")]
     dhcp_range: Option<AddressRange>,
+    /// With --dhcp-range: the router to other networks that machines are told of
+    #[arg(long, value_name = "ADDRESS", requires = "dhcp_range")]
+    router: Option<Ipv4Addr>,
+    /// With --dhcp-range: name servers that machines are told of, separated by commas
+    #[arg(
+        long,
+        value_name = "ADDRESSES",
+        requires = "dhcp_range",
+        value_delimiter = ','
+    )]
+    dns: Vec<Ipv4Addr>,
     /// Directory of machine configs: UUID.toml, SERIAL.toml, 52-54-00-12-34-56.toml or default.toml
     #[arg(long, value_name = "DIR")]
     configs: Option<PathBuf>,
@@ -198,6 +210,8 @@ async fn run_server(serve: Serve, output: &Output) -> Result<(), Error> {
         }),
         configs: serve.configs,
         range: serve.dhcp_range,
+        router: serve.router,
+        dns: serve.dns,
         http_port: serve.http_port,
         tls,
         kernel_arguments: serve.kernel_args,

@@ -43,8 +43,19 @@ pub struct Responder {
     pub web: Web,
     /// What UEFI machines load.
     pub uefi: UefiLoader,
-    /// Addresses to give, and their network's mask; `None`: another server gives them.
-    pub leases: Option<(Leases, Ipv4Addr)>,
+    /// Addresses to give, and what else is said of their network; `None`: another server gives them.
+    pub leases: Option<(Leases, Network)>,
+}
+
+/// What machines are told of the network that they get an address in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Its mask.
+    pub mask: Ipv4Addr,
+    /// The way to other networks.
+    pub router: Option<Ipv4Addr>,
+    /// Name servers, the best first.
+    pub dns: Vec<Ipv4Addr>,
 }
 
 /// An answer.
@@ -183,9 +194,15 @@ impl Responder {
     /// An answer with the network's facts and the boot file, where the client boots.
     fn reply(&self, request: &Message, client: &Client, kind: MessageType) -> Message {
         let mut message = self.bare_reply(request, kind);
-        if let Some((_, mask)) = &self.leases {
+        if let Some((_, network)) = &self.leases {
             let options = message.opts_mut();
-            options.insert(DhcpOption::SubnetMask(*mask));
+            options.insert(DhcpOption::SubnetMask(network.mask));
+            if let Some(router) = network.router {
+                options.insert(DhcpOption::Router(vec![router]));
+            }
+            if !network.dns.is_empty() {
+                options.insert(DhcpOption::DomainNameServer(network.dns.clone()));
+            }
             if !matches!(request.opts().msg_type(), Some(MessageType::Inform)) {
                 options.insert(DhcpOption::AddressLeaseTime(LEASE));
             }

@@ -70,6 +70,13 @@ pub struct Place {
     pub mask: Ipv4Addr,
 }
 
+impl Place {
+    /// Whether `other` is in this network.
+    pub fn is_near(&self, other: Ipv4Addr) -> bool {
+        same_network(self.address, other, self.mask)
+    }
+}
+
 /// The place on the interface `wanted`, or on the only one there is; with a range, its address in that network.
 ///
 /// # Errors

@@ -61,6 +61,10 @@ pub struct Options {
     pub uefi: UefiLoader,
     /// Addresses to give; `None`: as proxy DHCP beside the site's server.
     pub range: Option<AddressRange>,
+    /// With addresses to give: the network's way to others.
+    pub router: Option<Ipv4Addr>,
+    /// With addresses to give: name servers, the best first.
+    pub dns: Vec<Ipv4Addr>,
     /// Port of the HTTP server.
     pub http_port: u16,
     /// Serve by HTTPS instead of HTTP.
@@ -219,9 +223,26 @@ impl Server {
             imgverify,
             uki: files.signed,
         };
-        let leases = options
-            .range
-            .map(|range| (Leases::new(range, vec![address]), place.mask));
+        if let Some(router) = options.router
+            && !place.is_near(router)
+        {
+            return Err(Error::Range(format!(
+                "the router {router} is not in the network of {address} ({})",
+                place.interface
+            )));
+        }
+        // Who is there already is lent to nobody.
+        let taken: Vec<_> = [address]
+            .into_iter()
+            .chain(options.router)
+            .chain(options.dns.clone())
+            .collect();
+        let network = dhcp::Network {
+            mask: place.mask,
+            router: options.router,
+            dns: options.dns,
+        };
+        let leases = options.range.map(|range| (Leases::new(range, taken), network));
         let http_port = Port {
             number: options.http_port,
             protocol: "tcp",

@@ -132,8 +132,16 @@ fn boot(rounds: usize, record: bool) -> Result<()> {
     let goal = |what, found, most| Goal { what, found, most };
     meet(&[
         goal("ready, in floors", times.ratio(), BOOT_RATIO),
-        goal("memory in use at ready, MiB", mib(memory(&times, &sizes)), BOOT_MEMORY),
-        goal("kernel and initramfs without ZFS, MiB", mib(without_zfs(&sizes)), IMAGE_SIZE),
+        goal(
+            "memory in use at ready, MiB",
+            mib(memory(&times, &sizes)),
+            BOOT_MEMORY,
+        ),
+        goal(
+            "kernel and initramfs without ZFS, MiB",
+            mib(without_zfs(&sizes)),
+            IMAGE_SIZE,
+        ),
     ])
 }
 

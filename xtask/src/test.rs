@@ -220,9 +220,7 @@ fn run_logged(name: &str, command: &mut Command, log: &Path) -> Result<()> {
     let mut file = File::create(log).with_context(|| format!("creating {}", log.display()))?;
     let (mut reader, writer) = std::io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("starting {command:?}"))?;
+    let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
     // The command keeps copies of the pipe's writing end; the pipe ends only when they are closed.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut buffer = [0; 4096];

@@ -180,6 +180,8 @@ async fn open(
             UefiLoader::Ipxe
         },
         range,
+        router: None,
+        dns: Vec::new(),
         http_port: wanted.http_port,
         tls: None,
         kernel_arguments: wanted.kernel_args.clone(),

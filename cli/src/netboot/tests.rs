@@ -30,6 +30,8 @@ fn uefi_loads_ipxe_where_there_is_something_to_be_told() {
     for line in [
         "--uki --kernel-args quiet",
         "--dhcp-range 10.0.0.9-10.0.0.2",
+        "--router 10.0.0.254",
+        "--dns 10.0.0.53",
         "--http-port 0",
         "--tls-cert a.crt",
         "--tls-key a.key",
@@ -55,6 +57,16 @@ fn configs_of_a_node_s_machines_are_named() {
     );
     assert!(config("put default").is_err() && config("rm").is_err());
     assert!(Cli::try_parse_from(["axctl", "netboot", "status"]).is_ok());
+}
+
+#[test]
+fn a_lone_dhcp_server_may_say_more_of_its_network() {
+    let told = serve("--dhcp-range 10.0.0.2-10.0.0.9 --router 10.0.0.254 --dns 10.0.0.53,10.9.0.53").unwrap();
+    assert_eq!(told.router, Some(Ipv4Addr::new(10, 0, 0, 254)));
+    assert_eq!(
+        told.dns,
+        [Ipv4Addr::new(10, 0, 0, 53), Ipv4Addr::new(10, 9, 0, 53)]
+    );
 }
 
 #[test]

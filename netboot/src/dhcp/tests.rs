@@ -12,8 +12,43 @@ fn responder(range: Option<&str>) -> Responder {
         address: SERVER,
         web: web(),
         uefi: UefiLoader::Best,
-        leases: range.map(|range| (Leases::new(range.parse().unwrap(), vec![SERVER]), MASK)),
+        leases: range.map(|range| (Leases::new(range.parse().unwrap(), vec![SERVER]), network())),
     }
+}
+
+fn network() -> Network {
+    Network {
+        mask: MASK,
+        router: None,
+        dns: Vec::new(),
+    }
+}
+
+#[test]
+fn a_machine_is_told_of_the_router_and_name_servers_that_there_are() {
+    let (router, dns) = (Ipv4Addr::new(10, 0, 0, 254), vec![Ipv4Addr::new(10, 9, 0, 53)]);
+    let mut responder = responder(Some("10.0.0.100-10.0.0.101"));
+    let discover = message(MessageType::Discover, PXE, 0, &[]);
+    let without = sent(&responder.dhcp(&discover, Instant::now()).unwrap());
+    assert!(
+        !without.opts().contains(OptionCode::Router)
+            && !without.opts().contains(OptionCode::DomainNameServer)
+    );
+    responder.leases.as_mut().unwrap().1 = Network {
+        router: Some(router),
+        dns: dns.clone(),
+        ..network()
+    };
+    let offer = sent(&responder.dhcp(&discover, Instant::now()).unwrap());
+    let option = |code| offer.opts().get(code);
+    assert_eq!(
+        option(OptionCode::Router),
+        Some(&DhcpOption::Router(vec![router]))
+    );
+    assert_eq!(
+        option(OptionCode::DomainNameServer),
+        Some(&DhcpOption::DomainNameServer(dns))
+    );
 }
 
 /// What arrives at the other end.

@@ -22,6 +22,8 @@ fn options(media: &std::path::Path) -> Options {
         configs: None,
         uefi: UefiLoader::Best,
         range: None,
+        router: None,
+        dns: Vec::new(),
         http_port: 8069,
         tls: None,
         kernel_arguments: String::new(),
@@ -55,6 +57,21 @@ async fn a_uki_that_names_no_config_is_not_served_with_configs() {
     );
     let error = refused(wish()).await;
     assert!(!matches!(error, Error::Untold(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_router_that_machines_could_not_reach_is_refused() {
+    let dir = crate::fixture::media();
+    let error = refused(Options {
+        range: "10.0.0.2-10.0.0.9".parse().ok(),
+        router: Some(Ipv4Addr::new(10, 0, 1, 254)),
+        ..options(dir.path())
+    });
+    let error = error.await.to_string();
+    assert!(
+        error.contains("the router 10.0.1.254 is not in the network of 10.0.0.1"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -19,7 +19,10 @@ fn the_output_of_a_failure_is_kept() {
     command.args(["-c", "echo out; echo err >&2; exit 3"]);
     for _ in 0..2 {
         let error = run_logged("x", &mut command, &log).unwrap_err().to_string();
-        assert!(error.ends_with(&format!("its output is in {}", log.display())), "{error}");
+        assert!(
+            error.ends_with(&format!("its output is in {}", log.display())),
+            "{error}"
+        );
         assert_eq!(fs::read_to_string(&log).unwrap(), "out\nerr\n");
     }
 }

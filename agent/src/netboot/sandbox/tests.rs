@@ -88,6 +88,8 @@ fn what_is_served_is_served_in_the_sandbox_and_nothing_else_is_left() {
                 configs: Some(own.clone()),
                 uefi: UefiLoader::Ipxe,
                 range: None,
+                router: None,
+                dns: Vec::new(),
                 http_port: 8069,
                 tls: None,
                 kernel_arguments: String::new(),

@@ -106,6 +106,8 @@ fn perform(wish: &Write, root: &Path, output: &Output) -> Result<(), Error> {
             allow_fixed: wish.allow_fixed,
         },
     )?;
+    let device = root.join("dev").join(&disk.name);
+    write::is_allowed(&device)?;
     if wish.yes && *name != disk.id {
         return Err(Error::Usage(format!(
             "with --yes the disk is named by its ID: --disk {}",
@@ -126,7 +128,6 @@ fn perform(wish: &Write, root: &Path, output: &Output) -> Result<(), Error> {
             "--yes with the disk's ID",
         )?;
     }
-    let device = root.join("dev").join(&disk.name);
     let bar = output.transfer("writing", source.size());
     let result = write::write(&source, &device, disk.size, |bytes| bar.inc(bytes));
     bar.finish_and_clear();

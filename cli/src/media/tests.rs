@@ -57,6 +57,27 @@ fn a_stick_is_written_read_back_and_nothing_is_asked_when_its_id_is_given() {
 }
 
 #[test]
+fn whoever_may_not_write_is_told_before_a_question_is_asked() {
+    // Root may.
+    if nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let root = computer(8 << 20);
+    let image = root.path().join("axion.img");
+    std::fs::write(&image, vec![7; 1 << 20]).unwrap();
+    let device = root.path().join("dev/sdb");
+    std::fs::set_permissions(&device, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+    for yes in [false, true] {
+        let wish = Write {
+            yes,
+            ..wish(image.clone())
+        };
+        let error = perform(&wish, root.path(), &Output::new(Format::Table)).unwrap_err();
+        assert!(error.to_string().contains("run this command with sudo"), "{error}");
+    }
+}
+
+#[test]
 fn nothing_is_written_before_all_is_known_to_be_right() {
     let root = computer(1 << 20);
     let image = root.path().join("axion.img");

@@ -8,7 +8,9 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::unistd::{AccessFlags, access};
 use sha2::{Digest, Sha256};
 
 use super::open;
@@ -76,6 +78,21 @@ impl Source {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses a device that this user may not write to, before there is a question to answer.
+///
+/// # Errors
+/// It is one.
+pub fn is_allowed(device: &Path) -> Result<(), Error> {
+    match access(device, AccessFlags::R_OK | AccessFlags::W_OK) {
+        Err(Errno::EACCES | Errno::EPERM) => Err(Error::Disk {
+            name: device.display().to_string(),
+            why: "only root may write to it; run this command with sudo".to_owned(),
+        }),
+        // Whatever else is wrong shows when it is opened.
+        _ => Ok(()),
     }
 }
 

@@ -73,7 +73,10 @@ fn whoever_may_not_write_is_told_before_a_question_is_asked() {
             ..wish(image.clone())
         };
         let error = perform(&wish, root.path(), &Output::new(Format::Table)).unwrap_err();
-        assert!(error.to_string().contains("run this command with sudo"), "{error}");
+        assert!(
+            error.to_string().contains("run this command with sudo"),
+            "{error}"
+        );
     }
 }
 

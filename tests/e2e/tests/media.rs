@@ -7,16 +7,28 @@
 //! | `axion.iso`, USB stick   | yes  | yes  |
 //! | `axion.img`, USB stick   | yes  | yes  |
 //! | `axion.img`, disk        | yes  | yes  |
+//! | `axion.img`, written by `axctl` with a config | | yes |
 //! | `axion.efi` alone        |      | yes  |
 //! | `axion.ipxe`             | yes  | `tests/netboot.rs` |
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use axion_api::init::Outcome;
 use axion_e2e::SOON;
 use axion_lab::deadline::Poll;
-use axion_lab::{Display, Drive, Firmware, Image, Machine, Node, Spec, media};
+use axion_lab::{Display, Drive, Firmware, Image, Machine, Node, Spec, command, media, node};
+
+/// Serial number of the stick.
+const SERIAL: &str = "AX-1";
+/// Bytes that the stick has more than the medium, as one that was bought does.
+const ROOM: u64 = 8 << 20;
+/// Some 200 MiB, written, read back and compared.
+const WRITTEN: Duration = Duration::from_secs(120);
 
 #[test]
 fn the_iso_is_a_cd_for_bios_and_the_console_is_on_the_screen_and_the_serial_line() -> Result<()> {
@@ -68,6 +80,60 @@ fn the_edited_disk_image_is_a_disk_for_bios() -> Result<()> {
 #[test]
 fn the_edited_disk_image_is_a_disk_for_uefi() -> Result<()> {
     edited_image("img-nvme-uefi", Firmware::Uefi, Drive::Nvme)
+}
+
+/// What `axctl media write --config` leaves on a stick. The computer that it writes on has that stick alone ([`computer`]).
+#[test]
+fn axctl_writes_a_stick_with_a_config() -> Result<()> {
+    let (image, dir) = (Image::find()?, tempfile::tempdir()?);
+    let medium = image.medium("axion.img")?;
+    let stick = computer(dir.path(), fs::metadata(&medium)?.len() + ROOM)?;
+    let spec = Spec::new("img-axctl").boot_from(Firmware::Uefi, Drive::UsbStick, &stick);
+    let document = dir.path().join("axion.toml");
+    fs::write(&document, config(&spec))?;
+    let arguments = ["--disk", SERIAL, "--yes", "--config"];
+    let mut axctl = Command::new("unshare");
+    axctl.arg("--mount");
+    if fs::metadata("/proc/self")?.uid() != 0 {
+        axctl.args(["--user", "--map-root-user"]);
+    }
+    axctl
+        .args(["sh", "-ec", IN_COMPUTER, "sh"])
+        .args([dir.path().join("sys"), dir.path().join("dev")])
+        .arg(node::axctl()?.get_program())
+        .args(["media", "write"])
+        .arg(&medium)
+        .args(arguments)
+        .arg(&document);
+    command::succeed(&mut axctl, WRITTEN)?;
+    start(spec, &image)?;
+    Ok(())
+}
+
+/// Runs the rest of its arguments where the first two directories are `/sys` and `/dev`.
+const IN_COMPUTER: &str = "mount --bind \"$1\" /sys; mount --bind \"$2\" /dev; shift 2; exec \"$@\"";
+
+/// A `/sys` and a `/dev` in `dir` with one USB stick of `bytes`, a file; gives the file. What `axctl` may write to is what it finds in
+/// them, so that no disk of the computer that tests can be meant.
+fn computer(dir: &Path, bytes: u64) -> Result<PathBuf> {
+    let device = dir.join("sys/devices/usb1/1-1");
+    let disk = device.join("host6/block/sdzz");
+    fs::create_dir_all(disk.join("queue"))?;
+    fs::write(device.join("idVendor"), "0781")?;
+    fs::write(device.join("serial"), SERIAL)?;
+    fs::write(disk.join("size"), (bytes / 512).to_string())?;
+    symlink("../..", disk.join("device"))?;
+    for class in ["sys/block", "sys/class/block"] {
+        fs::create_dir_all(dir.join(class))?;
+        symlink(
+            "/sys/devices/usb1/1-1/host6/block/sdzz",
+            dir.join(class).join("sdzz"),
+        )?;
+    }
+    fs::create_dir(dir.join("dev"))?;
+    let stick = dir.join("dev/sdzz");
+    File::create(&stick)?.set_len(bytes)?;
+    Ok(stick)
 }
 
 #[test]

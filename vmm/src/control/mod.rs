@@ -278,9 +278,10 @@ impl Control {
         }
     }
 
-    /// New output, or room for input: every watcher of the console.
+    /// New output, or room for input: every watcher of the console; and what a vCPU has left of it.
     fn refresh(&mut self, machine: &Handle) {
         self.console.acknowledge();
+        self.console.go_on();
         let watchers = self
             .peers
             .iter()

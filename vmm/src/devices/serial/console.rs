@@ -20,6 +20,8 @@ const INPUT: usize = 4 << 10;
 pub trait TakesInput: Send + Sync {
     /// Something has been typed: takes what the guest can have now.
     fn take_input(&self);
+    /// Goes on with what was left when it called [`Console::hand_over`], a piece of it.
+    fn go_on(&self) {}
 }
 
 /// The device before one is attached.
@@ -35,7 +37,7 @@ pub struct Console {
     taker: Mutex<Weak<dyn TakesInput>>,
     /// Input waits; spares vCPUs the lock.
     has_input: AtomicBool,
-    /// Becomes readable when there is output to send or room for input.
+    /// Becomes readable when there is output to send, room for input, or something handed over.
     wake: EventFd,
 }
 
@@ -69,7 +71,8 @@ impl Console {
         }))
     }
 
-    /// Becomes readable when there is output to send or room for input; see [`Console::acknowledge`].
+    /// Becomes readable when there is output to send, room for input, or something handed over ([`Console::hand_over`]); see
+    /// [`Console::acknowledge`].
     pub fn wake(&self) -> &EventFd {
         &self.wake
     }
@@ -128,15 +131,30 @@ impl Console {
             self.has_input.store(!state.input.is_empty(), Ordering::Release);
             taken.len()
         };
-        let taker = self
-            .taker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .upgrade();
-        if let Some(taker) = taker {
+        if let Some(taker) = self.taker() {
             taker.take_input();
         }
         taken
+    }
+
+    fn taker(&self) -> Option<Arc<dyn TakesInput>> {
+        self.taker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade()
+    }
+
+    /// A device has more to print than one vCPU is to be kept for: whoever hears [`Console::wake`] is to call
+    /// [`Console::go_on`].
+    pub fn hand_over(&self) {
+        self.notify(&mut self.state());
+    }
+
+    /// Has the device go on that has handed over something, if one has. Does not wait for vCPUs.
+    pub fn go_on(&self) {
+        if let Some(taker) = self.taker() {
+            taker.go_on();
+        }
     }
 
     /// Input waits for the guest.

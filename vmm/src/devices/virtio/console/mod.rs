@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! guest -> transmit queue -> [`Console`]     on the thread of the vCPU that notifies: the driver waits for it anyway
+//!          -> control thread -> [`Console`]  what it goes on offering meanwhile, without notifying
 //! [`Console`] -> receive queue -> guest      on the thread of whoever types, or of the vCPU that offers buffers
 //! ```
 //!

@@ -1,7 +1,11 @@
-//! The port of a console device: its queues, under one lock, which whoever types and the vCPUs take. What is typed while
-//! the driver has no buffers, or the machine is paused, waits in the [`Console`].
+//! The port of a console device: its queues, each under a lock of its own. What is typed while the driver has no buffers, or the
+//! machine is paused, waits in the [`Console`].
+//!
+//! A guest whose vCPUs print without end keeps nobody else: whoever types never waits for the queue that is printed from, and a
+//! notification prints a ring's length at most, after which its vCPU may be stopped. What was offered meanwhile without a further
+//! notification is handed over to the control thread ([`Console::hand_over`]), which takes it in the same pieces.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use vm_memory::{Bytes, GuestAddress};
@@ -32,17 +36,51 @@ pub struct Queues {
 /// The port.
 pub struct Port {
     console: Arc<Console>,
-    /// Counted under the lock.
+    /// Those of a direction are counted under its lock.
     times: Arc<PairTimes>,
-    state: Mutex<State>,
+    receive: Mutex<Side>,
+    transmit: Mutex<Side>,
 }
 
+/// A direction.
 #[derive(Default)]
-struct State {
-    /// None without a driver, or when it has broken one.
-    queues: Option<Queues>,
+struct Side {
+    /// None without a driver, or when it has broken it.
+    queue: Option<ActiveQueue>,
     paused: bool,
     chain: Chain,
+    /// There may be buffers that nobody will notify of.
+    more: bool,
+}
+
+impl Side {
+    fn new(queue: ActiveQueue) -> Self {
+        Self {
+            queue: Some(queue),
+            ..Self::default()
+        }
+    }
+
+    /// Works on the queue, if there is one and the machine is not paused.
+    fn work(&mut self, work: impl FnOnce(&mut ActiveQueue, &mut Chain) -> Result<bool, RingError>) {
+        let Self {
+            queue: Some(queue),
+            paused: false,
+            chain,
+            more,
+        } = self
+        else {
+            return;
+        };
+        match work(queue, chain) {
+            Ok(left) => *more = left,
+            Err(error) => {
+                log::line(format_args!("console: {error}"));
+                queue.notifier.needs_reset();
+                *self = Self::default();
+            }
+        }
+    }
 }
 
 impl Port {
@@ -51,28 +89,28 @@ impl Port {
         Self {
             console,
             times,
-            state: Mutex::default(),
+            receive: Mutex::default(),
+            transmit: Mutex::default(),
         }
     }
 
     /// A driver has come with these queues.
     pub fn begin(&self, queues: Queues) {
-        *self.state() = State {
-            queues: Some(queues),
-            ..State::default()
-        };
+        *lock(&self.receive) = Side::new(queues.receive);
+        *lock(&self.transmit) = Side::new(queues.transmit);
     }
 
     /// It has gone.
     pub fn end(&self) {
-        self.state().queues = None;
+        for side in [&self.receive, &self.transmit] {
+            *lock(side) = Side::default();
+        }
     }
 
     /// The driver has offered buffers in `queue`.
     pub fn notify(&self, queue: u16) {
         if queue == TRANSMIT {
-            let times = &self.times.send;
-            self.work(|queues, chain, console| print(&mut queues.transmit, chain, console, times));
+            self.print(lock(&self.transmit));
         } else {
             self.take_input();
         }
@@ -80,60 +118,77 @@ impl Port {
 
     /// Keeps off guest memory, or no more.
     pub fn set_paused(&self, paused: bool) {
-        self.state().paused = paused;
+        for side in [&self.receive, &self.transmit] {
+            lock(side).paused = paused;
+        }
         self.take_input();
+        self.go_on();
     }
 
-    fn work(&self, work: impl FnOnce(&mut Queues, &mut Chain, &Console) -> Result<(), RingError>) {
-        let mut state = self.state();
-        let State {
-            queues,
-            paused: false,
-            chain,
-        } = &mut *state
-        else {
-            return;
-        };
-        let Some(there) = queues else { return };
-        if let Err(error) = work(there, chain, &self.console) {
-            log::line(format_args!("console: {error}"));
-            there.transmit.notifier.needs_reset();
-            *queues = None;
+    /// Prints a ring's length, and hands over what is left.
+    fn print(&self, mut side: MutexGuard<'_, Side>) {
+        side.work(|queue, chain| print(queue, chain, &self.console, &self.times.send));
+        let more = side.more && !side.paused;
+        // Who it is handed over to does not wait for the lock.
+        drop(side);
+        if more {
+            self.console.hand_over();
         }
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(side: &Mutex<Side>) -> MutexGuard<'_, Side> {
+    side.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl TakesInput for Port {
     fn take_input(&self) {
+        // A guest that notifies without end is not to keep the lock from whoever types.
+        if !self.console.has_input() {
+            return;
+        }
         let times = &self.times.receive;
-        self.work(|queues, chain, console| type_in(&mut queues.receive, chain, console, times));
+        lock(&self.receive).work(|queue, chain| type_in(queue, chain, &self.console, times).map(|()| false));
+    }
+
+    fn go_on(&self) {
+        let side = match self.transmit.try_lock() {
+            Ok(side) => side,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Whoever has it hands over what it leaves.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if side.more {
+            self.print(side);
+        }
     }
 }
 
-/// Prints what the driver offers.
+/// Prints what the driver offers, a ring's length at most; says whether there may be more, of which it will not notify.
 fn print(
     queue: &mut ActiveQueue,
     chain: &mut Chain,
     console: &Console,
     times: &Histogram,
-) -> Result<(), RingError> {
+) -> Result<bool, RingError> {
+    let mut left = queue.ring.size();
     loop {
         let begin = Instant::now();
         let mut count = 0;
         queue.ring.silence();
-        while queue.ring.pop(chain)? {
+        while left > 0 && queue.ring.pop(chain)? {
             print_chain(queue, chain, console);
             queue.ring.complete(chain.head, 0);
             count += 1;
+            left -= 1;
         }
         queue.publish();
         times.add_all(begin.elapsed(), count);
         if !queue.ring.listen()? {
-            return Ok(());
+            return Ok(false);
+        }
+        if left == 0 {
+            return Ok(true);
         }
     }
 }

@@ -62,9 +62,13 @@ impl MemoryWorker {
         loop {
             match orders.current() {
                 Order::Run => {
-                    self.round();
+                    let timeout = if self.round() {
+                        EpollTimeout::ZERO
+                    } else {
+                        EpollTimeout::NONE
+                    };
                     let mut events = [EpollEvent::empty(); 2];
-                    match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+                    match self.epoll.wait(&mut events, timeout) {
                         Ok(_) | Err(Errno::EINTR) => {}
                         Err(errno) => {
                             self.fail(&std::io::Error::from(errno));
@@ -79,40 +83,43 @@ impl MemoryWorker {
         }
     }
 
-    /// Answers what is there, one request after the other: the driver waits for each.
-    fn round(&mut self) {
+    /// Answers what is there, one request after the other: the driver waits for each. A ring's length at most: a guest that asks
+    /// without end is not to keep the thread from its orders. Says whether there may be more.
+    fn round(&mut self) -> bool {
         if self.broken {
-            return;
+            return false;
         }
         let worked = self.work();
         self.queue.publish();
-        if let Err(error) = worked {
+        worked.unwrap_or_else(|error| {
             self.fail(&error);
-        }
+            false
+        })
     }
 
-    fn work(&mut self) -> Result<(), RingError> {
-        loop {
-            self.queue.ring.silence();
-            while self.queue.ring.pop(&mut self.chain)? {
-                let request = read(self.queue.ring.memory(), &self.chain);
-                let answer = match request {
-                    Some(request) => self.answer(request),
-                    None => Answer::Error,
-                };
-                match answer {
-                    Answer::Error => self.resize.errors.add(1),
-                    Answer::Nack | Answer::Busy => self.resize.refused.add(1),
-                    _ => {}
+    fn work(&mut self) -> Result<bool, RingError> {
+        self.queue.ring.silence();
+        for _ in 0..self.queue.ring.size() {
+            while !self.queue.ring.pop(&mut self.chain)? {
+                if !self.queue.ring.listen()? {
+                    return Ok(false);
                 }
-                let written = write(self.queue.ring.memory(), &self.chain, answer);
-                self.queue.ring.complete(self.chain.head, written);
-                self.queue.publish();
             }
-            if !self.queue.ring.listen()? {
-                return Ok(());
+            let request = read(self.queue.ring.memory(), &self.chain);
+            let answer = match request {
+                Some(request) => self.answer(request),
+                None => Answer::Error,
+            };
+            match answer {
+                Answer::Error => self.resize.errors.add(1),
+                Answer::Nack | Answer::Busy => self.resize.refused.add(1),
+                _ => {}
             }
+            let written = write(self.queue.ring.memory(), &self.chain, answer);
+            self.queue.ring.complete(self.chain.head, written);
+            self.queue.publish();
         }
+        Ok(true)
     }
 
     fn answer(&mut self, request: Request) -> Answer {

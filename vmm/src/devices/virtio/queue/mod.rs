@@ -360,6 +360,16 @@ impl Queue {
         self.look()
     }
 
+    /// Asks the driver to tell of the next buffer behind those that there are, which are left alone until then.
+    pub fn listen_beyond(&mut self) {
+        if self.setup.event_idx {
+            let index = self.available.load_u16(INDEX, Ordering::Acquire);
+            self.used
+                .store_u16(self.event(USED_ENTRY), index, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+        }
+    }
+
     /// Asks the driver not to tell of new buffers, while the device looks by itself. With `RING_EVENT_IDX` it tells when it
     /// passes an index: one that it has passed already.
     pub fn silence(&mut self) {

@@ -1,5 +1,7 @@
 //! The driver's side of a ring, for tests.
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 
 /// Flags of descriptors, for tests that make their own.
@@ -69,12 +71,15 @@ impl Driver {
         self.memory.store(index, at, Ordering::SeqCst).unwrap();
     }
 
+    /// How many buffers the device has used, modulo 2^16.
+    pub fn used_index(&self) -> u16 {
+        let at = GuestAddress(self.setup.used + 2);
+        self.memory.load(at, Ordering::SeqCst).unwrap()
+    }
+
     /// The next buffer that the device has used: head and bytes.
     pub fn used(&mut self) -> Option<(u32, u32)> {
-        let index: u16 = self
-            .memory
-            .load(GuestAddress(self.setup.used + 2), Ordering::SeqCst)
-            .unwrap();
+        let index = self.used_index();
         if index == self.seen {
             return None;
         }
@@ -101,4 +106,25 @@ impl Driver {
 pub fn describe(memory: &GuestMemory, at: u64, address: u64, len: u32, flags: u16, next: u16) {
     let rest = u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48;
     memory.write_obj([address, rest], GuestAddress(at)).unwrap();
+}
+
+/// Has `offer` offer buffers without end, as a further vCPU does, while `work` goes on; says whether that ended although more was
+/// offered.
+pub fn ends_meanwhile(offer: impl Fn() + Sync, work: impl FnOnce() + Send) -> bool {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                offer();
+            }
+        });
+        let working = scope.spawn(work);
+        let start = std::time::Instant::now();
+        while !working.is_finished() && start.elapsed().as_secs() < 5 {
+            std::thread::park_timeout(std::time::Duration::from_millis(1));
+        }
+        let ended = working.is_finished();
+        stop.store(true, Ordering::Relaxed);
+        ended
+    })
 }

@@ -1,7 +1,9 @@
 //! Entropy device (virtio 1.3 §5.4): fills the driver's buffers from the kernel's generator.
 //!
 //! It works on the vCPU's thread, within the exit of the notification: there is no thread to wake, and nothing in flight
-//! when vCPUs are stopped. A guest that keeps it busy keeps one of its own vCPUs from running.
+//! when vCPUs are stopped. A guest that keeps it busy keeps one of its own vCPUs from running, and that one can still be
+//! stopped: a notification is served a ring's length at most. That is all that there was when the driver notified; it notifies
+//! again when it goes on.
 
 use std::io;
 
@@ -74,14 +76,20 @@ impl Running for Source {
 }
 
 fn serve(queue: &mut ActiveQueue, chain: &mut Chain) -> Result<(), RingError> {
+    let mut left = queue.ring.size();
     loop {
         queue.ring.silence();
-        while queue.ring.pop(chain)? {
+        while left > 0 && queue.ring.pop(chain)? {
             let written = fill(queue, chain);
             queue.ring.complete(chain.head, written);
+            left -= 1;
         }
         queue.publish();
         if !queue.ring.listen()? {
+            return Ok(());
+        }
+        if left == 0 {
+            queue.ring.listen_beyond();
             return Ok(());
         }
     }

@@ -1,5 +1,7 @@
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use super::*;
-use crate::devices::virtio::queue::testing::memory;
+use crate::devices::virtio::queue::testing::{WRITE, ends_meanwhile, memory};
 use crate::devices::virtio::transport::testing::Rig;
 
 #[test]
@@ -43,4 +45,36 @@ fn broken_ring_needs_a_reset() {
     let mut queue = rig.start(u64::MAX, &[0x1_0000]).remove(0);
     rig.memory.write_obj([0u16; 8], GuestAddress(0x1_4000)).unwrap();
     assert_eq!(queue.used(), None);
+}
+
+/// One vCPU notifies, another one offers more as fast as it is filled.
+#[test]
+fn a_guest_that_asks_without_end_keeps_no_vcpu() {
+    let rig = Rig::new(Box::new(Rng), &memory());
+    let queue = rig.start(u64::MAX, &[0x1_0000]).remove(0);
+    let size = queue.setup.size;
+    let place = |number: u16| GuestAddress(0x4_0000 + u64::from(number % size) * 512);
+    for head in 0..size {
+        queue.describe(head, place(head).0, 256, WRITE, 0);
+        let slot = queue.setup.available + 4 + u64::from(head) * 2;
+        rig.memory.write_obj(head, GuestAddress(slot)).unwrap();
+    }
+    let filled = AtomicU16::new(0);
+    let ahead = size / 2;
+    let offer = || {
+        let next = filled.load(Ordering::Relaxed);
+        // It has reached this one when the buffer is not zero any more.
+        if rig.memory.read_obj::<u64>(place(next)).unwrap() != 0 {
+            rig.memory.write_obj(0u64, place(next)).unwrap();
+            filled.store(next.wrapping_add(1), Ordering::Relaxed);
+            queue.set_available(next.wrapping_add(1).wrapping_add(ahead));
+        }
+    };
+    queue.set_available(ahead);
+    assert!(ends_meanwhile(offer, || rig.notify(0)));
+    // Nothing of what is there is forgotten.
+    let last = filled.load(Ordering::Relaxed).wrapping_add(ahead);
+    queue.set_available(last);
+    rig.notify(0);
+    assert_eq!(queue.used_index(), last);
 }

@@ -23,7 +23,7 @@ pub struct Credit {
     guest_room: u32,
     /// Of what was sent, bytes that the guest's programs have taken.
     guest_forwarded: u32,
-    /// The guest was asked for its room, and has not answered.
+    /// The guest was asked for its room, and has said nothing new since.
     asked: bool,
 }
 
@@ -54,10 +54,14 @@ impl Credit {
         self.received.wrapping_sub(self.told) >= ROOM / 2 && self.forwarded != self.told
     }
 
-    /// Takes note of what the header of a packet from the guest says.
+    /// Takes note of what the header of a packet from the guest says. Where it says nothing new, it is not asked again: Linux
+    /// answers at once, and without room it answers as before. It tells by itself once it has some.
     pub fn hear(&mut self, header: &Header) {
-        (self.guest_room, self.guest_forwarded) = (header.buf_alloc, header.fwd_cnt);
-        self.asked = false;
+        let said = (header.buf_alloc, header.fwd_cnt);
+        if said != (self.guest_room, self.guest_forwarded) {
+            (self.guest_room, self.guest_forwarded) = said;
+            self.asked = false;
+        }
     }
 
     /// Bytes that may be sent to the guest.

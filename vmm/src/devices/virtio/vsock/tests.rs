@@ -377,6 +377,11 @@ fn the_guest_gets_no_more_than_it_has_room_for() {
     bench.taken = 0;
     bench.expect(Op::CreditRequest, 1000, 77);
     assert!(bench.is_silent(), "it asks once");
+    bench.tell(Op::CreditUpdate, 1000, 77, 0);
+    assert!(
+        bench.is_silent(),
+        "and an answer without news is no reason to ask again"
+    );
     bench.taken = 4;
     bench.tell(Op::CreditUpdate, 1000, 77, 0);
     assert_eq!(bench.expect(Op::Data, 1000, 77).1.len(), 4);

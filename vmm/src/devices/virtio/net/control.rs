@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::sys::epoll::EpollTimeout;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::backing::Interface;
@@ -104,7 +105,7 @@ impl Control {
             match orders.current() {
                 Order::Run => {
                     self.serve();
-                    edges.wait(|_, _| {})?;
+                    edges.wait(EpollTimeout::NONE, |_, _| {})?;
                 }
                 Order::Pause => drop(orders.rest()),
                 Order::Stop => return Ok(()),

@@ -22,13 +22,13 @@ impl Edges {
         Ok(Self(epoll))
     }
 
-    /// Waits; tells the numbers of those that are ready, and whether they are broken.
+    /// Waits, or only looks where `timeout` is zero; tells the numbers of those that are ready, and whether they are broken.
     ///
     /// # Errors
     /// `errno` of epoll(7).
-    pub fn wait(&self, mut tell: impl FnMut(u64, bool)) -> Result<(), Errno> {
+    pub fn wait(&self, timeout: EpollTimeout, mut tell: impl FnMut(u64, bool)) -> Result<(), Errno> {
         let mut events = [EpollEvent::empty(); 8];
-        let count = match self.0.wait(&mut events, EpollTimeout::NONE) {
+        let count = match self.0.wait(&mut events, timeout) {
             Err(Errno::EINTR) => 0,
             result => result?,
         };

@@ -24,6 +24,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::epoll::EpollTimeout;
 
 use super::backing::Interface;
 use super::control::Control;
@@ -158,9 +159,8 @@ impl Pair {
         loop {
             match orders.current() {
                 Order::Run => {
-                    if !self.work()
-                        && let Err(errno) = self.wait(&edges)
-                    {
+                    let more = self.work();
+                    if let Err(errno) = self.wait(&edges, more) {
                         return self.fail(&io::Error::from(errno));
                     }
                 }
@@ -184,8 +184,15 @@ impl Pair {
         Edges::of(doorbells.chain([(TAP, self.tap.as_fd()), (ORDERS, borrow(orders.wake()))]))
     }
 
-    fn wait(&mut self, edges: &Edges) -> Result<(), Errno> {
-        edges.wait(|number, broken| match number {
+    /// Waits for edges; where there is `more`, only looks for them: a ring that is left alone is not to stay so for as long as the
+    /// other one is busy.
+    fn wait(&mut self, edges: &Edges, more: bool) -> Result<(), Errno> {
+        let timeout = if more {
+            EpollTimeout::ZERO
+        } else {
+            EpollTimeout::NONE
+        };
+        edges.wait(timeout, |number, broken| match number {
             // It is gone, and says so once.
             TAP if broken => log::line(format_args!("network device {}: gone", self.interface.name)),
             TAP => {

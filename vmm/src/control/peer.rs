@@ -1,4 +1,5 @@
-//! Connections: an HTTP client of the API socket, a watcher of the console socket. Neither ever blocks.
+//! Connections: an HTTP client of the API socket, a watcher of the console socket. Neither ever blocks, nor keeps the thread for
+//! longer than a turn: what a guest prints, or a client types, without end goes on in the next one.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,6 +10,9 @@ use nix::sys::epoll::EpollFlags;
 use super::http::{self, Answer, Parsed};
 use super::routes::{self, Subject};
 use crate::devices::serial::Console;
+
+/// Pieces of what is printed, or typed, in a turn.
+const PIECES: usize = 2;
 
 /// A connection, and what it waits for.
 pub struct Peer {
@@ -178,7 +182,7 @@ fn send(stream: &mut UnixStream, output: &mut Vec<u8>) -> Result<bool, Gone> {
 /// Passes on what the client types as far as the console takes it.
 fn type_in(stream: &mut UnixStream, console: &Console, mute: &mut bool) -> Result<EpollFlags, Gone> {
     let mut buffer = [0; 4096];
-    loop {
+    for _ in 0..PIECES {
         let room = console.room().min(buffer.len());
         let Some(space) = buffer.get_mut(..room).filter(|space| !space.is_empty()) else {
             return Ok(EpollFlags::empty());
@@ -193,12 +197,13 @@ fn type_in(stream: &mut UnixStream, console: &Console, mute: &mut bool) -> Resul
             Some(count) => drop(console.type_in(buffer.get(..count).unwrap_or_default())),
         }
     }
+    Ok(EpollFlags::EPOLLIN)
 }
 
-/// Sends what the guest printed; returns whether something is left.
+/// Sends what the guest printed; returns whether something may be left.
 fn show(stream: &mut UnixStream, console: &Console, position: &mut u64) -> Result<bool, Gone> {
     let mut buffer = [0; 16 << 10];
-    loop {
+    for _ in 0..PIECES {
         let (start, count) = console.output(*position, &mut buffer);
         *position = start;
         if count == 0 {
@@ -209,4 +214,8 @@ fn show(stream: &mut UnixStream, console: &Console, position: &mut u64) -> Resul
             None => return Ok(true),
         }
     }
+    Ok(true)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! ```text
 //! opened by the guest:   open ────────────┐
 //! opened by a client:    asked ──granted──┴──> open ──both ends told of the end──> closing ──reset──> gone
+//!                                               '── ended by the guest, reset ──> lingering ──all passed on──^
 //! ```
 //!
 //! Data goes between socket and guest memory without a copy. What a client does not take at once is kept, [`ROOM`]
@@ -42,6 +43,8 @@ pub enum Phase {
     Open,
     /// Both directions have ended. The guest is to say that it knows.
     Closing,
+    /// The guest knows nothing of it any more; what it sent before its end still goes to the client.
+    Lingering,
 }
 
 /// What is to go to the guest next.
@@ -143,6 +146,23 @@ impl Connection {
     /// Whether it is over once the guest has been told so.
     pub fn is_over(&self) -> bool {
         self.failed
+    }
+
+    /// The guest has reset it. Linux does that 8 seconds after its programs have closed a socket, whatever the other end has taken by
+    /// then: what was sent before an orderly end is not lost. Says whether there is something to wait for.
+    pub fn linger(&mut self) -> bool {
+        let ended = self.guest_ended & shutdown::SEND != 0;
+        if let (true, false, Some(stream)) = (ended, self.backlog.is_empty(), &self.stream) {
+            self.phase = Phase::Lingering;
+            // It may have ended already.
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+        self.phase == Phase::Lingering
+    }
+
+    /// Whether it was lingering, and has nothing to wait for any more.
+    pub fn is_drained(&self) -> bool {
+        self.phase == Phase::Lingering && self.backlog.is_empty()
     }
 
     /// Fills in what `header` says of room, and takes note that the packet goes to the guest.

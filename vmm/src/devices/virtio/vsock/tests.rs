@@ -449,3 +449,51 @@ fn what_waits_for_a_slow_client_arrives_in_order() {
     bench.tell(Op::Shutdown, 1000, 77, shutdown::SEND);
     assert_eq!(reader.join().unwrap(), bytes);
 }
+
+/// What Linux does when a program closes a socket whose other end reads slowly.
+#[test]
+fn what_was_sent_before_the_end_arrives_after_the_guests_reset() {
+    let mut bench = Bench::new();
+    let mut service = bench.connect();
+    let (mut sent, mut forwarded) = (Vec::new(), 0);
+    let piece: Vec<u8> = (0..0x8000u32)
+        .map(|number| (number / 7).to_le_bytes()[0])
+        .collect();
+    // Until the socket is full, and something waits in the device.
+    while u32::try_from(sent.len()).unwrap() - forwarded < ROOM / 2 {
+        bench.data(1000, 77, &piece);
+        sent.extend_from_slice(&piece);
+        bench.tell(Op::CreditRequest, 1000, 77, 0);
+        forwarded = bench.expect(Op::CreditUpdate, 1000, 77).0.fwd_cnt;
+        while let Some((head, _)) = bench.receive.used() {
+            bench.offer(u16::try_from(head).unwrap());
+        }
+    }
+    bench.tell(Op::Shutdown, 1000, 77, shutdown::BOTH);
+    bench.tell(Op::Reset, 1000, 77, 0);
+    assert_eq!(bench.host.status().connections, 0);
+    // The guest uses the port again, and neither connection disturbs the other.
+    let again = UnixListener::bind(bench.path(Some(78))).unwrap();
+    bench.tell(Op::Request, 1000, 78, 0);
+    bench.expect(Op::Response, 1000, 78);
+    let (mut other, _) = again.accept().unwrap();
+    let mut got = Vec::new();
+    service.read_to_end(&mut got).unwrap();
+    assert_eq!(got, sent);
+    bench.data(1000, 78, b"new");
+    assert_eq!(read(&mut other, 3), b"new");
+}
+
+#[test]
+fn a_reset_without_an_end_drops_what_waits() {
+    let mut bench = Bench::new();
+    let mut service = bench.connect();
+    for _ in 0..4 {
+        bench.data(1000, 77, &[5; 0x8000]);
+    }
+    bench.tell(Op::Reset, 1000, 77, 0);
+    let mut got = Vec::new();
+    let _ = service.read_to_end(&mut got);
+    assert!(got.iter().all(|byte| *byte == 5));
+    assert!(service.write_all(b"x").is_err(), "it is closed");
+}

@@ -14,7 +14,8 @@
 //!
 //! Connections that want to tell the guest something stand in a queue and get one packet at a time. A connection whose
 //! ends have both been told waits for the guest's reset; where there are too many, the oldest of these goes first, then
-//! the oldest client that has not said yet what it wants.
+//! the oldest client that has not said yet what it wants, then the oldest that lingers: one that the guest has ended and reset, and
+//! whose client has not taken yet what was sent before. It has [`LINGER`] for that.
 //!
 //! [`ROOM`]: super::credit::ROOM
 
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::backing::{self, Host, LONGEST_LINE};
 use super::connection::{Connection, Phase, Ports, Wish};
@@ -40,6 +41,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 pub const MOST_PEERS: usize = 512;
 /// Most answers that wait to tell the guest that there is no such connection.
 pub const MOST_RESETS: usize = 256;
+/// How long a client may take for what the guest sent before it ended a connection.
+const LINGER: Duration = Duration::from_secs(60);
 /// Ports of this side that clients' connections come from: the first, and behind the last.
 const CLIENT_PORTS: (u32, u32) = (1 << 30, 1 << 31);
 
@@ -70,6 +73,8 @@ pub struct Streams {
     next_port: u32,
     /// Connections with something to tell, in turn.
     ready: VecDeque<u64>,
+    /// Connections that linger, and until when.
+    lingering: VecDeque<(Instant, u64)>,
     /// Ports of packets that belong to no connection.
     /// Since when each has been there.
     resets: VecDeque<(Ports, Instant)>,
@@ -125,6 +130,7 @@ impl Streams {
             next_token: FIRST_PEER,
             next_port: CLIENT_PORTS.0,
             ready: VecDeque::new(),
+            lingering: VecDeque::new(),
             resets: VecDeque::new(),
             held: None,
             chain: Chain::default(),
@@ -198,16 +204,23 @@ impl Streams {
 
     fn wait(&mut self, more: bool) -> Result<(), Errno> {
         let mut events = [EpollEvent::empty(); 32];
-        let timeout = if more {
-            EpollTimeout::ZERO
-        } else {
-            EpollTimeout::NONE
+        let timeout = match self.lingering.front() {
+            _ if more => EpollTimeout::ZERO,
+            // Rounded up: to wake too early is to wake twice.
+            Some((end, _)) => {
+                let left = end.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+                EpollTimeout::try_from(left).unwrap_or(EpollTimeout::MAX)
+            }
+            None => EpollTimeout::NONE,
         };
         let count = match self.epoll.wait(&mut events, timeout) {
             Err(Errno::EINTR) => 0,
             result => result?,
         };
         self.now = Instant::now();
+        while let Some((_, token)) = self.lingering.front().filter(|(end, _)| *end <= self.now) {
+            self.remove(*token);
+        }
         for event in events.iter().take(count) {
             match event.data() {
                 RECEIVE => self.starved = false,
@@ -286,6 +299,9 @@ impl Streams {
             Some(Op::CreditUpdate) => {}
             Some(Op::Reset) => {
                 self.host.counters.resets.add(1);
+                if connection.linger() {
+                    return self.keep(token, ports);
+                }
                 return self.remove(token);
             }
             Some(Op::Request | Op::Response | Op::Shutdown) | None => connection.fail(),
@@ -456,11 +472,12 @@ impl Streams {
         let over =
             |peer: &Peer| matches!(peer, Peer::Connection(connection) if connection.phase == Phase::Closing);
         let silent = |peer: &Peer| matches!(peer, Peer::Greeting(..));
+        let lingers = |peer: &Peer| matches!(peer, Peer::Connection(connection) if connection.phase == Phase::Lingering);
         let find = |which: &dyn Fn(&Peer) -> bool| {
             let mut peers = self.peers.iter();
             peers.find(|(_, peer)| which(peer)).map(|(token, _)| *token)
         };
-        match find(&over).or_else(|| find(&silent)) {
+        match find(&over).or_else(|| find(&silent)).or_else(|| find(&lingers)) {
             Some(token) => {
                 self.remove(token);
                 true
@@ -487,12 +504,23 @@ impl Streams {
         true
     }
 
+    /// Keeps a connection of which the guest knows nothing any more: its `ports` are free.
+    fn keep(&mut self, token: u64, ports: Ports) {
+        self.by_ports.remove(&ports);
+        self.lingering.push_back((self.now + LINGER, token));
+    }
+
     /// Removes a peer; its socket closes.
     fn remove(&mut self, token: u64) {
         if let Some(Peer::Connection(connection)) = self.peers.remove(&token) {
-            self.by_ports.remove(&connection.ports);
+            if self.by_ports.get(&connection.ports) == Some(&token) {
+                self.by_ports.remove(&connection.ports);
+            }
             if connection.queued.is_some() {
                 self.ready.retain(|queued| *queued != token);
+            }
+            if connection.phase == Phase::Lingering {
+                self.lingering.retain(|(_, lingering)| *lingering != token);
             }
         }
     }
@@ -502,6 +530,9 @@ impl Streams {
         match self.peers.get_mut(&token) {
             Some(Peer::Connection(connection)) => {
                 connection.wake(events.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR));
+                if connection.is_drained() {
+                    return self.remove(token);
+                }
                 self.queue(token);
             }
             Some(Peer::Greeting(..)) => self.greet(token),

@@ -63,6 +63,11 @@ pub enum MachineError {
         /// Cause.
         source: VcpuError,
     },
+    /// Memory is gone that the guest believes to have; the log says why.
+    #[error(
+        "the host could neither take back all the memory that the guest gave nor put back what it had taken of it"
+    )]
+    MemoryLost,
     /// The machine thread could not be started, or panicked.
     #[error("machine thread: {0}")]
     Lost(String),

@@ -50,6 +50,8 @@ pub enum Wish {
     Vcpu(u32, Stop),
     /// The file of the disk at this place has no room left.
     DiskFull(usize),
+    /// Memory is gone that the guest believes to have.
+    MemoryLost,
 }
 
 /// Where the life sends its [`Wish`]es; called on vCPU and device threads.
@@ -279,7 +281,9 @@ fn functions(
         devices.push(("balloon".to_owned(), Box::new(device)));
     }
     if let (Some(hot), Some(resize)) = (ram.hot(), &outside.memory) {
-        let device = MemoryDevice::new(hot.clone(), resize.clone(), &restrict)?;
+        let wishes = wishes.clone();
+        let lost = Arc::new(move || wishes(Wish::MemoryLost));
+        let device = MemoryDevice::new(hot.clone(), resize.clone(), lost, &restrict)?;
         devices.push(("memory".to_owned(), Box::new(device)));
     }
     let mut windows = Windows::new(&plan.layout);

@@ -544,6 +544,7 @@ impl Machine {
             Wish::Vcpu(_, Stop::Reset) => End::Reset(Cause(ResetCause::Kvm, None)),
             Wish::Vcpu(id, Stop::TripleFault) => End::Reset(Cause(ResetCause::TripleFault, Some(id))),
             Wish::Vcpu(id, Stop::Failed(source)) => return Err(MachineError::Vcpu { id, source }),
+            Wish::MemoryLost => return Err(MachineError::MemoryLost),
             Wish::DiskFull(disk) => {
                 self.pause_for_room(life, disk);
                 return Ok(None);

@@ -11,7 +11,10 @@
 //! would be a SIGSEGV, and the end of the machine without a reason.
 //!
 //! A plugged range is made elsewhere, with all its pages where they are hugepages, and then moved into place: there is no moment
-//! at which the region has a hole, and a page that cannot be had is an error of the request.
+//! at which the region has a hole, and a page that cannot be had is an error of the request. Where the kernel refuses to take back
+//! one of several blocks, those that went before get new memory, so that the guest has all that it believes to have; what was in
+//! them is lost, which it had given up. Where it has none for them either ([`HotError::Lost`]), the machine cannot go on: the guest
+//! would use the scratch memory as its own.
 
 use std::fs::File;
 use std::io;
@@ -35,6 +38,9 @@ pub struct Hot {
     host: usize,
     scratch: File,
     plugged: Mutex<Vec<bool>>,
+    /// The block that cannot be covered.
+    #[cfg(test)]
+    pub refused: std::sync::atomic::AtomicUsize,
 }
 
 /// A range that cannot be plugged or unplugged.
@@ -59,6 +65,9 @@ pub enum HotError {
     /// The kernel has no pages.
     #[error("no memory")]
     Pages(#[source] io::Error),
+    /// A part was taken back, the rest could not be, and there is no memory to put in the place of what went.
+    #[error("a part of what was to be taken back is gone, and the guest knows nothing of it")]
+    Lost(#[source] io::Error),
 }
 
 /// What is behind a range.
@@ -102,6 +111,8 @@ impl Hot {
             block,
             host,
             scratch,
+            #[cfg(test)]
+            refused: std::sync::atomic::AtomicUsize::new(usize::MAX),
         };
         for index in 0..hot.blocks() {
             hot.cover(index)?;
@@ -144,9 +155,11 @@ impl Hot {
         let piece = self.piece(start, blocks).map_err(HotError::Pages)?;
         if let Err(error) = mapping::replace(piece, self.kind) {
             // The kernel may have taken away what was there before it found that it cannot go on.
-            for index in indices {
-                self.cover(index).map_err(HotError::Pages)?;
-            }
+            let covered: Vec<_> = indices.map(|index| self.cover(index)).collect();
+            covered
+                .into_iter()
+                .collect::<io::Result<()>>()
+                .map_err(HotError::Pages)?;
             return Err(HotError::Pages(error));
         }
         theirs.fill(true);
@@ -156,38 +169,64 @@ impl Hot {
     /// Takes back the memory behind `blocks` blocks from `start` on, all of which are plugged.
     ///
     /// # Errors
-    /// [`HotError`].
+    /// [`HotError`]; all of it is plugged then as before, if not with what was in it, but for [`HotError::Lost`].
     pub fn unplug(&self, start: u64, blocks: u64) -> Result<(), HotError> {
         let mut plugged = self.plugged();
         let indices = self.indices(start, blocks)?;
-        let theirs = plugged.get_mut(indices.clone()).unwrap_or_default();
+        let first = indices.start;
+        let theirs = plugged.get_mut(indices).unwrap_or_default();
         if theirs.iter().any(|plugged| !*plugged) {
             return Err(HotError::State { start, blocks });
         }
-        for (plugged, index) in theirs.iter_mut().zip(indices) {
-            self.cover(index).map_err(HotError::Pages)?;
-            *plugged = false;
-        }
-        Ok(())
+        self.take_back(theirs, first)
     }
 
     /// Takes back all, and forgets what was written where there is no memory.
     ///
     /// # Errors
-    /// Where the kernel refuses a mapping.
-    pub fn unplug_all(&self) -> io::Result<()> {
-        let mut plugged = self.plugged();
-        for (plugged, index) in plugged.iter_mut().zip(0..) {
-            if *plugged {
-                self.cover(index)?;
-                *plugged = false;
-            }
-        }
-        let first = self.piece(self.range.start, 1)?;
+    /// [`HotError::Pages`] and [`HotError::Lost`], as with [`Hot::unplug`].
+    pub fn unplug_all(&self) -> Result<(), HotError> {
+        self.take_back(&mut self.plugged(), 0)?;
+        let first = self.piece(self.range.start, 1).map_err(HotError::Pages)?;
         if let Err(errno) = mapping::forget(first) {
             log::line(format_args!("memory: cannot clear scratch memory: {errno}"));
         }
         Ok(())
+    }
+
+    /// Takes back those of the blocks from the place `first` on that are `plugged`; all or none.
+    fn take_back(&self, plugged: &mut [bool], first: usize) -> Result<(), HotError> {
+        for at in 0..plugged.len() {
+            if plugged.get(at) == Some(&true)
+                && let Err(error) = self.cover(first + at)
+            {
+                // The kernel may have taken away what was there before it found that it cannot go on.
+                let gone = plugged.get_mut(..=at).unwrap_or_default();
+                return Err(self.put_back(gone, first, error));
+            }
+        }
+        plugged.fill(false);
+        Ok(())
+    }
+
+    /// Puts new memory behind those of the blocks from the place `first` on that are `plugged` and have been taken back before
+    /// `error`.
+    fn put_back(&self, plugged: &mut [bool], first: usize, error: io::Error) -> HotError {
+        let mut lost = false;
+        for (plugged, index) in plugged.iter_mut().zip(first..) {
+            let new = || mapping::replace(self.piece(self.address(index), 1)?, self.kind);
+            if *plugged && new().is_err() {
+                // No hole, where that can be had.
+                let _ = self.cover(index);
+                *plugged = false;
+                lost = true;
+            }
+        }
+        if lost {
+            HotError::Lost(error)
+        } else {
+            HotError::Pages(error)
+        }
     }
 
     /// What is behind `blocks` blocks from `start` on.
@@ -239,8 +278,16 @@ impl Hot {
 
     /// Puts scratch memory behind the block at this place.
     fn cover(&self, index: usize) -> io::Result<()> {
-        let start = self.range.start + index as u64 * self.block;
-        mapping::cover(self.piece(start, 1)?, &self.scratch)
+        #[cfg(test)]
+        if self.refused.load(std::sync::atomic::Ordering::Relaxed) == index {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        mapping::cover(self.piece(self.address(index), 1)?, &self.scratch)
+    }
+
+    /// Guest address of the block at this place.
+    fn address(&self, index: usize) -> u64 {
+        self.range.start + index as u64 * self.block
     }
 
     fn plugged(&self) -> MutexGuard<'_, Vec<bool>> {

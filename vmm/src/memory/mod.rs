@@ -250,7 +250,8 @@ impl Ram {
     /// [`MemoryError::Clear`], and [`MemoryError::Populate`] where pages were given back and others do not come.
     pub fn clear(&self) -> Result<(), MemoryError> {
         if let Some(hot) = &self.hot {
-            hot.unplug_all().map_err(MemoryError::Hot)?;
+            hot.unplug_all()
+                .map_err(|error| MemoryError::Hot(io::Error::other(error)))?;
         }
         let clear = if self.hugepages == HugepageSize::None {
             mapping::release

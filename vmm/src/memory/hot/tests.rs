@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use proptest::prelude::*;
 use vm_memory::Bytes;
 
@@ -135,6 +137,47 @@ fn pages_that_cannot_be_had_are_an_error_and_leave_no_hole() {
     assert!(matches!(hot.plug(at(0), 2), Err(HotError::Pages(_))));
     assert_eq!(hot.size(), 0);
     memory.write_slice(&[1; 4096], GuestAddress(at(1))).unwrap();
+}
+
+/// The guest goes on with all that it believes to have: scratch memory would be the same in every block.
+#[test]
+fn what_cannot_be_taken_back_whole_stays_whole() {
+    for all in [false, true] {
+        let (hot, memory) = hot(8);
+        hot.plug(at(1), 4).unwrap();
+        hot.refused.store(3, Ordering::Relaxed);
+        let refused = if all {
+            hot.unplug_all()
+        } else {
+            hot.unplug(at(1), 4)
+        };
+        assert!(matches!(refused, Err(HotError::Pages(_))), "{refused:?}");
+        assert_eq!(hot.state(at(1), 4).unwrap(), State::Plugged);
+        assert_eq!(hot.size(), 4 * BLOCK);
+        for block in 0..8u8 {
+            memory.write_obj(block, GuestAddress(at(block.into()))).unwrap();
+        }
+        for block in 1..5u8 {
+            let found: u8 = memory.read_obj(GuestAddress(at(block.into()))).unwrap();
+            assert_eq!(found, block);
+        }
+        hot.refused.store(usize::MAX, Ordering::Relaxed);
+        hot.unplug(at(1), 4).unwrap();
+    }
+}
+
+#[test]
+fn what_is_lost_is_said_and_leaves_no_hole() {
+    let (mut hot, memory) = hot(4);
+    hot.plug(at(0), 3).unwrap();
+    hot.refused.store(2, Ordering::Relaxed);
+    // A node that no host has.
+    hot.kind.node = Some(900);
+    assert!(matches!(hot.unplug(at(0), 3), Err(HotError::Lost(_))));
+    assert_eq!(hot.size(), 0);
+    for block in 0..4 {
+        memory.write_obj(7u8, GuestAddress(at(block))).unwrap();
+    }
 }
 
 proptest! {

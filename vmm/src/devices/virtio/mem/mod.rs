@@ -44,10 +44,15 @@ pub mod feature {
     pub const UNPLUGGED_INACCESSIBLE: u64 = 1 << 1;
 }
 
+/// Is told that memory is gone which the guest believes to have: its machine cannot go on. Called on the device's thread, does not
+/// block.
+pub type LostSink = Arc<dyn Fn() + Send + Sync>;
+
 /// The device.
 pub struct MemoryDevice {
     hot: Arc<Hot>,
     resize: Arc<Resize>,
+    lost: LostSink,
     team: Team,
 }
 
@@ -56,10 +61,16 @@ impl MemoryDevice {
     ///
     /// # Errors
     /// [`WorkerError`].
-    pub fn new(hot: Arc<Hot>, resize: Arc<Resize>, restrict: &Restrict) -> Result<Self, WorkerError> {
+    pub fn new(
+        hot: Arc<Hot>,
+        resize: Arc<Resize>,
+        lost: LostSink,
+        restrict: &Restrict,
+    ) -> Result<Self, WorkerError> {
         Ok(Self {
             hot,
             resize,
+            lost,
             team: Team::new(["memory".to_owned()].into_iter(), restrict)?,
         })
     }
@@ -97,12 +108,12 @@ impl VirtioDevice for MemoryDevice {
         let queue = queues.into_iter().next();
         let queue = queue.ok_or_else(|| io::Error::other("the driver has not enabled the queue"))?;
         self.resize.begin(queue.notifier.clone());
-        let (hot, resize) = (self.hot.clone(), self.resize.clone());
+        let (hot, resize, lost) = (self.hot.clone(), self.resize.clone(), self.lost.clone());
         // Its drop ends what has begun where the thread cannot.
         let running = Box::new(Work(self.team.clone(), self.resize.clone()));
         self.team.begin(0, move |orders| {
             let notifier = queue.notifier.clone();
-            match MemoryWorker::new(hot, resize, queue, orders) {
+            match MemoryWorker::new(hot, resize, queue, lost, orders) {
                 Ok(worker) => worker.run(orders),
                 Err(errno) => {
                     log::line(format_args!("memory: no epoll: {errno}"));

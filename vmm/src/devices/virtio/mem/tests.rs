@@ -33,7 +33,8 @@ impl Bench {
         let low = GuestRegionMmap::from_range(GuestAddress(0), 1 << 20, None).unwrap();
         let memory = GuestMemory::from_regions(vec![low, hot.region().unwrap()]).unwrap();
         let resize = Arc::new(Resize::new(LEAST, range, 4096));
-        let device = MemoryDevice::new(hot.clone(), resize.clone(), &unrestricted()).unwrap();
+        let device =
+            MemoryDevice::new(hot.clone(), resize.clone(), Arc::new(|| {}), &unrestricted()).unwrap();
         let rig = Rig::new(Box::new(device), &memory);
         let queue = rig.start(u64::MAX, &[0x1_0000]).remove(0);
         Self {
@@ -91,6 +92,7 @@ const UNPLUG_ALL: u16 = 2;
 const STATE: u16 = 3;
 const ACK: (u16, u16) = (0, 0);
 const NACK: (u16, u16) = (1, 0);
+const BUSY: (u16, u16) = (2, 0);
 const ERROR: (u16, u16) = (3, 0);
 
 fn at(block: u64) -> u64 {
@@ -258,6 +260,25 @@ fn a_bench_that_is_used_again_is_as_new() {
     assert_eq!((status.requested, status.present), (LEAST, LEAST));
     assert_eq!(bench.ask(PLUG, at(0), 1), NACK, "nothing was asked of it");
     assert_eq!(bench.ask(STATE, at(0), 8), (0, 1));
+}
+
+#[test]
+fn a_part_that_cannot_be_taken_back_is_no_loss() {
+    let mut bench = Bench::new();
+    bench.resize.ask(LEAST + 4 * BLOCK).unwrap();
+    assert_eq!(bench.ask(PLUG, at(0), 4), ACK);
+    bench.hot.refused.store(2, std::sync::atomic::Ordering::Relaxed);
+    for (kind, count) in [(UNPLUG, 4), (UNPLUG_ALL, 0)] {
+        assert_eq!(bench.ask(kind, at(0), count), BUSY);
+        assert_eq!(bench.ask(STATE, at(0), 4), (0, 0));
+        assert_eq!(bench.resize.status().present, LEAST + 4 * BLOCK);
+    }
+    bench
+        .hot
+        .refused
+        .store(usize::MAX, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(bench.ask(UNPLUG, at(0), 4), ACK);
+    assert_eq!(bench.resize.status().present, LEAST);
 }
 
 /// A driver that puts its ring into memory that it then gives back finds it empty, and the device goes on.

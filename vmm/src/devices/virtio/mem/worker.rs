@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use vm_memory::{Bytes, GuestAddress};
 
+use super::LostSink;
 use super::backing::Resize;
 use super::request::{ANSWER, Answer, Blocks, REQUEST, Request};
 use crate::devices::virtio::ActiveQueue;
@@ -21,9 +22,10 @@ pub struct MemoryWorker {
     hot: Arc<Hot>,
     resize: Arc<Resize>,
     queue: ActiveQueue,
+    lost: LostSink,
     epoll: Epoll,
     chain: Chain,
-    /// The driver broke the ring.
+    /// The driver broke the ring, or memory was lost.
     broken: bool,
     /// The last request found no pages, which was said.
     short: bool,
@@ -38,6 +40,7 @@ impl MemoryWorker {
         hot: Arc<Hot>,
         resize: Arc<Resize>,
         queue: ActiveQueue,
+        lost: LostSink,
         orders: &Orders,
     ) -> Result<Self, Errno> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -50,6 +53,7 @@ impl MemoryWorker {
             hot,
             resize,
             queue,
+            lost,
             epoll,
             chain: Chain::default(),
             broken: false,
@@ -108,8 +112,10 @@ impl MemoryWorker {
             let request = read(self.queue.ring.memory(), &self.chain);
             let answer = match request {
                 Some(request) => self.answer(request),
-                None => Answer::Error,
+                None => Some(Answer::Error),
             };
+            // There is no answer that would be true, and the machine is about to end.
+            let Some(answer) = answer else { return Ok(false) };
             match answer {
                 Answer::Error => self.resize.errors.add(1),
                 Answer::Nack | Answer::Busy => self.resize.refused.add(1),
@@ -122,29 +128,39 @@ impl MemoryWorker {
         Ok(true)
     }
 
-    fn answer(&mut self, request: Request) -> Answer {
-        match request {
+    /// Does what is asked, if it can be; `None` where memory was lost.
+    fn answer(&mut self, request: Request) -> Option<Answer> {
+        let answer = match request {
             Request::Plug(blocks) => self.plug(blocks),
-            Request::Unplug(blocks) => match self.hot.unplug(blocks.start, blocks.count.into()) {
-                Ok(()) => {
-                    self.resize.give(self.bytes(blocks));
-                    Answer::Ack
-                }
-                Err(error) => self.explain(&error),
-            },
-            Request::UnplugAll => match self.hot.unplug_all() {
-                Ok(()) => {
-                    self.resize.is_now(0);
-                    Answer::Ack
-                }
-                Err(error) => self.explain(&HotError::Pages(error)),
-            },
+            Request::Unplug(blocks) => {
+                let done = self.hot.unplug(blocks.start, blocks.count.into());
+                return self.unplugged(done);
+            }
+            Request::UnplugAll => {
+                let done = self.hot.unplug_all();
+                return self.unplugged(done);
+            }
             Request::State(blocks) => match self.hot.state(blocks.start, blocks.count.into()) {
                 Ok(State::Plugged) => Answer::Plugged,
                 Ok(State::Unplugged) => Answer::Unplugged,
                 Ok(State::Mixed) => Answer::Mixed,
                 Err(error) => self.explain(&error),
             },
+        };
+        Some(answer)
+    }
+
+    /// Counts what is left, whether it was `done` or not.
+    fn unplugged(&mut self, done: Result<(), HotError>) -> Option<Answer> {
+        self.resize.is_now(self.hot.size());
+        match done {
+            Ok(()) => Some(Answer::Ack),
+            Err(error @ HotError::Lost(_)) => {
+                self.fail(&error);
+                (self.lost)();
+                None
+            }
+            Err(error) => Some(self.explain(&error)),
         }
     }
 

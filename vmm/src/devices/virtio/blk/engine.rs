@@ -251,20 +251,19 @@ impl<'a> Engine<'a> {
         durable: bool,
     ) -> io::Result<()> {
         let (vector, len) = self.vector(slot, segments)?;
-        let flags = if durable { libc::RWF_DSYNC } else { 0 };
         let entry = opcode::Writev::new(path.fixed(), vector, len)
             .offset(offset)
-            .rw_flags(flags)
+            .rw_flags(flags(durable))
             .build();
         // SAFETY: as in `read`.
         unsafe { self.submit(slot, entry) }
     }
 
-    /// Writes zeros: as many of `len` as go into one request.
+    /// Writes zeros: as many of `len` as go into one request; with `durable`, it ends when they are on stable storage.
     ///
     /// # Errors
     /// As [`Engine::read`].
-    pub fn write_zeros(&mut self, slot: u16, offset: u64, len: u64) -> io::Result<()> {
+    pub fn write_zeros(&mut self, slot: u16, offset: u64, len: u64, durable: bool) -> io::Result<()> {
         let piece = ZEROS.len() as u64;
         let place = self.free(slot)?;
         place.vector.clear();
@@ -278,7 +277,9 @@ impl<'a> Engine<'a> {
             left -= count;
         }
         let count = u32::try_from(place.vector.len()).unwrap_or(0);
-        let entry = opcode::Writev::new(Path::Cached.fixed(), place.vector.as_ptr(), count).offset(offset);
+        let entry = opcode::Writev::new(Path::Cached.fixed(), place.vector.as_ptr(), count)
+            .offset(offset)
+            .rw_flags(flags(durable));
         // SAFETY: the vector is the slot's, and of static memory, which is only read.
         unsafe { self.submit(slot, entry.build()) }
     }
@@ -394,6 +395,11 @@ impl<'a> Engine<'a> {
         let pushed = unsafe { self.ring.ring.submission().push(entry) };
         pushed.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))
     }
+}
+
+/// `RWF_*` of a write.
+const fn flags(durable: bool) -> i32 {
+    if durable { libc::RWF_DSYNC } else { 0 }
 }
 
 fn free(slots: &mut [Slot], slot: u16) -> io::Result<&mut Slot> {

@@ -10,7 +10,7 @@
 //! | [`counters`]| what each queue has done                                          |
 //!
 //! Queues share nothing but the file. Writes are cached as the file's are; FLUSH makes them durable, and a driver that
-//! does not know FLUSH gets each write durable.
+//! does not know FLUSH gets each write durable, of zeros too, and each discard.
 
 pub mod backing;
 pub mod counters;

@@ -59,6 +59,15 @@ enum Work {
     Zero,
     /// By writing zeros, where the file system can do neither.
     Fill,
+    /// The end of one of these by the file system, for a driver that knows no flushes.
+    Sync,
+}
+
+impl Work {
+    /// Whether the file system has done it, and may have done it in memory alone.
+    const fn is_allocation(self) -> bool {
+        matches!(self, Self::Discard | Self::Punch | Self::Zero)
+    }
 }
 
 struct Slot {
@@ -98,7 +107,7 @@ fn outcome(work: Work, result: i32, left: u64) -> Outcome {
     let count = u64::try_from(result).unwrap_or(0).min(left);
     match (work, result.wrapping_neg()) {
         (
-            Work::Write(_) | Work::Zero | Work::Punch | Work::Fill | Work::Flush,
+            Work::Write(_) | Work::Zero | Work::Punch | Work::Fill | Work::Flush | Work::Sync,
             libc::ENOSPC | libc::EDQUOT,
         ) => Outcome::Wait,
         // The file system is stricter than it said.
@@ -109,7 +118,7 @@ fn outcome(work: Work, result: i32, left: u64) -> Outcome {
         (Work::Discard, libc::EOPNOTSUPP) => Outcome::End(Status::Ok),
         (Work::Zero | Work::Punch, libc::EOPNOTSUPP) => Outcome::Again(Work::Fill),
         (_, errno) if errno > 0 => Outcome::Fail(errno),
-        (Work::Flush | Work::Discard | Work::Punch | Work::Zero, _) => Outcome::End(Status::Ok),
+        (Work::Flush | Work::Sync | Work::Discard | Work::Punch | Work::Zero, _) => Outcome::End(Status::Ok),
         // The file has become shorter.
         (Work::Read(_) | Work::Write(_) | Work::Fill, _) if count == 0 => Outcome::End(Status::IoError),
         (Work::Read(_) | Work::Write(_) | Work::Fill, _) => Outcome::Part(count),
@@ -122,7 +131,7 @@ pub struct QueueWorker<'a> {
     queue: ActiveQueue,
     engine: Engine<'a>,
     full: FullSink,
-    /// The driver knows no flushes: each write is durable when it ends (§5.2.6.2).
+    /// The driver knows no flushes: what changes the disk is durable when it ends (§5.2.6.2).
     durable: bool,
     chain: Chain,
     slots: Vec<Slot>,
@@ -321,10 +330,10 @@ impl<'a> QueueWorker<'a> {
         let submitted = match slot.work {
             Work::Read(path) => engine.read(index, path, &slot.segments, offset),
             Work::Write(path) => engine.write(index, path, &slot.segments, offset, self.durable),
-            Work::Flush => engine.flush(index),
+            Work::Flush | Work::Sync => engine.flush(index),
             Work::Discard | Work::Punch => engine.allocate(index, PUNCH, offset, left),
             Work::Zero => engine.allocate(index, ZERO, offset, left),
-            Work::Fill => engine.write_zeros(index, offset, left),
+            Work::Fill => engine.write_zeros(index, offset, left, self.durable),
         };
         if submitted.is_err() {
             self.finish(index, Status::IoError, 0);
@@ -362,10 +371,12 @@ impl<'a> QueueWorker<'a> {
         };
         match outcome(slot.work, result, slot.left) {
             Outcome::Wait => {
-                slot.lost |= slot.work == Work::Flush && self.disk.has_cached_writes();
+                let syncs = matches!(slot.work, Work::Flush | Work::Sync);
+                slot.lost |= syncs && self.disk.has_cached_writes();
                 return self.wait_for_room(index);
             }
             Outcome::Again(work) => slot.work = work,
+            Outcome::End(Status::Ok) if self.durable && slot.work.is_allocation() => slot.work = Work::Sync,
             Outcome::End(Status::Ok) if slot.lost => {
                 let path = self.disk.path.display();
                 log::line(format_args!(

@@ -24,11 +24,13 @@ const FLUSH: u32 = 25;
 const INIT: u32 = 26;
 const INTERRUPT: u32 = 36;
 const BATCH_FORGET: u32 = 42;
+const FALLOCATE: u32 = 43;
 
-/// `errno` of reads and flushes, 0 for none, and how many flushes there were.
+/// `errno` of reads, flushes and allocations, 0 for none, and how many flushes there were.
 #[derive(Default)]
 struct Faults {
     read: AtomicI32,
+    allocate: AtomicI32,
     flush: AtomicI32,
     flushes: AtomicU32,
 }
@@ -115,6 +117,10 @@ fn serve(mut device: File, faults: &Faults) {
                     errno => Err(errno),
                 }
             }
+            FALLOCATE => match faults.allocate.load(Ordering::SeqCst) {
+                0 => Ok(Vec::new()),
+                errno => Err(errno),
+            },
             RELEASE | FLUSH => Ok(Vec::new()),
             FORGET | INTERRUPT | BATCH_FORGET => continue,
             _ => Err(libc::ENOSYS),
@@ -198,4 +204,31 @@ fn what_the_page_cache_may_have_lost_is_not_called_durable() {
     // What is written from then on is.
     assert_eq!(bench.ask(1, 0, &[(DATA, 4096, false)]), (0, 1));
     assert_eq!(bench.ask(4, 0, &[]), (0, 1));
+}
+
+/// Discard, zeros by deallocation, zeros in place: by the file system, and then where it can do neither.
+#[test]
+fn what_changes_the_disk_is_durable_for_a_driver_without_flush() {
+    let Some(mounted) = mounted() else { return };
+    let flush = crate::devices::virtio::blk::feature::FLUSH;
+    for direct in [DirectIo::Off, DirectIo::On] {
+        let mut config = disk_config(&mounted.file());
+        config.direct = direct;
+        for (features, durable) in [(!flush, true), (u64::MAX, false)] {
+            let disk = Disk::open(0, &config, 1).unwrap();
+            let mut bench = Bench::on(disk, features);
+            for (kind, flags) in [(11, 0), (13, 1), (13, 0)] {
+                let memory = &bench.rig.memory;
+                memory.write_obj(8u64, GuestAddress(DATA)).unwrap();
+                memory.write_obj([8u32, flags], GuestAddress(DATA + 8)).unwrap();
+                let before = mounted.faults.flushes.load(Ordering::SeqCst);
+                assert_eq!(bench.ask(kind, 0, &[(DATA, 16, false)]), (0, 1));
+                let syncs = mounted.faults.flushes.load(Ordering::SeqCst) - before;
+                assert_eq!(syncs > 0, durable, "{direct:?} {kind} {flags}");
+            }
+            assert_eq!((bench.counters().discards, bench.counters().flushes), (3, 0));
+        }
+        // The kernel remembers that: from here on, zeros are written.
+        mounted.faults.allocate.store(libc::ENOSYS, Ordering::SeqCst);
+    }
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-const WORK: [Work; 9] = [
+const WORK: [Work; 10] = [
     Work::Read(Path::Cached),
     Work::Read(Path::Direct),
     Work::Write(Path::Cached),
@@ -10,6 +10,7 @@ const WORK: [Work; 9] = [
     Work::Punch,
     Work::Zero,
     Work::Fill,
+    Work::Sync,
 ];
 
 #[test]
@@ -37,6 +38,7 @@ fn whatever_needs_room_waits_for_it() {
 fn results_end_requests_or_leave_a_part() {
     for (work, result, expected) in [
         (Work::Flush, 0, Outcome::End(Status::Ok)),
+        (Work::Sync, 0, Outcome::End(Status::Ok)),
         (Work::Read(Path::Direct), 512, Outcome::Part(512)),
         (Work::Read(Path::Direct), 4096, Outcome::Part(1024)),
         (Work::Read(Path::Cached), 0, Outcome::End(Status::IoError)),

@@ -17,6 +17,10 @@
 //! A machine is also paused by itself when a disk's file has no room left on the host ([`PauseReason::DiskFull`]): what
 //! the guest wrote is kept, and tried again by a resume, once there is room.
 //!
+//! To pause, to reset and to stop wait for what devices have in flight. Where that takes longer than 2 s, because a disk's storage
+//! does not answer, the answer is 503: the request is carried out once the machine goes on, and until then there is nothing else that
+//! it obeys but a `stop`.
+//!
 //! Errors are `problem::Problem`. The console socket is the guest's serial line as a raw byte stream: a client first gets
 //! what the guest printed last (64 KiB are kept), then what it prints; what the client sends is typed into it.
 //! SIGTERM is a power button press. The exit status is 0 when the guest powered off or halted (every vCPU with interrupts

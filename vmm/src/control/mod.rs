@@ -32,8 +32,8 @@ use nix::sys::stat::{Mode, umask};
 use crate::Error;
 use crate::devices::serial::Console;
 use crate::devices::virtio::vsock::backing::Host as VsockHost;
-use crate::machine::lifecycle::{Refusal, Request};
-use crate::machine::{BalloonError, Exit, Handle, ResizeError};
+use crate::machine::lifecycle::Request;
+use crate::machine::{BalloonError, Exit, Handle, RequestError, ResizeError};
 use peer::Peer;
 use routes::Subject;
 
@@ -126,7 +126,7 @@ impl Subject for Handle {
         self.metrics()
     }
 
-    fn request(&self, request: Request) -> Result<(), Refusal> {
+    fn request(&self, request: Request) -> Result<(), RequestError> {
         self.request(request)
     }
 

@@ -4,8 +4,8 @@ use axion_api::problem::{Kind, Problem};
 use axion_api::vmm::{BalloonSize, MemorySize, VmmMetrics, VmmStatus};
 
 use super::http::{Answer, Request};
-use crate::machine::lifecycle::{self, Refusal};
-use crate::machine::{BalloonError, ResizeError};
+use crate::machine::lifecycle;
+use crate::machine::{BalloonError, RequestError, ResizeError};
 
 /// What the routes need of the machine.
 pub trait Subject {
@@ -16,8 +16,8 @@ pub trait Subject {
     /// Asks something of it.
     ///
     /// # Errors
-    /// [`Refusal`] where its state does not allow it.
-    fn request(&self, request: lifecycle::Request) -> Result<(), Refusal>;
+    /// [`RequestError`] where its state does not allow it, or something keeps it from answering.
+    fn request(&self, request: lifecycle::Request) -> Result<(), RequestError>;
     /// Asks the guest for so many bytes of its memory.
     ///
     /// # Errors
@@ -56,7 +56,13 @@ pub fn answer(subject: &impl Subject, request: &Request) -> Answer {
     }
     match subject.request(verb) {
         Ok(()) => Answer::done(),
-        Err(refusal) => Answer::problem(&Problem::new(Kind::Conflict, refusal.to_string())),
+        Err(error) => {
+            let kind = match error {
+                RequestError::Refused(_) => Kind::Conflict,
+                RequestError::Late(_) | RequestError::Busy(_) => Kind::Unavailable,
+            };
+            Answer::problem(&Problem::new(kind, error.to_string()))
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use crate::devices::virtio::queue::testing::{Driver, memory};
 use crate::devices::virtio::queue::{Chain, MAX_CHAIN, Queue, Segment, Setup};
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::transport::testing::Rig;
-use crate::machine::lifecycle::{self, Refusal};
-use crate::machine::{BalloonError, ResizeError};
+use crate::machine::lifecycle;
+use crate::machine::{BalloonError, RequestError, ResizeError};
 use crate::memory::GuestMemory;
 
 /// An address that is guest memory more often than not.
@@ -436,7 +436,7 @@ impl Subject for Obedient {
         VmmMetrics::default()
     }
 
-    fn request(&self, _request: lifecycle::Request) -> Result<(), Refusal> {
+    fn request(&self, _request: lifecycle::Request) -> Result<(), RequestError> {
         Ok(())
     }
 

@@ -61,7 +61,8 @@ fn name(state: MachineState) -> &'static str {
     }
 }
 
-fn verb(request: Request) -> &'static str {
+/// Its name in the API.
+pub(super) fn verb(request: Request) -> &'static str {
     match request {
         Request::PowerButton => "power-button",
         Request::Reset => "reset",

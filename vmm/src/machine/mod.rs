@@ -5,12 +5,14 @@
 //!                <--status---                <----wishes----
 //! ```
 //!
-//! The machine thread alone changes the machine; [`lifecycle`] says what is allowed when. Others see a [`Handle`].
+//! The machine thread alone changes the machine; [`lifecycle`] says what is allowed when. Others see a [`Handle`], which does not
+//! wait for it for long ([`requests`]).
 
 mod error;
 mod halt;
 mod life;
 pub mod lifecycle;
+mod requests;
 
 use std::fmt;
 use std::io;
@@ -50,6 +52,8 @@ pub use error::{BalloonError, MachineError};
 use halt::{Verdict, Watch};
 use life::{Life, Outside, Wish, WishSink};
 use lifecycle::{Action, Refusal, Request};
+pub use requests::RequestError;
+use requests::Requests;
 
 /// How a machine ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +166,7 @@ impl Drop for Announce {
 /// A machine as others see it.
 pub struct Handle {
     board: Arc<Board>,
-    events: Sender<Event>,
+    requests: Requests,
     abandoned: AtomicBool,
     thread: thread::JoinHandle<Result<Exit, MachineError>>,
 }
@@ -224,7 +228,7 @@ impl Handle {
             .spawn(move || machine.run())?;
         Ok(Self {
             board,
-            events,
+            requests: Requests::new(events),
             abandoned: AtomicBool::new(false),
             thread,
         })
@@ -285,29 +289,21 @@ impl Handle {
         &self.board.ended
     }
 
-    /// Asks something of the machine; returns when it is done, or when it is about to be with reset and stop.
+    /// Asks something of the machine; returns when it is done, or when it is about to be with reset and stop, or when that takes
+    /// too long.
     ///
     /// # Errors
-    /// [`Refusal`] where its state does not allow it.
-    pub fn request(&self, request: Request) -> Result<(), Refusal> {
+    /// [`RequestError`] where its state does not allow it, or a device keeps it from answering.
+    pub fn request(&self, request: Request) -> Result<(), RequestError> {
         let state = self.board.status().state;
-        let action = lifecycle::decide(state, request)?;
-        let (reply, answer) = mpsc::sync_channel(1);
-        let gone = || Refusal {
-            state: MachineState::Stopped,
-            request,
-        };
-        self.events
-            .send(Event::Request(request, reply))
-            .map_err(|_| gone())?;
-        if state == MachineState::Starting && action == Action::End {
-            self.abandoned.store(true, Ordering::Relaxed);
-            return Ok(());
-        }
-        match answer.recv() {
-            Ok(answer) => answer,
-            Err(_) if request == Request::Stop => Ok(()),
-            Err(_) => Err(gone()),
+        match (state, lifecycle::decide(state, request)?) {
+            (MachineState::Stopped, _) => Ok(()),
+            (MachineState::Starting, Action::End) => {
+                self.requests.send(request)?;
+                self.abandoned.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            _ => self.requests.ask(request),
         }
     }
 
@@ -437,6 +433,17 @@ impl Machine {
             status.start_us.get_or_insert(elapsed);
         }
         life.run();
+        let ended = self.serve(&life, number);
+        // Before the life ends, which may take long: devices bring to an end what is in flight.
+        match &ended {
+            Ok(End::Reset(_)) => self.board.set_state(MachineState::Starting, None),
+            Ok(End::Exit(_)) | Err(_) => self.board.set_state(MachineState::Stopped, None),
+        }
+        ended
+    }
+
+    /// Carries out what `life`, which has this number, and others ask for, until that ends it.
+    fn serve(&self, life: &Life, number: u64) -> Result<End, MachineError> {
         // A halt that does not leave the guest uses CPU time, as work does.
         let mut watch = (!life.exits_disabled().contains(&DisabledExit::Hlt)).then(Watch::default);
         loop {
@@ -446,14 +453,14 @@ impl Machine {
             };
             match event {
                 Ok(Event::Wish(from, wish)) if from == number => {
-                    if let Some(end) = self.fulfil(&life, wish)? {
+                    if let Some(end) = self.fulfil(life, wish)? {
                         return Ok(end);
                     }
                 }
                 // The last words of an earlier life.
                 Ok(Event::Wish(..)) => {}
                 Ok(Event::Request(request, reply)) => {
-                    let decision = self.obey(&life, request);
+                    let decision = self.obey(life, request);
                     let end = match decision {
                         Ok(Action::Reset) => Some(End::Reset(Cause(ResetCause::Request, None))),
                         Ok(Action::End) => Some(End::Exit(Exit::Stopped)),
@@ -472,7 +479,7 @@ impl Machine {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(watch) = &mut watch
-                        && self.has_halted(&life, watch)
+                        && self.has_halted(life, watch)
                     {
                         return Ok(End::Exit(Exit::Halted));
                     }

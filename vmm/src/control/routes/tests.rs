@@ -42,7 +42,7 @@ impl Subject for Fake {
         }
     }
 
-    fn request(&self, request: lifecycle::Request) -> Result<(), Refusal> {
+    fn request(&self, request: lifecycle::Request) -> Result<(), RequestError> {
         lifecycle::decide(self.state, request)?;
         self.requests.borrow_mut().push(request);
         Ok(())

@@ -220,7 +220,11 @@ impl Ram {
     /// # Errors
     /// [`MemoryError::Populate`].
     pub fn populate(&self) -> Result<Vec<NodeMemory>, MemoryError> {
-        let done = if self.prefault { self.fill()? } else { Vec::new() };
+        let done = if self.prefault {
+            self.fill(|host, size| self.hosts.check(host, self.hugepages, size).err())?
+        } else {
+            Vec::new()
+        };
         let node = |(index, team): (usize, &Team)| {
             let size = team.pieces.iter().map(|piece| piece.size as u64).sum();
             let done = done.get(index);
@@ -263,7 +267,8 @@ impl Ram {
             source,
         })?;
         if self.prefault && self.hugepages == HugepageSize::None {
-            self.fill()?;
+            // The thread is restricted by now, and may not look up what the host has left.
+            self.fill(|_, _| None)?;
         }
         Ok(())
     }
@@ -278,11 +283,15 @@ impl Ram {
         self.hot.as_ref()
     }
 
-    fn fill(&self) -> Result<Vec<Done>, MemoryError> {
+    /// Makes all pages present; where that fails, `short` may say that a host node has not so many bytes.
+    fn fill(
+        &self,
+        short: impl FnOnce(Option<u32>, u64) -> Option<NotAdmitted>,
+    ) -> Result<Vec<Done>, MemoryError> {
         workers::run(&self.teams, mapping::populate).map_err(|(node, piece, errno)| {
             let host = self.teams.get(node).and_then(|team| team.host);
             let size = piece.size as u64;
-            let short = self.hosts.check(host, self.hugepages, size).err();
+            let short = short(host, size);
             MemoryError::Populate {
                 node,
                 host,

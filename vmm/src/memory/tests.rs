@@ -172,6 +172,27 @@ fn cleared_memory_is_zero() {
     assert_eq!(ram.guest().read_obj::<u32>(address).unwrap(), 0);
 }
 
+/// The threads that clear it for a reset are in a sandbox, where to open a file is the end of the process.
+#[test]
+fn a_reset_that_fails_looks_nothing_up() {
+    let (_dir, hosts) = host((0, 0, 0), &[]);
+    let mut ram = ram(&config(32 << 20, HugepageSize::None)).unwrap();
+    (ram.hosts, ram.prefault) = (hosts, true);
+    // Of a node that has nothing left, where nothing can be written.
+    let team = &mut ram.teams[0];
+    team.host = Some(7);
+    team.pieces.push(Piece {
+        guest: 32 << 20,
+        host: mapping::reserve(4096, 4096).unwrap(),
+        size: 4096,
+    });
+    let cause = |error: MemoryError| std::error::Error::source(&error).unwrap().to_string();
+    let at_start = cause(ram.populate().err().unwrap());
+    assert!(at_start.contains("are wanted on host node 7"), "{at_start}");
+    let at_reset = cause(ram.clear().err().unwrap());
+    assert!(!at_reset.contains("wanted"), "{at_reset}");
+}
+
 #[test]
 fn nodes_are_bound_filled_in_and_read_across() {
     if !have_node() {

@@ -22,8 +22,8 @@ use crate::nodes::Identity;
 use crate::script::{CONFIG, NODE};
 use crate::server::Shared;
 
-/// Bytes that are read and handed on at once.
-const CHUNK: u64 = 256 << 10;
+/// Bytes that are read and handed on at once: of each transfer, one such piece is being read and one is being sent.
+const CHUNK: u64 = 64 << 10;
 
 /// What iPXE says of a machine.
 #[derive(Debug, Deserialize)]

@@ -22,6 +22,7 @@
 //! the scripts and the configs can be asked for.
 
 mod boot;
+mod connections;
 mod dhcp;
 mod error;
 mod event;
@@ -34,6 +35,7 @@ mod server;
 mod socket;
 mod tftp;
 mod tls;
+mod turns;
 mod web;
 
 #[cfg(test)]

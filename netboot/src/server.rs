@@ -10,12 +10,12 @@ use std::time::Instant;
 use axion_core::cmdline::loader;
 use axion_core::config::AddressRange;
 use axion_core::mac::Mac;
-use axum::serve::ListenerExt;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 use crate::boot::{Architecture, UefiLoader};
+use crate::connections::{self, LIMITS};
 use crate::dhcp::{self, Leases, Responder};
 use crate::event::{Event, Who};
 use crate::files::{Content, Facts, Files};
@@ -23,9 +23,9 @@ use crate::interface::Place;
 use crate::nodes::Nodes;
 use crate::script::{CONFIG, Scripts};
 use crate::socket::{self, Port};
-use crate::tls::{Secured, Tls};
+use crate::tls::Tls;
 use crate::web::Web;
-use crate::{Error, http, tftp};
+use crate::{Error, tftp};
 
 /// Bytes of the longest DHCP message that is read: an Ethernet frame's.
 const MESSAGE: usize = 1500;
@@ -252,7 +252,7 @@ impl Server {
             dhcp: socket::on_interface(&place.interface, DHCP)?,
             boot_server: socket::on_interface(&place.interface, BOOT_SERVER)?,
             tftp: socket::udp(address, TFTP).await?,
-            http: socket::tcp(address, http_port).await?,
+            http: socket::tcp(address, http_port)?,
             responder: Responder {
                 address,
                 web,
@@ -291,21 +291,11 @@ impl Server {
         servers.spawn(answers.serve());
         let tftp = tftp::serve(self.tftp, Arc::clone(&self.shared));
         servers.spawn(async { tftp.await.map_err(Error::io("read a TFTP request")) });
-        let router = http::router(Arc::clone(&self.shared));
-        let router = router.into_make_service_with_connect_info::<SocketAddr>();
-        let failed = || Error::io("accept an HTTP connection");
-        match &self.tls {
-            Some(tls) => {
-                let secured = Secured::new(self.http, tls, self.shared).map_err(failed())?;
-                // axum knows the peers of listeners that something is done to.
-                let http = axum::serve(secured.tap_io(|_| {}), router);
-                servers.spawn(async move { http.await.map_err(failed()) });
-            }
-            None => {
-                let http = axum::serve(self.http, router);
-                servers.spawn(async move { http.await.map_err(failed()) });
-            }
-        }
+        let web = connections::serve(self.http, self.tls, self.shared, LIMITS);
+        servers.spawn(async {
+            web.await;
+            Ok(())
+        });
         tokio::select! {
             () = end => Ok(()),
             ended = servers.join_next() => match ended {

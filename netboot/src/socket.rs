@@ -9,7 +9,13 @@ use nix::errno::Errno;
 use nix::sys::socket::sockopt::{BindToDevice, Broadcast};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket};
 
+use tokio::net::{TcpListener, TcpSocket};
+
 use crate::Error;
+use crate::connections::{HEARING, SENDING};
+
+/// Connections that wait to be accepted.
+const WAITING: u32 = 1024;
 
 /// What a port is for.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +86,15 @@ pub async fn udp(at: Ipv4Addr, port: Port) -> Result<tokio::net::UdpSocket, Erro
 ///
 /// # Errors
 /// The port is taken, or may not be opened.
-pub async fn tcp(at: Ipv4Addr, port: Port) -> Result<tokio::net::TcpListener, Error> {
-    let listener = tokio::net::TcpListener::bind((at, port.number)).await;
-    listener.map_err(|source| port.error(at.to_string(), source))
+pub fn tcp(at: Ipv4Addr, port: Port) -> Result<TcpListener, Error> {
+    let open = || {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        // Connections have it from here.
+        socket.set_send_buffer_size(SENDING)?;
+        socket.set_recv_buffer_size(HEARING)?;
+        socket.bind((at, port.number).into())?;
+        socket.listen(WAITING)
+    };
+    open().map_err(|source| port.error(at.to_string(), source))
 }

@@ -1,12 +1,11 @@
-//! HTTPS: the operator's certificate, checked before anybody is served, and a listener whose handshakes do not wait for each other.
+//! HTTPS: the operator's certificate, checked before anybody is served, and the handshake.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::Listener;
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -15,24 +14,12 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SignatureAlgorithm};
 use sha2::{Digest, Sha256};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{Receiver, channel};
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::Error;
-use crate::event::Event;
-use crate::server::Shared;
-
-/// How long a handshake may take: firmware computes slowly.
-const HANDSHAKE: Duration = Duration::from_secs(30);
-/// Handshakes at once: a rack that is switched on, and a bound for whoever connects in bulk.
-const HANDSHAKES: usize = 256;
-/// Pause when descriptors are short; they come back.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// What the operator gives for HTTPS.
 #[derive(Debug, Clone)]
@@ -102,78 +89,16 @@ impl Tls {
             rsa,
         })
     }
-}
 
-/// Connections whose handshake is done.
-pub struct Secured {
-    done: Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    address: SocketAddr,
-    accepting: JoinHandle<()>,
-}
-
-impl Secured {
-    /// Takes connections of `listener`; what fails is told to `shared`.
+    /// The server's side of a handshake, which may take as long as `limit`.
     ///
     /// # Errors
-    /// The listener has no address.
-    pub fn new(listener: TcpListener, tls: &Tls, shared: Arc<Shared>) -> io::Result<Self> {
-        let address = listener.local_addr()?;
-        let (sender, done) = channel(1);
-        let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
-        let turns = Arc::new(Semaphore::new(HANDSHAKES));
-        let accepting = tokio::spawn(async move {
-            loop {
-                let Ok(turn) = Arc::clone(&turns).acquire_owned().await else {
-                    return;
-                };
-                let Ok((stream, peer)) = listener.accept().await else {
-                    sleep(PAUSE).await;
-                    continue;
-                };
-                let (acceptor, sender, shared) = (acceptor.clone(), sender.clone(), Arc::clone(&shared));
-                tokio::spawn(async move {
-                    let reason = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => {
-                            drop(turn);
-                            // Nobody serves any more.
-                            let _ = sender.send((stream, peer)).await;
-                            return;
-                        }
-                        Ok(Err(error)) => format!("TLS: {error}"),
-                        Err(_) => format!("TLS: no handshake within {} s", HANDSHAKE.as_secs()),
-                    };
-                    let who = shared.who(peer.ip());
-                    shared.say(Event::Refused { who, reason });
-                });
-            }
-        });
-        Ok(Self {
-            done,
-            address,
-            accepting,
-        })
-    }
-}
-
-impl Drop for Secured {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-impl Listener for Secured {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.done.recv().await {
-            Some(connection) => connection,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(self.address)
+    /// The client refuses, or does not speak TLS, or not in time.
+    pub async fn accept(&self, stream: TcpStream, limit: Duration) -> io::Result<TlsStream<TcpStream>> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
+        timeout(limit, acceptor.accept(stream))
+            .await
+            .map_err(|_| io::Error::other(format!("no handshake within {} s", limit.as_secs())))?
     }
 }
 

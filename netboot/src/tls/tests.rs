@@ -2,11 +2,13 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::connections::{self, LIMITS};
+use crate::event::Event;
 use crate::fixture::{media, shared};
-use crate::http;
 
 /// A CA and a certificate of it for these names, in files.
 fn certificate(names: &[&str]) -> (TempDir, TlsFiles, CertificateDer<'static>) {
@@ -77,7 +79,7 @@ fn a_certificate_that_machines_would_refuse_is_refused_first() {
     assert!(refused(&no_key, address).contains("no private key as PEM"));
 }
 
-async fn get(address: SocketAddr, root: CertificateDer<'static>, path: &str) -> io::Result<Vec<u8>> {
+async fn get(address: std::net::SocketAddr, root: CertificateDer<'static>, path: &str) -> io::Result<Vec<u8>> {
     let mut roots = RootCertStore::empty();
     roots.add(root).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -100,8 +102,6 @@ async fn get(address: SocketAddr, root: CertificateDer<'static>, path: &str) -> 
 
 #[tokio::test]
 async fn whoever_trusts_the_ca_is_served_and_nobody_waits_for_a_handshake() {
-    use axum::serve::ListenerExt;
-
     let media = media();
     let (shared, mut events) = shared(media.path(), None, Ipv4Addr::LOCALHOST);
     let (_dir, files, ca) = certificate(&["127.0.0.1"]);
@@ -109,10 +109,7 @@ async fn whoever_trusts_the_ca_is_served_and_nobody_waits_for_a_handshake() {
     let tls = Tls::open(&files, Ipv4Addr::LOCALHOST).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let secured = Secured::new(listener, &tls, Arc::clone(&shared)).unwrap();
-    let router = http::router(shared).into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(secured.tap_io(|_| {}), router);
-    let server = tokio::spawn(async move { server.await });
+    let server = tokio::spawn(connections::serve(listener, Some(tls), shared, LIMITS));
     // It says nothing, and holds nobody up.
     let _silent = TcpStream::connect(address).await.unwrap();
 

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::event::Event;
 use crate::files::{Files, Sources};
+use crate::interface::Place;
 use crate::nodes::Nodes;
 use crate::script::Scripts;
 use crate::server::Shared;
@@ -97,8 +98,13 @@ pub fn shared(
     };
     let (sender, receiver) = unbounded_channel();
     let nodes = configs.map(|dir| Nodes::open(dir).unwrap());
+    let place = Place {
+        interface: "lo".to_owned(),
+        address,
+        mask: Ipv4Addr::new(255, 0, 0, 0),
+    };
     (
-        Arc::new(Shared::new(files, nodes, scripts, address, sender)),
+        Arc::new(Shared::new(files, nodes, scripts, place, sender)),
         receiver,
     )
 }

@@ -79,7 +79,7 @@ pub struct Shared {
     pub files: Files,
     pub nodes: Option<Nodes>,
     pub scripts: Scripts,
-    address: Ipv4Addr,
+    place: Place,
     machines: Mutex<HashMap<Mac, Known>>,
     events: UnboundedSender<Event>,
 }
@@ -97,22 +97,22 @@ impl Shared {
         files: Files,
         nodes: Option<Nodes>,
         scripts: Scripts,
-        address: Ipv4Addr,
+        place: Place,
         events: UnboundedSender<Event>,
     ) -> Self {
         Self {
             files,
             nodes,
             scripts,
-            address,
+            place,
             machines: Mutex::new(HashMap::new()),
             events,
         }
     }
 
-    /// Address of this machine.
-    pub fn address(&self) -> Ipv4Addr {
-        self.address
+    /// Interface and address that are served on.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Tells the operator.
@@ -251,8 +251,8 @@ impl Server {
         Ok(Self {
             dhcp: socket::on_interface(&place.interface, DHCP)?,
             boot_server: socket::on_interface(&place.interface, BOOT_SERVER)?,
-            tftp: socket::udp(address, TFTP).await?,
-            http: socket::tcp(address, http_port)?,
+            tftp: socket::udp(&place.interface, address, TFTP)?,
+            http: socket::tcp(&place.interface, address, http_port)?,
             responder: Responder {
                 address,
                 web,
@@ -260,7 +260,7 @@ impl Server {
                 leases,
             },
             tls: options.tls,
-            shared: Arc::new(Shared::new(files, nodes, scripts, address, events)),
+            shared: Arc::new(Shared::new(files, nodes, scripts, place, events)),
         })
     }
 

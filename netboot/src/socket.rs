@@ -1,4 +1,7 @@
 //! Sockets on one interface, with errors that say what to do.
+//!
+//! An address alone would be reached from every network that this machine is connected to, that of a node's guests among them: Linux
+//! takes a packet for any of its addresses by any interface. What is served is for the machines of one network.
 
 use std::ffi::OsString;
 use std::io;
@@ -73,22 +76,38 @@ pub fn on_interface(interface: &str, port: Port) -> Result<tokio::net::UdpSocket
         .map_err(|source| port.error(interface.to_owned(), source))
 }
 
-/// A UDP socket of the address `at`.
+/// A UDP socket of the address `at` on `interface`.
 ///
 /// # Errors
 /// The port is taken, or may not be opened.
-pub async fn udp(at: Ipv4Addr, port: Port) -> Result<tokio::net::UdpSocket, Error> {
-    let socket = tokio::net::UdpSocket::bind((at, port.number)).await;
-    socket.map_err(|source| port.error(at.to_string(), source))
+pub fn udp(interface: &str, at: Ipv4Addr, port: Port) -> Result<tokio::net::UdpSocket, Error> {
+    udp_at(interface, SocketAddrV4::new(at, port.number)).map_err(|source| port.error(at.to_string(), source))
 }
 
-/// A TCP listener of the address `at`.
+/// A UDP socket of the address `at` on `interface`, of a port that is free.
+///
+/// # Errors
+/// There is none, or the interface has gone.
+pub fn any_udp(interface: &str, at: Ipv4Addr) -> io::Result<tokio::net::UdpSocket> {
+    udp_at(interface, SocketAddrV4::new(at, 0))
+}
+
+fn udp_at(interface: &str, at: SocketAddrV4) -> io::Result<tokio::net::UdpSocket> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+    setsockopt(&fd, BindToDevice, &OsString::from(interface))?;
+    bind(fd.as_raw_fd(), &SockaddrIn::from(at))?;
+    tokio::net::UdpSocket::from_std(fd.into())
+}
+
+/// A TCP listener of the address `at` on `interface`.
 ///
 /// # Errors
 /// The port is taken, or may not be opened.
-pub fn tcp(at: Ipv4Addr, port: Port) -> Result<TcpListener, Error> {
+pub fn tcp(interface: &str, at: Ipv4Addr, port: Port) -> Result<TcpListener, Error> {
     let open = || {
         let socket = TcpSocket::new_v4()?;
+        socket.bind_device(Some(interface.as_bytes()))?;
         socket.set_reuseaddr(true)?;
         // Connections have it from here.
         socket.set_send_buffer_size(SENDING)?;
@@ -98,3 +117,6 @@ pub fn tcp(at: Ipv4Addr, port: Port) -> Result<TcpListener, Error> {
     };
     open().map_err(|source| port.error(at.to_string(), source))
 }
+
+#[cfg(test)]
+mod tests;

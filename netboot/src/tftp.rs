@@ -6,7 +6,7 @@
 mod packet;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use tokio::time::timeout;
 
 use crate::event::{Event, Progress};
 use crate::files::Served;
+use crate::interface::Place;
 use crate::server::Shared;
+use crate::socket;
 use packet::{Read, Refusal, Request};
 
 /// How long an answer is waited for.
@@ -57,7 +59,7 @@ pub async fn serve(socket: UdpSocket, shared: Arc<Shared>) -> io::Result<()> {
 async fn answer(read: &Read, peer: SocketAddr, shared: &Shared) {
     let who = shared.who(peer.ip());
     let refuse = |reason: String| shared.say(Event::Refused { who, reason });
-    let socket = match connect(shared.address(), peer).await {
+    let socket = match connect(shared.place(), peer).await {
         Ok(socket) => socket,
         Err(error) => return refuse(format!("no socket for {}: {error}", read.name)),
     };
@@ -81,8 +83,8 @@ async fn answer(read: &Read, peer: SocketAddr, shared: &Shared) {
     }
 }
 
-async fn connect(from: Ipv4Addr, peer: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((from, 0)).await?;
+async fn connect(from: &Place, peer: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket::any_udp(&from.interface, from.address)?;
     socket.connect(peer).await?;
     Ok(socket)
 }

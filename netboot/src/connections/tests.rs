@@ -52,7 +52,9 @@ async fn rest(stream: &mut TcpStream) -> Vec<u8> {
 /// Whether the server answers here.
 async fn is_answered(stream: &mut TcpStream) -> bool {
     // It may be closed already.
-    let _ = stream.write_all(b"HEAD /vmlinuz HTTP/1.1\r\nHost: here\r\n\r\n").await;
+    let _ = stream
+        .write_all(b"HEAD /vmlinuz HTTP/1.1\r\nHost: here\r\n\r\n")
+        .await;
     let mut status = [0; 12];
     let read = timeout(LATE, stream.read_exact(&mut status)).await.unwrap();
     read.is_ok() && &status == b"HTTP/1.1 200"
@@ -63,7 +65,10 @@ async fn only_http_1_is_spoken() {
     let bench = Bench::new(LIMITS).await;
     let mut client = bench.client().await;
     // Its preface, and settings without any.
-    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    client
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
     client.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
     let answer = rest(&mut client).await;
     assert!(
@@ -100,7 +105,11 @@ async fn one_address_has_no_more_than_its_part() {
 
 #[tokio::test]
 async fn who_takes_nothing_is_let_go_and_others_are_not() {
-    let bench = Bench::new(Limits { stall: SOON, ..LIMITS }).await;
+    let bench = Bench::new(Limits {
+        stall: SOON,
+        ..LIMITS
+    })
+    .await;
     // Larger than what the kernel keeps between the two.
     let request = b"GET /initramfs.cpio HTTP/1.1\r\nHost: here\r\n\r\n".repeat(64);
     let mut stalled = bench.client().await;

@@ -79,7 +79,11 @@ fn a_certificate_that_machines_would_refuse_is_refused_first() {
     assert!(refused(&no_key, address).contains("no private key as PEM"));
 }
 
-async fn get(address: std::net::SocketAddr, root: CertificateDer<'static>, path: &str) -> io::Result<Vec<u8>> {
+async fn get(
+    address: std::net::SocketAddr,
+    root: CertificateDer<'static>,
+    path: &str,
+) -> io::Result<Vec<u8>> {
     let mut roots = RootCertStore::empty();
     roots.add(root).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

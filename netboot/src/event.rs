@@ -37,6 +37,14 @@ impl fmt::Display for Who {
     }
 }
 
+/// Characters of a name that a machine made up, as far as it is told.
+const SHOWN: usize = 100;
+
+/// A name that a machine made up, fit to be told.
+pub fn shown(name: &str) -> String {
+    name.escape_debug().take(SHOWN).collect()
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]

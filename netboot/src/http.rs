@@ -16,7 +16,7 @@ use futures_util::stream;
 use serde::Deserialize;
 
 use crate::boot::SCRIPT;
-use crate::event::{Event, Progress};
+use crate::event::{Event, Progress, shown};
 use crate::files::Served;
 use crate::nodes::Identity;
 use crate::script::{CONFIG, NODE};
@@ -97,7 +97,7 @@ async fn file(
     Path(name): Path<String>,
 ) -> Response {
     let Some((name, served)) = shared.files.get(&name) else {
-        let reason = format!("there is no {}", name.escape_debug());
+        let reason = format!("there is no {}", shown(&name));
         return refuse(&shared, peer.ip(), StatusCode::NOT_FOUND, reason);
     };
     if let Some(problem) = served.problem() {

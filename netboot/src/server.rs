@@ -289,7 +289,7 @@ impl Server {
             boot_server: self.boot_server,
         };
         servers.spawn(answers.serve());
-        let tftp = tftp::serve(self.tftp, Arc::clone(&self.shared));
+        let tftp = tftp::serve(self.tftp, Arc::clone(&self.shared), tftp::LIMITS);
         servers.spawn(async { tftp.await.map_err(Error::io("read a TFTP request")) });
         let web = connections::serve(self.http, self.tls, self.shared, LIMITS);
         servers.spawn(async {

@@ -2,6 +2,9 @@
 //!
 //! Only firmware is served this way, with some hundred KiB of iPXE or the UKI. A transfer that hears nothing repeats what it has
 //! sent a few times and is given up.
+//!
+//! Anybody can ask, and in another's name: until a machine has confirmed something, little is sent to it and not for long. An address has
+//! a few transfers at a time, a port of it one, and no transfer goes on for ever, however slowly it is confirmed.
 
 mod packet;
 
@@ -11,28 +14,46 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::event::{Event, Progress};
+use crate::event::{Event, Progress, shown};
 use crate::files::Served;
 use crate::interface::Place;
 use crate::server::Shared;
 use crate::socket;
+use crate::turns::Turns;
 use packet::{Read, Refusal, Request};
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the same is sent.
 const TRIES: u32 = 8;
-/// Transfers at once: a rack that is switched on, and a bound for whoever asks in bulk.
-const TRANSFERS: usize = 256;
+/// The same before anything has been confirmed.
+const FIRST_TRIES: u32 = 3;
 /// Bytes of the largest request that is read.
 const REQUEST: usize = 1024;
 
+/// What machines may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Transfers at once: a rack that is switched on, and a bound for whoever asks in bulk.
+    pub all: usize,
+    /// The same to one address.
+    pub each: usize,
+    /// Time for a transfer: that of the UKI to firmware that takes a block in 10 ms.
+    pub whole: Duration,
+}
+
+/// The server's.
+pub const LIMITS: Limits = Limits {
+    all: 256,
+    each: 4,
+    whole: Duration::from_secs(15 * 60),
+};
+
 /// Serves until the socket fails.
-pub async fn serve(socket: UdpSocket, shared: Arc<Shared>) -> io::Result<()> {
-    let turns = Arc::new(Semaphore::new(TRANSFERS));
+pub async fn serve(socket: UdpSocket, shared: Arc<Shared>, limits: Limits) -> io::Result<()> {
+    let turns = Turns::new(limits.all, limits.each);
     let mut buffer = [0; REQUEST];
     loop {
         let (length, peer) = socket.recv_from(&mut buffer).await?;
@@ -44,42 +65,41 @@ pub async fn serve(socket: UdpSocket, shared: Arc<Shared>) -> io::Result<()> {
                 continue;
             }
         };
-        // A client whose turn does not come asks again.
-        let Ok(turn) = Arc::clone(&turns).try_acquire_owned() else {
-            continue;
-        };
+        // A client whose turn does not come asks again; one that has asked again is being answered.
+        let Some(turn) = turns.take(peer) else { continue };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            answer(&read, peer, &shared).await;
+            answer(&read, peer, &shared, limits.whole).await;
             drop(turn);
         });
     }
 }
 
-async fn answer(read: &Read, peer: SocketAddr, shared: &Shared) {
+async fn answer(read: &Read, peer: SocketAddr, shared: &Shared, whole: Duration) {
     let who = shared.who(peer.ip());
     let refuse = |reason: String| shared.say(Event::Refused { who, reason });
     let socket = match connect(shared.place(), peer).await {
         Ok(socket) => socket,
-        Err(error) => return refuse(format!("no socket for {}: {error}", read.name)),
+        Err(error) => return refuse(format!("no socket for {}: {error}", shown(&read.name))),
     };
     let Some((name, served)) = shared.files.get(&read.name) else {
         let _ = socket.send(&packet::error(Refusal::NotFound)).await;
-        return refuse(format!("there is no {}", read.name.escape_debug()));
+        return refuse(format!("there is no {}", shown(&read.name)));
     };
     if let Some(problem) = served.problem() {
         let _ = socket.send(&packet::error(Refusal::Denied)).await;
         return refuse(problem);
     }
     let mut progress = Progress::new(who, name.to_owned(), served.size);
-    if let Err(error) = transfer(&socket, read, &served, |sent| {
+    let transfer = transfer(&socket, read, &served, |sent| {
         if let Some(event) = progress.reach(sent) {
             shared.say(event);
         }
-    })
-    .await
-    {
-        refuse(format!("{name} broke off: {error}"));
+    });
+    match timeout(whole, transfer).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => refuse(format!("{name} broke off: {error}")),
+        Err(_) => refuse(format!("{name} broke off: it has taken {} s", whole.as_secs())),
     }
 }
 
@@ -97,9 +117,10 @@ async fn transfer(
     served: &Served,
     mut sent: impl FnMut(u64),
 ) -> io::Result<()> {
+    let mut tries = FIRST_TRIES;
     if let Some(confirmation) = read.confirmation(served.size) {
-        match exchange(socket, &[confirmation], 0, 0).await? {
-            Some(_) => {}
+        match exchange(socket, &[confirmation], tries, 0, 0).await? {
+            Some(_) => tries = TRIES,
             None => return Ok(()),
         }
     }
@@ -118,25 +139,27 @@ async fn transfer(
             packets.push(packet::data(number, &content));
         }
         let window = u16::try_from(count).unwrap_or(u16::MAX);
-        let Some(confirmed) = exchange(socket, &packets, base, window).await? else {
+        let Some(confirmed) = exchange(socket, &packets, tries, base, window).await? else {
             return Ok(());
         };
+        tries = TRIES;
         base += confirmed;
         sent(base.saturating_mul(block).min(served.size));
     }
     Ok(())
 }
 
-/// Sends `packets` until some of them are confirmed; gives how many. The confirmation of options is the block 0 behind which a
+/// Sends `packets` until some of them are confirmed, `tries` times at most; gives how many. The confirmation of options is the block 0 behind which a
 /// window of none begins. `None`: the client ends it.
 async fn exchange(
     socket: &UdpSocket,
     packets: &[Vec<u8>],
+    tries: u32,
     base: u64,
     window: u16,
 ) -> io::Result<Option<u64>> {
     let mut buffer = [0; REQUEST];
-    for _ in 0..TRIES {
+    for _ in 0..tries {
         for packet in packets {
             socket.send(packet).await?;
         }

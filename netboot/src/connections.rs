@@ -51,7 +51,9 @@ pub struct Limits {
     pub all: usize,
     /// The same from one address.
     pub each: usize,
-    /// Time for a TLS handshake: firmware computes slowly.
+    /// Time until a client has said by what TLS: that takes no computing, and who has nothing to say is not to have a place for it.
+    pub hello: Duration,
+    /// Time for the rest of the handshake: firmware computes slowly.
     pub handshake: Duration,
     /// Time for the head of a request, from the end of the one before it on.
     pub head: Duration,
@@ -63,6 +65,7 @@ pub struct Limits {
 pub const LIMITS: Limits = Limits {
     all: 256,
     each: 16,
+    hello: Duration::from_secs(8),
     handshake: Duration::from_secs(30),
     head: Duration::from_secs(30),
     stall: Duration::from_secs(30),
@@ -108,7 +111,7 @@ async fn secure(
     stream: TcpStream,
     limits: Limits,
 ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static, String> {
-    tls.accept(stream, limits.handshake)
+    tls.accept(stream, limits.hello, limits.handshake)
         .await
         .map_err(|error| format!("TLS: {error}"))
 }

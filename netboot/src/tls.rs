@@ -10,13 +10,14 @@ use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::ParsedCertificate;
+use rustls::server::{Acceptor, ParsedCertificate};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SignatureAlgorithm};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::Error;
@@ -90,16 +91,27 @@ impl Tls {
         })
     }
 
-    /// The server's side of a handshake, which may take as long as `limit`.
+    /// The server's side of a handshake, which begins within `hello` and takes no longer than `whole` from then on.
     ///
     /// # Errors
     /// The client refuses, or does not speak TLS, or not in time.
-    pub async fn accept(&self, stream: TcpStream, limit: Duration) -> io::Result<TlsStream<TcpStream>> {
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
-        timeout(limit, acceptor.accept(stream))
+    pub async fn accept(
+        &self,
+        stream: TcpStream,
+        hello: Duration,
+        whole: Duration,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), stream);
+        let begun = timeout(hello, begun).await.map_err(late(hello))??;
+        let config = Arc::clone(&self.config);
+        timeout(whole, begun.into_stream(config))
             .await
-            .map_err(|_| io::Error::other(format!("no handshake within {} s", limit.as_secs())))?
+            .map_err(late(whole))?
     }
+}
+
+fn late(limit: Duration) -> impl FnOnce(Elapsed) -> io::Error {
+    move |_| io::Error::other(format!("no handshake within {} s", limit.as_secs()))
 }
 
 #[cfg(test)]

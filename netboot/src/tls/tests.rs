@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::connections::{self, LIMITS};
+use crate::connections::{self, LIMITS, Limits};
 use crate::event::Event;
 use crate::fixture::{media, shared};
 
@@ -130,5 +130,29 @@ async fn whoever_trusts_the_ca_is_served_and_nobody_waits_for_a_handshake() {
         matches!(&told, Event::Refused { reason, .. } if reason.starts_with("TLS: ")),
         "{told:?}"
     );
+    server.abort();
+}
+
+#[tokio::test]
+async fn who_says_nothing_leaves_its_place_to_others() {
+    let media = media();
+    let (shared, _events) = shared(media.path(), None, Ipv4Addr::LOCALHOST);
+    let (_dir, files, ca) = certificate(&["127.0.0.1"]);
+    let tls = Tls::open(&files, Ipv4Addr::LOCALHOST).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = Limits {
+        all: 4,
+        each: 4,
+        hello: Duration::from_millis(300),
+        ..LIMITS
+    };
+    let server = tokio::spawn(connections::serve(listener, Some(tls), shared, limits));
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let kernel = timeout(Duration::from_secs(20), get(address, ca, "/vmlinuz")).await;
+    assert!(kernel.unwrap().unwrap().ends_with(b"the kernel"));
     server.abort();
 }

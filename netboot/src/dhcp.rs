@@ -6,6 +6,9 @@
 //!             without an address                     DECLINE, RELEASE
 //! 4011        REQUEST of a boot client -> ACK with the boot file, in both
 //! ```
+//!
+//! The addresses to give are those of one network. What a relay passes on from another one is left to that network's server; as proxy
+//! DHCP, which gives none, it is answered.
 
 mod leases;
 
@@ -88,6 +91,9 @@ impl Responder {
     /// Answers what came in on port 67.
     pub fn dhcp(&mut self, request: &Message, now: Instant) -> Option<Answer> {
         let client = Client::of(request)?;
+        if self.is_foreign(request) {
+            return None;
+        }
         match (request.opts().msg_type()?, self.leases.is_some()) {
             (MessageType::Discover, false) => self.offer_file(request, &client),
             (MessageType::Discover, true) => self.offer_address(request, &client, now),
@@ -109,6 +115,13 @@ impl Responder {
             }
             _ => None,
         }
+    }
+
+    /// Whether it comes from a network of which there are no addresses to give.
+    fn is_foreign(&self, request: &Message) -> bool {
+        let relay = request.giaddr();
+        let network = |mask: Ipv4Addr| relay & mask != self.address & mask;
+        !relay.is_unspecified() && self.leases.as_ref().is_some_and(|(_, mask)| network(*mask))
     }
 
     /// Answers what came in on port 4011, where UEFI asks for the boot file once more.

@@ -247,11 +247,28 @@ fn a_lease_is_renewed_where_the_machine_is_and_a_relay_gets_its_answer_back() {
     let answer = responder.dhcp(&renew, Instant::now()).unwrap();
     assert_eq!(answer.to, Some(SocketAddrV4::new(FIRST, CLIENT)));
     let mut relayed = message(MessageType::Discover, PXE, 0, &[]);
-    let relay = Ipv4Addr::new(10, 9, 0, 1);
+    let relay = Ipv4Addr::new(10, 0, 0, 9);
     relayed.set_giaddr(relay);
     let answer = responder.dhcp(&relayed, Instant::now()).unwrap();
     assert_eq!(answer.to, Some(SocketAddrV4::new(relay, SERVER_PORT)));
     assert_eq!(sent(&answer).giaddr(), relay);
+}
+
+#[test]
+fn another_network_is_given_no_address_of_this_one() {
+    let relay = Ipv4Addr::new(10, 9, 0, 1);
+    for kind in [MessageType::Discover, MessageType::Request, MessageType::Inform] {
+        let wish = [DhcpOption::RequestedIpAddress(Ipv4Addr::new(10, 9, 0, 50))];
+        let mut relayed = message(kind, PXE, 0, &wish);
+        relayed.set_giaddr(relay);
+        let mut responder = responder(Some("10.0.0.100-10.0.0.199"));
+        assert!(responder.dhcp(&relayed, Instant::now()).is_none(), "{kind:?}");
+    }
+    // What it boots may come from here, beside its own server.
+    let mut relayed = message(MessageType::Discover, PXE, 0, &[]);
+    relayed.set_giaddr(relay);
+    let answer = responder(None).dhcp(&relayed, Instant::now()).unwrap();
+    assert_eq!(answer.to, Some(SocketAddrV4::new(relay, SERVER_PORT)));
 }
 
 const SERVER_PORT: u16 = super::SERVER;

@@ -8,7 +8,8 @@
 //!      agent                   shows it, and keeps the machines' configs, which the server reads               this file, configs
 //! ```
 //! The server is a process of its own because it answers whoever is on the wire, before anybody has shown a token: what it is
-//! tricked into can do no more than serve. It is this program under another argument because the image must stay small, and the
+//! tricked into can do no more than serve, and what it then tells the agent costs that no more than a line ([`LONGEST`]) and what is
+//! shown of it. It is this program under another argument because the image must stay small, and the
 //! agent has HTTP and an event loop already.
 
 pub mod configs;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use axion_api::event::What;
 use axion_api::netboot::{Netboot, NetbootServer, NetbootState, NetbootStep, NetbootStepKind, STEPS, Told};
 use axion_core::config;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 
 use crate::events::Events;
@@ -31,6 +32,10 @@ use configs::{ConfigError, Configs};
 
 /// Between two attempts to reach the server.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Bytes of the longest line that is read: all steps that a server remembers.
+const LONGEST: u64 = 1 << 20;
+/// Characters of a text of the server that are kept.
+const TEXT: usize = 400;
 
 /// The boot server, as the agent sees it.
 pub struct Watched {
@@ -112,11 +117,16 @@ impl Watched {
         let socket = self.run.join("server/steps.sock");
         loop {
             if let Ok(stream) = UnixStream::connect(&socket).await {
-                let mut lines = BufReader::new(stream).lines();
-                while let Ok(Some(line)) = lines.next_line().await {
-                    match serde_json::from_str(&line) {
-                        Ok(told) => self.hear(told),
-                        Err(error) => tracing::warn!("the boot server says what cannot be read: {error}"),
+                let mut stream = BufReader::new(stream);
+                loop {
+                    match next(&mut stream).await {
+                        Ok(Some(told)) => self.hear(told),
+                        Ok(None) => break,
+                        // Not more often than once in a pause, whatever it says.
+                        Err(error) => {
+                            tracing::warn!("the boot server says what cannot be read: {error}");
+                            break;
+                        }
                     }
                 }
                 self.seen().server = None;
@@ -132,12 +142,14 @@ impl Watched {
                 seen.server = Some(*server);
                 // A server that was started again remembers nothing; the agent does.
                 if seen.steps.is_empty() {
-                    seen.steps = steps.into();
+                    let last = steps.len().saturating_sub(STEPS);
+                    seen.steps = steps.into_iter().skip(last).map(cut).collect();
                 }
             }
             Told::Server(server) => seen.server = Some(*server),
             Told::Step(step) => {
-                if seen.steps.len() == STEPS {
+                let step = cut(step);
+                while seen.steps.len() >= STEPS {
                     seen.steps.pop_front();
                 }
                 seen.steps.push_back(step.clone());
@@ -148,6 +160,34 @@ impl Watched {
             }
         }
     }
+}
+
+/// The next line of the server; `None` at its end.
+///
+/// # Errors
+/// It is too long, or not what a server says.
+async fn next(stream: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Told>> {
+    let mut line = Vec::new();
+    stream.take(LONGEST).read_until(b'\n', &mut line).await?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if !line.ends_with(b"\n") {
+        let text = format!("a line without an end in its first {} bytes", line.len());
+        return Err(std::io::Error::other(text));
+    }
+    Ok(Some(serde_json::from_slice(&line)?))
+}
+
+/// A step of which no text is longer than what is shown of one.
+fn cut(mut step: NetbootStep) -> NetbootStep {
+    let texts = [&mut step.mac, &mut step.address, &mut step.firmware];
+    for text in texts.into_iter().flatten().chain([&mut step.text]) {
+        if let Some((end, _)) = text.char_indices().nth(TEXT) {
+            text.truncate(end);
+        }
+    }
+    step
 }
 
 #[cfg(test)]

@@ -96,6 +96,31 @@ async fn what_the_server_tells_is_shown_and_becomes_events() {
     following.abort();
 }
 
+/// The server is isolated because it may be tricked into anything.
+#[tokio::test]
+async fn what_a_server_tells_is_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let watched = watched(directory.path(), Some("eth1"));
+    let long = step(NetbootStepKind::Script, &"ä".repeat(10_000));
+    watched.hear(Told::All {
+        server: Box::default(),
+        steps: vec![long.clone(); STEPS + 50],
+    });
+    for _ in 0..2 {
+        watched.hear(Told::Step(long.clone()));
+        let steps = watched.status().await.unwrap().steps;
+        assert_eq!(steps.len(), STEPS);
+        assert!(steps.iter().all(|step| step.text.chars().count() == TEXT));
+    }
+    // A line without an end, of which no more is read than the longest may have.
+    let mut endless = BufReader::new(tokio::io::repeat(b'x'));
+    let error = next(&mut endless).await.unwrap_err().to_string();
+    assert!(error.contains("without an end"), "{error}");
+    let mut nonsense = b"{}\n".as_slice();
+    assert!(next(&mut nonsense).await.is_err());
+    assert!(next(&mut nonsense).await.unwrap().is_none());
+}
+
 #[tokio::test]
 async fn configs_of_machines_are_kept_over_the_api() {
     let agent = Agent::alone();

@@ -34,6 +34,9 @@ pub const BOOT_SERVER: u16 = 4011;
 const LEASE: u32 = 3600;
 /// Bytes of the smallest message: BOOTP's, which old network cards insist on.
 const SMALLEST: usize = 300;
+/// Bytes of the longest boot file that fits into its field, which a zero ends. A longer one, the URL of a long host name, is in option 67
+/// alone.
+const FIELD: usize = 127;
 /// PXE vendor options: "take the boot file, look for no other server" (PXE 2.1 table 2-1, option 6 bit 3), and their end.
 const TAKE_IT: [u8; 4] = [6, 1, 8, 255];
 
@@ -228,14 +231,18 @@ impl Responder {
         };
         message
             .set_siaddr(self.address)
-            .set_sname_str(self.address.to_string())
-            .set_fname_str(&file.name);
+            .set_sname_str(self.address.to_string());
+        let fits = file.name.len() <= FIELD;
+        if fits {
+            message.set_fname_str(&file.name);
+        }
         let options = message.opts_mut();
         options.insert(DhcpOption::ClassIdentifier(file.class.as_bytes().to_vec()));
-        if client.stage == Stage::Http {
-            options.insert(DhcpOption::BootfileName(file.name.into_bytes()));
-        } else if file.at_once {
+        if client.stage != Stage::Http && file.at_once {
             options.insert(DhcpOption::VendorExtensions(TAKE_IT.to_vec()));
+        }
+        if client.stage == Stage::Http || !fits {
+            options.insert(DhcpOption::BootfileName(file.name.into_bytes()));
         }
         message
     }

@@ -286,3 +286,27 @@ fn what_is_no_question_of_a_client_is_not_read() {
     let request = parse(&bytes).unwrap();
     assert!(responder(None).dhcp(&request, Instant::now()).is_none());
 }
+
+/// Host names have up to 253 characters, the field of the boot file 128 bytes.
+#[test]
+fn a_long_host_name_is_told_by_an_option() {
+    for (labels, in_field) in [(1, true), (3, false), (4, false)] {
+        let host = format!(
+            "{}example.org",
+            "a-label-of-some-length-in-a-host-name-of-the-site.".repeat(labels)
+        );
+        let mut responder = Responder {
+            web: Web::secure(&host, 8069, "0a".repeat(32), true),
+            ..responder(None)
+        };
+        let ipxe = message(MessageType::Discover, PXE, 7, &ipxe(&[20, 36]));
+        let reply = sent(&responder.dhcp(&ipxe, Instant::now()).unwrap());
+        let url = format!("https://{host}:8069/boot.ipxe");
+        let option = DhcpOption::BootfileName(url.clone().into_bytes());
+        assert_eq!(
+            reply.opts().get(OptionCode::BootfileName) == Some(&option),
+            !in_field
+        );
+        assert_eq!(reply.fname().is_some() && file(&reply) == url, in_field, "{host}");
+    }
+}

@@ -66,7 +66,7 @@ pub struct VmSpec {
     /// Disks, in the order in which the guest finds them (`/dev/vda` …); 16 at most.
     #[serde(default)]
     pub disks: Vec<VmDisk>,
-    /// Network interfaces, in the order in which the guest finds them; 8 at most.
+    /// Network interfaces, in the order in which the guest finds them; 6 at most.
     #[serde(default)]
     pub nets: Vec<VmNet>,
     /// Which device is the guest's console.

@@ -201,6 +201,27 @@ impl Agent {
         .await
     }
 
+    /// Sends a request as root on the local socket, and hangs up as soon as `begun` says so.
+    pub async fn hang_up(&self, method: &str, path: &str, body: &str, begun: impl Fn(&Self) -> bool) {
+        let begun = async {
+            while !begun(self) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::select! {
+            answer = self.call(method, path, body) => panic!("it was answered: {answer:?}"),
+            () = begun => {}
+        }
+    }
+
+    /// The audit log.
+    pub async fn audit(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(places(&self.directory).state.join("audit.log")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
     /// Waits until `holds` says so of VM `name`.
     pub async fn until(&self, name: &str, holds: impl Fn(&axion_api::vm::Vm) -> bool) -> axion_api::vm::Vm {
         let mut cursor = self.app.events.subscribe(None);

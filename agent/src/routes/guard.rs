@@ -1,14 +1,16 @@
 //! Who may pass, and the audit of what they changed.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axion_api::problem::{Kind, Problem};
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 
 use super::problem::Fault;
 use super::support;
@@ -57,34 +59,83 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
     }
     let unknown = Peer::Remote(([0, 0, 0, 0], 0).into());
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(unknown);
-    let method = request.method().clone();
-    let target = request
-        .uri()
-        .path_and_query()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    // A console is typed into, a guest's port is written to, and a support bundle tells everything.
+    let call = changes(&request).then(|| Begun {
+        peer,
+        method: request.method().clone(),
+        target: request
+            .uri()
+            .path_and_query()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    });
+    let known = authenticate(&app, peer, request.headers()).await;
+    match (known, call) {
+        (Ok(identity), call) => {
+            let mut response = match call {
+                None => next.run(request).await,
+                Some(call) => to_its_end(app, call, identity.clone(), request, next).await,
+            };
+            // For the server, which waits longer for those that are known.
+            response.extensions_mut().insert(identity);
+            response
+        }
+        (Err(denied), call) => {
+            let response = denied.into_response();
+            if let Some(call) = call {
+                call.record(&app, None, response.status());
+            }
+            response
+        }
+    }
+}
+
+/// Whether a call is recorded: a console is typed into, a guest's port is written to, and a support bundle tells everything.
+fn changes(request: &Request) -> bool {
     let path = request.uri().path();
-    let changes = !matches!(method, Method::GET | Method::HEAD)
+    !matches!(*request.method(), Method::GET | Method::HEAD)
         || path.ends_with("/console")
         || path.contains("/vsock/")
-        || path == support::PATH;
-    let (who, response) = match authenticate(&app, peer, request.headers()).await {
-        Ok(identity) => (Some(identity.to_string()), next.run(request).await),
-        Err(denied) => (None, denied.into_response()),
-    };
-    if changes {
-        let status = response.status().as_u16();
-        let peer = peer.to_string();
+        || path == support::PATH
+}
+
+/// A call that is to be recorded.
+struct Begun {
+    peer: Peer,
+    method: Method,
+    target: String,
+}
+
+impl Begun {
+    fn record(&self, app: &App, who: Option<&Identity>, status: StatusCode) {
         app.audit.record(&Call {
-            who,
-            peer,
-            method: method.as_str(),
-            target: &target,
-            status,
+            who: who.map(ToString::to_string),
+            peer: self.peer.to_string(),
+            method: self.method.as_str(),
+            target: &self.target,
+            status: status.as_u16(),
         });
     }
-    response
+}
+
+/// Runs a call in a task of its own and records it. Of a client that hangs up the server forgets the request wherever it is: what
+/// was begun is finished all the same, and known.
+async fn to_its_end(app: Arc<App>, call: Begun, who: Identity, request: Request, next: Next) -> Response {
+    let tasks = app.tasks.clone();
+    let task = tasks.spawn(async move {
+        let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let response = response.unwrap_or_else(|_| unfinished());
+        call.record(&app, Some(&who), response.status());
+        response
+    });
+    task.await.unwrap_or_else(|_| unfinished())
+}
+
+fn unfinished() -> Response {
+    Fault(Problem::new(
+        Kind::Internal,
+        "the request was not finished; see the node's log",
+    ))
+    .into_response()
 }
 
 async fn authenticate(app: &App, peer: Peer, headers: &HeaderMap) -> Result<Identity, Denied> {

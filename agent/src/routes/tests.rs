@@ -23,13 +23,6 @@ fn get_with(path: &str, authorization: Option<&str>) -> Request<Body> {
     request.body(Body::empty()).unwrap()
 }
 
-fn audit(agent: &Agent) -> Vec<Value> {
-    let text = std::fs::read_to_string(agent.directory.path().join("state/audit.log")).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
 #[test]
 fn the_checked_in_document_is_current() {
     let checked_in = include_str!("../../../docs/openapi.json");
@@ -195,7 +188,7 @@ async fn changes_are_audited_and_so_are_refusals() {
     agent.send(remote([192, 0, 2, 9]), stranger).await;
     agent.call("DELETE", &uri, "").await;
     agent.call("GET", "/v1/images", "").await;
-    let lines = audit(&agent);
+    let lines = agent.audit().await;
     assert_eq!(lines.len(), 2);
     assert_eq!(
         (&lines[0]["who"], &lines[0]["status"]),
@@ -209,6 +202,26 @@ async fn changes_are_audited_and_so_are_refusals() {
     assert_eq!(
         (&lines[1]["method"], &lines[1]["target"]),
         (&"DELETE".into(), &uri.as_str().into())
+    );
+}
+
+#[tokio::test]
+async fn a_change_whose_client_hangs_up_is_made_and_audited() {
+    let agent = Agent::new().await;
+    let path = "/v1/datasets/tank%2Fa";
+    agent.init.hold_storage(true);
+    let asked = |agent: &Agent| !agent.init.storage_calls().is_empty();
+    agent.hang_up("DELETE", path, "", asked).await;
+    assert!(agent.audit().await.is_empty());
+    agent.init.hold_storage(false);
+    agent.app.tasks.close();
+    let ended = tokio::time::timeout(Duration::from_secs(20), agent.app.tasks.wait()).await;
+    ended.expect("the agent waits for what was begun when it ends");
+    let lines = agent.audit().await;
+    assert_eq!(lines.len(), 1);
+    assert_eq!(
+        (&lines[0]["target"], &lines[0]["status"]),
+        (&path.into(), &204.into())
     );
 }
 
@@ -431,7 +444,7 @@ async fn a_factory_reset_is_previewed_confirmed_and_audited() {
         agent.call("POST", "/v1/reset", &order("node1")).await.status,
         StatusCode::ACCEPTED
     );
-    assert_eq!(audit(&agent).len(), 3);
+    assert_eq!(agent.audit().await.len(), 3);
     let asked = serde_json::to_value(agent.init.recovery_calls().pop()).unwrap();
     let request = serde_json::json!({"scope": "all", "pools": false, "confirm": "node1"});
     assert_eq!(asked["request"], request, "{asked}");

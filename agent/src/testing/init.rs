@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) config: config::FakeConfig,
     pub(super) updates: update::FakeUpdates,
     storage_answer: Option<Told>,
+    /// Whether what changes something is asked and not answered yet.
+    storage_held: tokio::sync::watch::Sender<bool>,
     pools: Vec<axion_api::storage::Pool>,
     volumes: Vec<axion_api::storage::Dataset>,
     /// Streams that were begun, what the next that is sent has, and what was received last.
@@ -75,6 +77,11 @@ impl FakeInit {
 
     pub fn answer_storage(&self, answer: Told) {
         self.0.lock().unwrap().storage_answer = Some(answer);
+    }
+
+    /// Has storage calls that change something wait for their answers, or wait no more.
+    pub fn hold_storage(&self, held: bool) {
+        self.0.lock().unwrap().storage_held.send_replace(held);
     }
 
     pub fn set_pools(&self, pools: Vec<axion_api::storage::Pool>) {
@@ -268,18 +275,24 @@ impl FakeInit {
         self.0.lock().unwrap().updates.stage(image.into(), staging)
     }
 
-    fn storage(&self, call: &str) -> String {
-        let mut init = self.0.lock().unwrap();
+    async fn storage(&self, call: &str) -> String {
         let call: Call = serde_json::from_str(call).unwrap();
-        let usual = match call {
-            Call::Pools => Told::Pools(init.pools.clone()),
-            Call::Volumes => Told::Datasets(init.volumes.clone()),
-            _ => Told::Done,
+        let is_change = !matches!(call, Call::Pools | Call::Volumes);
+        let (answer, mut held) = {
+            let mut init = self.0.lock().unwrap();
+            let usual = match call {
+                Call::Pools => Told::Pools(init.pools.clone()),
+                Call::Volumes => Told::Datasets(init.volumes.clone()),
+                _ => Told::Done,
+            };
+            let looks = !is_change && !init.pools.is_empty();
+            init.storage_calls.push(call);
+            let preset = if looks { None } else { init.storage_answer.take() };
+            (preset.unwrap_or(usual), init.storage_held.subscribe())
         };
-        let looks = matches!(call, Call::Pools | Call::Volumes) && !init.pools.is_empty();
-        init.storage_calls.push(call);
-        let preset = if looks { None } else { init.storage_answer.take() };
-        let answer = preset.unwrap_or(usual);
+        if is_change {
+            held.wait_for(|held| !held).await.unwrap();
+        }
         serde_json::to_string(&answer).unwrap()
     }
 

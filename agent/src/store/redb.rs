@@ -79,16 +79,13 @@ impl RedbStore {
 
     /// Writes or removes (`None`) a key that is as expected.
     fn write(&self, key: &str, value: Option<Vec<u8>>, expect: Expect) -> Answer<'_, u64> {
-        let key = key.to_owned();
-        let written = self.blocking("write", move |database| {
-            write(database, key, value.as_deref(), expect)
-        });
-        async move {
-            let revision = written.await?;
-            self.newest.send_modify(|newest| *newest = revision.max(*newest));
+        let (key, newest) = (key.to_owned(), self.newest.clone());
+        // Said where it is done: whoever asked may be gone by then, and what is written has to be acted on.
+        self.blocking("write", move |database| {
+            let revision = write(database, key, value.as_deref(), expect)?;
+            newest.send_modify(|newest| *newest = revision.max(*newest));
             Ok(revision)
-        }
-        .boxed()
+        })
     }
 }
 

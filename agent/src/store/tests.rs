@@ -70,3 +70,17 @@ async fn of_two_writers_with_the_same_expectation_one_wins() {
     );
     assert!(a.is_ok() != b.is_ok());
 }
+
+#[tokio::test]
+async fn watchers_hear_of_a_write_whose_writer_went_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(&directory.path().join("store.redb")).unwrap();
+    let mut watch = store.watch();
+    drop(store.put("k", b"a".to_vec(), Expect::Absent));
+    let heard = tokio::time::timeout(std::time::Duration::from_secs(20), watch.changed()).await;
+    heard.expect("it is heard of").unwrap();
+    assert_eq!(
+        store.get("k").await.unwrap().unwrap().revision,
+        *watch.borrow_and_update()
+    );
+}

@@ -1,6 +1,7 @@
 //! What VMs use: images, volumes, networks. None of them is deleted under a VM, and no volume has two VMs.
 //!
-//! All of this is decided with `writing` held, so that nothing comes to be used between the look and the deed.
+//! All of this is decided with `writing` held, so that nothing comes to be used between the look and the deed. A deed that takes its
+//! time, on a volume, is done when `writing` is free again: from VMs the volume is withheld before.
 
 use axion_api::problem::{Kind, Problem};
 use axion_api::vm::VmSpec;
@@ -93,6 +94,10 @@ impl Vms {
             }
             let Some(volume) = &disk.volume else { continue };
             let pointer = format!("/disks/{index}/volume");
+            if let Some(what) = self.volumes.withheld(volume) {
+                let detail = format!("volume `{volume}` {what}");
+                return Err(Problem::new(Kind::Conflict, detail).at(pointer));
+            }
             if !self.volumes.contains(volume).await? {
                 let detail = format!("there is no volume `{volume}`; PUT /v1/volumes/{volume} makes it");
                 return Err(invalid(pointer, detail));
@@ -174,10 +179,13 @@ impl Vms {
         forget: bool,
         condition: &Precondition,
     ) -> Result<(), Problem> {
-        let _writing = self.writing.lock().await;
-        if let Some(user) = self.uses().await?.volume(name) {
-            return Err(used(&format!("volume `{name}`"), &[user]));
-        }
+        let _withheld = {
+            let _writing = self.writing.lock().await;
+            if let Some(user) = self.uses().await?.volume(name) {
+                return Err(used(&format!("volume `{name}`"), &[user]));
+            }
+            self.volumes.withhold(name, "is being deleted")?
+        };
         self.volumes.delete(name, forget, condition).await
     }
 
@@ -191,16 +199,19 @@ impl Vms {
         if let Some(user) = self.uses().await?.volume(name) {
             self.wait_until_recorded(&user).await?;
         }
-        let _writing = self.writing.lock().await;
-        let units = self.init.units()?;
-        for stored in self.uses().await?.0 {
-            let disks = &stored.record.spec.disks;
-            let has = disks.iter().any(|disk| disk.volume.as_deref() == Some(name));
-            if has && !Self::is_off(&stored, &units) {
-                let detail = format!("volume `{name}` is a disk of VM `{}`; stop it first", stored.name);
-                return Err(Problem::new(Kind::Conflict, detail));
+        let _withheld = {
+            let _writing = self.writing.lock().await;
+            let units = self.init.units()?;
+            for stored in self.uses().await?.0 {
+                let disks = &stored.record.spec.disks;
+                let has = disks.iter().any(|disk| disk.volume.as_deref() == Some(name));
+                if has && !Self::is_off(&stored, &units) {
+                    let detail = format!("volume `{name}` is a disk of VM `{}`; stop it first", stored.name);
+                    return Err(Problem::new(Kind::Conflict, detail));
+                }
             }
-        }
+            self.volumes.withhold(name, "is being set back")?
+        };
         self.volumes.roll_back(name, snapshot, discard_newer).await
     }
 

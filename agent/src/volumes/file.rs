@@ -8,6 +8,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::files::{FileError, RESERVE, ensure_directory, space, sync_parent};
 
@@ -35,7 +37,7 @@ pub enum VolumeFileError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The thread that did it.
-    #[error("making the file was interrupted")]
+    #[error("the work on the file was interrupted")]
     Interrupted,
 }
 
@@ -43,6 +45,8 @@ pub enum VolumeFileError {
 #[derive(Debug, Clone)]
 pub struct Files {
     directory: PathBuf,
+    /// Number of the next file that is made: no two attempts write to the same one.
+    next: Arc<AtomicU64>,
 }
 
 impl Files {
@@ -56,7 +60,10 @@ impl Files {
                 std::fs::remove_file(entry.path()).map_err(|e| FileError::new("remove", &entry.path(), e))?;
             }
         }
-        Ok(Self { directory })
+        Ok(Self {
+            directory,
+            next: Arc::default(),
+        })
     }
 
     /// Whether they lie in the node's memory, on a node whose state does not survive a reboot.
@@ -84,11 +91,19 @@ impl Files {
 
     /// Makes the volume, with the contents of `image` and zeros behind them; one of that name is replaced.
     pub async fn make(&self, name: &str, size: u64, image: Option<PathBuf>) -> Result<(), VolumeFileError> {
-        let files = self.clone();
         let name = name.to_owned();
-        let work = move || files.make_now(&name, size, image.as_deref());
-        let made = tokio::task::spawn_blocking(work).await;
-        made.unwrap_or(Err(VolumeFileError::Interrupted))
+        self.apart(move |files| files.make_now(&name, size, image.as_deref()))
+            .await
+    }
+
+    /// Work that may block for as long as a pool stands still, on a thread for that.
+    async fn apart(
+        &self,
+        work: impl FnOnce(&Self) -> Result<(), VolumeFileError> + Send + 'static,
+    ) -> Result<(), VolumeFileError> {
+        let files = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&files)).await;
+        done.unwrap_or(Err(VolumeFileError::Interrupted))
     }
 
     fn make_now(&self, name: &str, size: u64, image: Option<&Path>) -> Result<(), VolumeFileError> {
@@ -97,7 +112,8 @@ impl Files {
             return Err(self.full(size)?);
         }
         self.room(0)?;
-        let unfinished = self.directory.join(format!("{UNFINISHED}{name}"));
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let unfinished = self.directory.join(format!("{UNFINISHED}{name}-{number}"));
         let path = self.path(name);
         let made = self.fill(&unfinished, size, image).and_then(|()| {
             let rename = || std::fs::rename(&unfinished, &path).and_then(|()| sync_parent(&path));
@@ -119,8 +135,7 @@ impl Files {
         };
         let file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(path)
             .map_err(failed)?;
@@ -133,19 +148,23 @@ impl Files {
 
     /// Makes the volume larger.
     pub async fn grow(&self, name: &str, size: u64) -> Result<(), VolumeFileError> {
+        let path = self.path(name);
+        self.apart(move |files| files.grow_now(&path, size)).await
+    }
+
+    fn grow_now(&self, path: &Path, size: u64) -> Result<(), VolumeFileError> {
         let there = space(&self.directory)?;
         if size > there.total {
             return Err(self.full(size)?);
         }
-        let path = self.path(name);
         let grow = || {
-            let file = OpenOptions::new().write(true).open(&path)?;
+            let file = OpenOptions::new().write(true).open(path)?;
             if file.metadata()?.len() < size {
                 file.set_len(size)?;
             }
             file.sync_all()
         };
-        Ok(grow().map_err(|e| FileError::new("write", &path, e))?)
+        Ok(grow().map_err(|e| FileError::new("write", path, e))?)
     }
 
     /// Removes the volume, where it is there.

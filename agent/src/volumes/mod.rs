@@ -6,17 +6,18 @@
 //! ```
 //!
 //! The record is written first, so what a power cut leaves half-way is known for what it is: a volume that is not ready is
-//! no volume to anybody, and the next `PUT` makes it anew. A file or zvol without a record is nobody's to overwrite: the store
-//! may have been lost.
+//! no volume to anybody, the next `PUT` makes it anew, and `DELETE` removes what there is of it. A file or zvol without a record is
+//! nobody's to overwrite: the store may have been lost. So a record stays for as long as something of its volume may be there.
 //!
 //! Who may open a volume is not decided here: the file is the agent's own, and init hands it to the one VM that has it, for
 //! as long as that VM has a unit. A volume is the disk of one VM at most ([`crate::vm`]); what is to be shared is an image.
 //!
-//! [`file`] is all that knows that a volume is a file, [`zvol`] that it is a zvol, and [`place`] decides which. Where a volume is
+//! [`file`] is all that knows that a volume is a file, [`zvol`] that it is a zvol, [`place`] decides which, and [`turns`] who waits. Where a volume is
 //! does not change while it is there; that is in its record.
 
 mod file;
 mod place;
+mod turns;
 mod zvol;
 
 use std::collections::BTreeMap;
@@ -28,9 +29,11 @@ use axion_api::storage::{Dataset, Snapshot, ZvolSpec};
 use axion_api::volume::{Volume, VolumeKind, VolumeSpec, zvol as whole_name};
 use axion_core::quantity::ByteSize;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use self::file::{Files, VolumeFileError};
 use self::place::{Origin, check, choose, settled, wants_zvol};
+use self::turns::{Turns, Withheld};
 use self::zvol::Zvols;
 use crate::events::unix_us;
 use crate::files::FileError;
@@ -43,6 +46,8 @@ use crate::store::{Entry, Expect, Precondition, Store, StoreError, kept};
 const PREFIX: &str = "volumes/";
 /// Longest name.
 const LONGEST_NAME: usize = 40;
+/// Images that are copied at a time: each copy keeps a thread, of which the store needs some.
+const COPIES: usize = 2;
 
 /// A volume as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +77,13 @@ struct Stored {
     name: String,
     revision: u64,
     record: Record,
+}
+
+/// A volume that was not made.
+struct NotMade {
+    problem: Problem,
+    /// Whether something of it may be there.
+    left: bool,
 }
 
 /// Why volumes cannot be worked on, for the node's own reasons.
@@ -111,8 +123,8 @@ pub struct Volumes {
     images: Arc<Images>,
     files: Files,
     zvols: Zvols,
-    /// Held while a volume is made or deleted.
-    making: tokio::sync::Mutex<()>,
+    turns: Turns,
+    copying: Semaphore,
 }
 
 fn key(name: &str) -> String {
@@ -169,7 +181,8 @@ impl Volumes {
             images,
             files: Files::open(directory)?,
             zvols: Zvols::new(init),
-            making: tokio::sync::Mutex::default(),
+            turns: Turns::default(),
+            copying: Semaphore::new(COPIES),
         })
     }
 
@@ -199,6 +212,17 @@ impl Volumes {
     /// Whether there is such a volume, ready to be used.
     pub async fn contains(&self, name: &str) -> Result<bool, VolumesError> {
         Ok(self.record(name).await?.is_some_and(|stored| stored.record.ready))
+    }
+
+    /// Withholds a volume from VMs for as long as the answer lives; `what` becomes of it: `is being deleted`.
+    pub fn withhold(&self, name: &str, what: &'static str) -> Result<Withheld, Problem> {
+        let withheld = self.turns.withhold(name, what);
+        withheld.map_err(|already| Problem::new(Kind::Conflict, format!("volume `{name}` {already}")))
+    }
+
+    /// What becomes of a volume that is withheld from VMs.
+    pub fn withheld(&self, name: &str) -> Option<&'static str> {
+        self.turns.withheld(name)
     }
 
     async fn record(&self, name: &str) -> Result<Option<Stored>, VolumesError> {
@@ -275,12 +299,7 @@ impl Volumes {
     async fn existing(&self, name: &str) -> Result<Stored, Problem> {
         check_name(name)?;
         let found = self.record(name).await?.filter(|stored| stored.record.ready);
-        found.ok_or_else(|| {
-            let detail = format!(
-                "there is no volume `{name}`; GET /v1/volumes lists them, PUT /v1/volumes/{name} makes it"
-            );
-            Problem::new(Kind::NotFound, detail)
-        })
+        found.ok_or_else(|| missing(name))
     }
 
     /// Makes a volume, or makes one larger. Answers it and whether it is new. What is on one that exists is not touched.
@@ -293,7 +312,7 @@ impl Volumes {
     ) -> Result<(Volume, bool), Problem> {
         check_name(name)?;
         let origin = check(&spec)?;
-        let _making = self.making.lock().await;
+        let _turn = self.turns.take(name).await;
         let found = self.record(name).await?;
         let ready = found.as_ref().filter(|stored| stored.record.ready);
         condition.check("volume", name, ready.map(|stored| stored.revision))?;
@@ -302,12 +321,19 @@ impl Volumes {
             return Ok((self.view_one(&stored, user(name)).await, false));
         }
         let (pool, from) = self.place(&spec, &origin).await?;
-        if found.is_none() {
+        let half = found.as_ref().map(|stored| &stored.record);
+        if half.is_none_or(|half| half.pool != pool) {
             self.is_free(name, pool.as_deref()).await?;
+            if let Some(elsewhere) = half {
+                self.clear(name, elsewhere).await?;
+            }
         }
-        let image = match origin {
-            Origin::Image(digest) => Some(self.image(digest, spec.size.0).await?),
-            _ => None,
+        let (image, _copying) = match origin {
+            Origin::Image(digest) => {
+                let copying = self.copying.acquire().await.ok();
+                (Some(self.image(digest, spec.size.0).await?), copying)
+            }
+            _ => (None, None),
         };
         let mut record = Record {
             spec,
@@ -317,9 +343,11 @@ impl Volumes {
         };
         let expect = found.map_or(Expect::Absent, |stored| Expect::Revision(stored.revision));
         let begun = self.write(name, &record, expect).await?;
-        if let Err(problem) = self.make(name, &record, from, image).await {
-            // Where this fails, a record that is not ready stays, which harms nobody.
-            let _ = self.store.delete(&key(name), begun).await;
+        if let Err(NotMade { problem, left }) = self.make(name, &record, from, image).await {
+            if !left {
+                // Where this fails, a record that is not ready stays, which harms nobody.
+                let _ = self.store.delete(&key(name), begun).await;
+            }
             return Err(problem);
         }
         record.ready = true;
@@ -406,11 +434,15 @@ impl Volumes {
         record: &Record,
         from: Option<String>,
         image: Option<PathBuf>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), NotMade> {
         let spec = &record.spec;
         let Some(pool) = &record.pool else {
             let made = self.files.make(name, spec.size.0, image).await;
-            return Ok(made.map_err(VolumesError::from)?);
+            let Err(error) = made else { return Ok(()) };
+            // It has its name where only that could not be made to last.
+            let left = self.files.remove(name).await.is_err();
+            let problem = VolumesError::from(error).into();
+            return Err(NotMade { problem, left });
         };
         let wanted = ZvolSpec {
             size: spec.size,
@@ -467,21 +499,29 @@ impl Volumes {
         Ok(self.images.path(digest))
     }
 
-    /// Deletes a volume that nobody uses: whoever calls has made sure of that, and keeps it so.
+    /// Deletes a volume that nobody uses, or what there is of one that is half made: whoever calls has made sure of that, and keeps
+    /// it so.
     pub async fn delete(&self, name: &str, forget: bool, condition: &Precondition) -> Result<(), Problem> {
-        let _making = self.making.lock().await;
-        let stored = self.existing(name).await?;
-        condition.check("volume", name, Some(stored.revision))?;
+        check_name(name)?;
+        let _turn = self.turns.take(name).await;
+        let stored = self.record(name).await?.ok_or_else(|| missing(name))?;
+        let seen = stored.record.ready.then_some(stored.revision);
+        condition.check("volume", name, seen)?;
         if forget {
             self.check_gone(name, stored.record.pool.as_deref()).await?;
             return Ok(self.store.delete(&key(name), stored.revision).await?);
         }
         // What it is kept in first: without that the record can still be deleted, without the record that could not.
-        match &stored.record.pool {
-            Some(pool) => self.zvols.remove(pool, name).await?,
-            None => self.files.remove(name).await.map_err(VolumesError::from)?,
-        }
+        self.clear(name, &stored.record).await?;
         Ok(self.store.delete(&key(name), stored.revision).await?)
+    }
+
+    /// Removes what a volume is kept in, where it is there.
+    async fn clear(&self, name: &str, record: &Record) -> Result<(), Problem> {
+        match &record.pool {
+            Some(pool) => self.zvols.remove(pool, name).await,
+            None => Ok(self.files.remove(name).await.map_err(VolumesError::from)?),
+        }
     }
 
     /// Whether the pool of a volume is away.
@@ -524,9 +564,16 @@ impl Volumes {
 
     /// Sets a volume back to a snapshot: whoever calls has made sure that nobody has it open, and keeps it so.
     pub async fn roll_back(&self, name: &str, snapshot: &str, discard_newer: bool) -> Result<(), Problem> {
+        let _turn = self.turns.take(name).await;
         let pool = self.pool(name).await?;
         self.zvols.roll_back(&pool, name, snapshot, discard_newer).await
     }
+}
+
+fn missing(name: &str) -> Problem {
+    let detail =
+        format!("there is no volume `{name}`; GET /v1/volumes lists them, PUT /v1/volumes/{name} makes it");
+    Problem::new(Kind::NotFound, detail)
 }
 
 fn no_snapshots(name: &str) -> String {

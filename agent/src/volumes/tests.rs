@@ -146,6 +146,13 @@ async fn what_a_power_cut_left_is_made_anew_and_a_strangers_file_is_not() {
     };
     assert!(put("cut").await.unwrap().1);
     assert_eq!(std::fs::metadata(path(&volumes, "cut")).unwrap().len(), 2 * MIB);
+    volumes.write("given-up", &record, Expect::Absent).await.unwrap();
+    std::fs::write(path(&volumes, "given-up"), "half").unwrap();
+    let condition = Precondition::None;
+    volumes.delete("given-up", false, &condition).await.unwrap();
+    assert!(!path(&volumes, "given-up").exists());
+    let none = volumes.delete("given-up", false, &condition).await.unwrap_err();
+    assert_eq!(none.status, 404);
 
     std::fs::write(path(&volumes, "lost"), "someone's").unwrap();
     assert_eq!(put("lost").await.unwrap_err().status, 409);

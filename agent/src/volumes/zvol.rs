@@ -6,11 +6,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axion_api::problem::Problem;
+use axion_api::problem::{Kind, Problem};
 use axion_api::storage::{Answer, Call, Dataset, Pool, Snapshot, ZvolSpec};
 use axion_api::volume::zvol;
 use axion_core::quantity::ByteSize;
 
+use super::NotMade;
 use super::file::{VolumeFileError, copy};
 use crate::files::FileError;
 use crate::init::{Init, answer};
@@ -58,23 +59,27 @@ impl Zvols {
         name: &str,
         spec: ZvolSpec,
         image: Option<PathBuf>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), NotMade> {
         let (pool, name) = (pool.to_owned(), name.to_owned());
         let call = Call::MakeVolume {
             pool: pool.clone(),
             name: name.clone(),
             spec,
         };
-        done(&self.init, &call).await?;
+        if let Err(problem) = done(&self.init, &call).await {
+            // Init goes on with what it did not answer in time.
+            let left = problem.status == Kind::Unavailable.status();
+            return Err(NotMade { problem, left });
+        }
         let Some(image) = image else {
             return Ok(());
         };
-        let filled = self.fill(&pool, &name, image).await;
-        if filled.is_err() {
-            // Why it could not be filled is what counts; the next attempt begins anew.
-            let _ = self.remove(&pool, &name).await;
-        }
-        filled
+        let Err(problem) = self.fill(&pool, &name, image).await else {
+            return Ok(());
+        };
+        // Why it could not be filled is what counts; the next attempt begins anew.
+        let left = self.remove(&pool, &name).await.is_err();
+        Err(NotMade { problem, left })
     }
 
     async fn fill(&self, pool: &str, name: &str, image: PathBuf) -> Result<(), Problem> {

@@ -1,5 +1,8 @@
 //! Volumes on a pool, over an init that only says what it was asked.
 
+use std::time::Duration;
+
+use axion_api::problem::{Kind, Problem};
 use axion_api::storage::{Answer as Told, Call, Dataset, DatasetKind, Health, Pool};
 use axion_api::vmm::VmmConfig;
 use axion_api::volume::Volume;
@@ -207,4 +210,119 @@ async fn without_a_pool_a_zvol_cannot_be() {
     let spec = r#"{"size":"1MiB","kind":"zvol"}"#;
     let problem = agent.call("PUT", "/v1/volumes/a", spec).await.problem();
     assert_eq!((problem.status, problem.pointer.as_deref()), (422, Some("/kind")));
+}
+
+/// Whether init was asked to do this to a volume, last.
+fn asks(agent: &Agent, call: &str, name: &str) -> bool {
+    let asked = asked(agent);
+    asked["call"] == call && asked["name"] == name
+}
+
+async fn until_asked(agent: &Agent, call: &str, name: &str) {
+    while !asks(agent, call, name) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_volume_is_made_once_though_its_client_hangs_up_and_comes_again() {
+    let agent = agent().await;
+    let (path, spec) = ("/v1/volumes/other", r#"{"size":"1MiB"}"#);
+    agent.init.hold_storage(true);
+    let begun = |agent: &Agent| asks(agent, "make-volume", "other");
+    agent.hang_up("PUT", path, spec, begun).await;
+    let made = agent.init.storage_calls().len();
+    agent.init.hold_storage(false);
+    let again = agent.call("PUT", path, spec).await;
+    assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    let further = agent.init.storage_calls().split_off(made);
+    let makes = |call: &Call| matches!(call, Call::MakeVolume { .. });
+    assert!(!further.iter().any(makes), "{further:?}");
+}
+
+#[tokio::test]
+async fn a_volume_that_is_left_half_made_can_be_deleted_and_made_anew() {
+    let agent = agent().await;
+    let digest = {
+        use sha2::Digest;
+        format!("sha256:{}", hex::encode(sha2::Sha256::digest("an image")))
+    };
+    agent
+        .call("PUT", &format!("/v1/images/{digest}"), "an image")
+        .await;
+    let path = "/v1/volumes/root";
+    // It is made, cannot be opened, and is busy when it is to go.
+    let fail = async || {
+        agent.init.set_volumes(Vec::new());
+        agent.init.hold_storage(true);
+        let spec = format!(r#"{{"size":"1MiB","from":"{digest}"}}"#);
+        let put = async { agent.call("PUT", path, &spec).await };
+        let busy = async {
+            until_asked(&agent, "make-volume", "root").await;
+            agent
+                .init
+                .answer_storage(Told::Problem(Problem::new(Kind::Conflict, "busy")));
+            agent.init.hold_storage(false);
+        };
+        let (answer, ()) = tokio::join!(put, busy);
+        assert!(answer.problem().status >= 500);
+        agent.init.set_volumes(vec![zvol("tank/axion/zvols/root")]);
+        assert_eq!(agent.call("GET", path, "").await.status, StatusCode::NOT_FOUND);
+    };
+    fail().await;
+    let deleted = agent.call("DELETE", path, "").await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{deleted:?}");
+    assert!(asks(&agent, "destroy-volume", "root"));
+    assert_eq!(agent.call("DELETE", path, "").await.status, StatusCode::NOT_FOUND);
+    fail().await;
+    let made = agent.call("PUT", path, r#"{"size":"2MiB"}"#).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+}
+
+#[tokio::test]
+async fn while_a_volume_goes_all_else_goes_on_and_no_vm_gets_it() {
+    let agent = agent().await;
+    agent.init.hold_storage(true);
+    let delete = agent.call("DELETE", "/v1/volumes/data", "");
+    let others = async {
+        until_asked(&agent, "destroy-volume", "data").await;
+        let vm = agent.call("PUT", "/v1/vms/a", "{}").await;
+        assert_eq!(vm.status, StatusCode::CREATED, "{vm:?}");
+        let file = r#"{"size":"1MiB","kind":"file"}"#;
+        let volume = agent.call("PUT", "/v1/volumes/file", file).await;
+        assert_eq!(volume.status, StatusCode::CREATED, "{volume:?}");
+        let wanted = r#"{"disks":[{"volume":"data"}]}"#;
+        let refused = agent.call("PUT", "/v1/vms/b", wanted).await.problem();
+        assert_eq!(
+            (refused.status, refused.detail.as_str()),
+            (409, "volume `data` is being deleted")
+        );
+        let twice = agent.call("DELETE", "/v1/volumes/data", "").await;
+        assert_eq!(twice.problem().status, 409);
+        agent.init.hold_storage(false);
+    };
+    let both = async { tokio::join!(delete, others) };
+    let (deleted, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{deleted:?}");
+}
+
+#[tokio::test]
+async fn no_vm_is_started_with_a_volume_that_is_being_set_back() {
+    let agent = agent().await;
+    agent
+        .call("PUT", "/v1/vms/a", r#"{"disks":[{"volume":"data"}]}"#)
+        .await;
+    agent.init.hold_storage(true);
+    let back = agent.call("POST", "/v1/volumes/data/snapshots/x/rollback", "");
+    let start = async {
+        until_asked(&agent, "rollback-volume", "data").await;
+        let refused = agent.call("POST", "/v1/vms/a/start", "").await.problem();
+        assert_eq!(refused.detail, "volume `data` is being set back");
+        agent.init.hold_storage(false);
+    };
+    let both = async { tokio::join!(back, start) };
+    let (back, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    assert_eq!(back.status, StatusCode::NO_CONTENT, "{back:?}");
+    let started = agent.call("POST", "/v1/vms/a/start", "").await;
+    assert_eq!(started.status, StatusCode::ACCEPTED, "{started:?}");
 }

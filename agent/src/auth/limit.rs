@@ -29,7 +29,8 @@ pub struct Limiter {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused(pub Duration);
 
-fn peer(ip: IpAddr) -> IpAddr {
+/// Whom an address belongs to: an IPv4 address is one peer, an IPv6 /64 is one.
+pub fn peer(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
         v4 => v4,

@@ -1,6 +1,11 @@
 //! Connections: accepted, bounded, encrypted where they come from the network, and handed to the router with the
 //! peer's identity.
+//!
+//! Places for connections are few, and a stranger may take one: each has to be given back by whoever does nothing with it. A client
+//! that is gone is found out by the kernel, one that is silent by the time that it has for a handshake and for the head of a request.
+//! What it speaks it says in the TLS handshake, so that no time is spent on waiting for a first byte.
 
+mod requests;
 mod slots;
 
 use std::io;
@@ -13,18 +18,20 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use nix::sys::socket::{setsockopt, sockopt};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use self::requests::Requests;
 use self::slots::Slots;
 use crate::auth::Peer;
 use crate::files::FileError;
@@ -38,6 +45,9 @@ const LOCAL: usize = 64;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a client may take to send a request's head, and stay idle between requests.
 const HEAD: Duration = Duration::from_secs(60);
+/// Seconds after which the kernel asks a client of which nothing is heard whether it is there, and how often without an answer.
+const PROBE_S: u32 = 30;
+const PROBES: u32 = 3;
 /// What a client may take when the agent ends.
 const GRACE: Duration = Duration::from_secs(4);
 /// Before the next attempt when there are no descriptors left, or no address to listen on.
@@ -77,11 +87,15 @@ impl Server {
             let (server, acceptor) = (self.clone(), acceptor.clone());
             self.tasks.spawn(async move {
                 let _slot = slot;
-                // Latency of small answers counts; where it cannot be set, they are merely slower.
-                let _ = stream.set_nodelay(true);
+                set_up(&stream);
+                let peer = Peer::Remote(address);
                 // A client that does not speak TLS is no news.
-                if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                    server.serve(stream, Peer::Remote(address)).await;
+                let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await else {
+                    return;
+                };
+                match stream.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => server.http2(stream, peer).await,
+                    _ => server.http1(stream, peer).await,
                 }
             });
         }
@@ -103,47 +117,68 @@ impl Server {
             let server = self.clone();
             self.tasks.spawn(async move {
                 let _slot = slot;
-                server
-                    .serve(
-                        stream,
-                        Peer::Local {
-                            uid: credentials.uid(),
-                        },
-                    )
-                    .await;
+                let uid = credentials.uid();
+                server.http1(stream, Peer::Local { uid }).await;
             });
         }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, peer: Peer) {
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, peer: Peer) {
         let router = self.router.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             router.clone().call(request)
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
+        let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .max_buf_size(LARGEST_HEAD);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(HEAD / 2)
-            .max_concurrent_streams(32)
-            .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX));
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            .max_buf_size(LARGEST_HEAD)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         tokio::pin!(connection);
         // How a connection ends is the client's business.
         tokio::select! {
-            _ = connection.as_mut() => {}
-            () = self.closing.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                let _ = timeout(GRACE, connection).await;
-            }
+            _ = connection.as_mut() => return,
+            () = self.closing.cancelled() => {}
         }
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(GRACE, connection).await;
     }
+
+    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, peer: Peer) {
+        let (router, requests) = (self.router.clone(), Requests::default());
+        let begun = requests.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            let (begun, answer) = (begun.begin(), router.clone().call(request));
+            async move { answer.await.map(|response| begun.answered(response)) }
+        });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(HEAD / 2)
+            .max_concurrent_streams(32)
+            .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX))
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = requests.idle(HEAD) => {}
+            () = self.closing.cancelled() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(GRACE, connection).await;
+    }
+}
+
+/// Has small answers go at once, and the kernel find out that a client is gone, or takes nothing any more. Where something of it
+/// cannot be set, all works without it.
+fn set_up(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = setsockopt(stream, sockopt::KeepAlive, &true);
+    let _ = setsockopt(stream, sockopt::TcpKeepIdle, &PROBE_S);
+    let _ = setsockopt(stream, sockopt::TcpKeepInterval, &PROBE_S);
+    let _ = setsockopt(stream, sockopt::TcpKeepCount, &PROBES);
+    let _ = setsockopt(stream, sockopt::TcpUserTimeout, &(PROBE_S * (PROBES + 1) * 1000));
 }
 
 /// The connection, or `None` after a pause when the host is out of something.

@@ -156,3 +156,107 @@ async fn the_local_socket_trusts_the_kernels_word() {
     client.health().await.unwrap();
     assert_eq!(client.images().await.is_ok(), nix::unistd::getuid().is_root());
 }
+
+/// Serves the other end of the stream that is answered, over HTTP/2 or HTTP/1.1.
+fn serve_stream(agent: &Agent, is_http2: bool) -> tokio::io::DuplexStream {
+    let server = Server::new(
+        router(&agent.app),
+        agent.app.closing.clone(),
+        agent.app.tasks.clone(),
+    );
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let peer = Peer::Remote(([192, 0, 2, 1], 1).into());
+    tokio::spawn(async move {
+        if is_http2 {
+            server.http2(far, peer).await;
+        } else {
+            server.http1(far, peer).await;
+        }
+    });
+    near
+}
+
+/// Whether the server closes within a time in which it would only wait for ever.
+async fn is_closed(read: impl Future) -> bool {
+    timeout(HEAD * 2, read).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_closed() {
+    let agent = Agent::alone();
+    for is_http2 in [false, true] {
+        let mut stream = serve_stream(&agent, is_http2);
+        let mut said = Vec::new();
+        assert!(
+            is_closed(stream.read_to_end(&mut said)).await,
+            "HTTP/2: {is_http2}"
+        );
+    }
+}
+
+/// An HTTP/2 client that answers whatever it is asked; until the connection ends.
+async fn answer_pings(stream: &mut tokio::io::DuplexStream) {
+    const PING: u8 = 6;
+    const SETTINGS: u8 = 4;
+    const ACK: u8 = 1;
+    let mut head = [0; 9];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut body = vec![0; usize::try_from(length).unwrap()];
+        stream.read_exact(&mut body).await.unwrap();
+        let answer = match (head[3], head[4] & ACK) {
+            (PING, 0) => [&[0, 0, 8, PING, ACK, 0, 0, 0, 0], body.as_slice()].concat(),
+            (SETTINGS, 0) => vec![0, 0, 0, SETTINGS, ACK, 0, 0, 0, 0],
+            _ => continue,
+        };
+        // The server may have closed it by now.
+        let _ = stream.write_all(&answer).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_only_answers_pings_is_closed_and_one_with_a_request_is_not() {
+    let agent = Agent::alone();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut idle = serve_stream(&agent, true);
+    idle.write_all(preface).await.unwrap();
+    assert!(is_closed(answer_pings(&mut idle)).await);
+
+    let server = Server::new(
+        router(&agent.app),
+        agent.app.closing.clone(),
+        agent.app.tasks.clone(),
+    );
+    let (near, far) = tokio::io::duplex(64 << 10);
+    tokio::spawn(async move { server.http2(far, Peer::Local { uid: 0 }).await });
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near))
+            .await
+            .unwrap();
+    let ended = tokio::spawn(connection);
+    let request = Request::get("http://node/v1/events").body(axum::body::Body::empty());
+    let events = sender.send_request(request.unwrap()).await.unwrap();
+    assert!(
+        !is_closed(async {
+            while !ended.is_finished() {
+                sleep(PAUSE).await
+            }
+        })
+        .await
+    );
+    drop(events);
+    assert!(is_closed(ended).await);
+}
+
+#[tokio::test]
+async fn the_kernel_looks_for_clients_that_are_gone() {
+    let listener = bind_https(([127, 0, 0, 1], 0).into()).await;
+    let address = listener.local_addr().unwrap();
+    let (_client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let stream = accepted.unwrap().0;
+    set_up(&stream);
+    let get = nix::sys::socket::getsockopt(&stream, sockopt::KeepAlive);
+    assert!(get.unwrap());
+    let get = nix::sys::socket::getsockopt(&stream, sockopt::TcpUserTimeout);
+    assert_eq!(get.unwrap(), 120_000);
+}

@@ -344,7 +344,7 @@ impl Volumes {
         let expect = found.map_or(Expect::Absent, |stored| Expect::Revision(stored.revision));
         let begun = self.write(name, &record, expect).await?;
         if let Err(NotMade { problem, left }) = self.make(name, &record, from, image).await {
-            if !left {
+            if !left && expect == Expect::Absent {
                 // Where this fails, a record that is not ready stays, which harms nobody.
                 let _ = self.store.delete(&key(name), begun).await;
             }

@@ -79,6 +79,8 @@ const SUBJECTS_INTERVAL: Duration = Duration::from_secs(10);
 const INIT_ANSWERS: Duration = Duration::from_secs(5);
 /// How long connections may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(6);
+/// How long the audit log may take to be written then.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Threads for files and the store.
 const BLOCKING_THREADS: usize = 8;
 
@@ -215,6 +217,7 @@ async fn serve(places: &Places) -> Result<(), AgentError> {
     let _ = tokio::time::timeout(SHUTDOWN, app.tasks.wait()).await;
     Ok(())
 }
+    let _ = tokio::time::timeout(LAST_WORDS, app.audit.written()).await;
 
 /// Keeps the certificate in step with the host's names and addresses.
 async fn follow_subjects(identity: Arc<Identity>) {

@@ -73,7 +73,7 @@ mod tests {
         });
         for _ in 0..1000 {
             tokio::task::yield_now().await;
-            if agent.app.audit.tail(4096).unwrap().contains(&text) {
+            if agent.app.audit.tail(4096).await.unwrap().contains(&text) {
                 watching.abort();
                 return;
             }

@@ -216,6 +216,7 @@ impl Agent {
 
     /// The audit log.
     pub async fn audit(&self) -> Vec<serde_json::Value> {
+        self.app.audit.written().await;
         let text = std::fs::read_to_string(places(&self.directory).state.join("audit.log")).unwrap();
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())

@@ -94,6 +94,7 @@ mod tests {
             panic!("{} calls", calls.len())
         };
         assert!(show.previous && options.dry_run && sent == text);
+        agent.app.audit.written().await;
         let log = std::fs::read_to_string(agent.directory.path().join("state/audit.log")).unwrap();
         assert!(
             log.contains("/v1/config?dry_run=true") && !log.contains("secret-node"),

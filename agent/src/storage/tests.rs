@@ -220,6 +220,7 @@ async fn what_is_changed_is_audited_and_keys_are_not() {
     let agent = Agent::new().await;
     let body = r#"{"key":{"passphrase":"correct horse"}}"#;
     agent.call("POST", "/v1/datasets/tank%2Fs/load-key", body).await;
+    agent.app.audit.written().await;
     let audit = std::fs::read_to_string(agent.directory.path().join("state/audit.log")).unwrap();
     assert!(audit.contains("/v1/datasets/tank%2Fs/load-key"), "{audit}");
     assert!(!audit.contains("horse"), "{audit}");

@@ -309,7 +309,7 @@ pub fn all(app: &Arc<App>) -> Vec<Source> {
         json(units.map(|units| units.values().map(|unit| unit.status.clone()).collect::<Vec<_>>()))
     });
     part!("audit.jsonl", "end of the audit log", |app| {
-        let tail = app.audit.tail(AUDIT);
+        let tail = app.audit.tail(AUDIT).await;
         tail.map(Content::Text).map_err(|error| error.to_string())
     });
     part!("events.json", "what changed since the agent started", |app| {

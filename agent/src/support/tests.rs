@@ -111,6 +111,7 @@ async fn a_bundle_is_for_those_who_may_and_is_audited() {
     let refused = agent.send(peer, request.body(Default::default()).unwrap()).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
     agent.call("GET", "/v1/support/bundle", "").await;
+    agent.app.audit.written().await;
     let audit = fs::read_to_string(agent.directory.path().join("state/audit.log")).unwrap();
     assert_eq!(audit.matches("/v1/support/bundle").count(), 2, "{audit}");
 }

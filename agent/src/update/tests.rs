@@ -85,6 +85,7 @@ async fn an_upload_is_handed_over_with_its_signature() {
     assert_eq!(agent.init.staged(), [(b"image".to_vec(), staging(false))]);
     upload("/v1/update/stage?allow_downgrade=true").await;
     assert_eq!(agent.init.staged(), [(b"image".to_vec(), staging(true))]);
+    agent.app.audit.written().await;
     let log = std::fs::read_to_string(agent.directory.path().join("state/audit.log")).unwrap();
     assert_eq!(log.matches("/v1/update/stage").count(), 2, "{log}");
 }

@@ -78,13 +78,13 @@ impl Files {
     }
 
     /// Whether there is a file of that name.
-    pub fn exists(&self, name: &str) -> bool {
-        self.path(name).symlink_metadata().is_ok()
+    pub async fn exists(&self, name: &str) -> bool {
+        tokio::fs::symlink_metadata(self.path(name)).await.is_ok()
     }
 
     /// Bytes that the volume takes.
-    pub fn allocated(&self, name: &str) -> u64 {
-        let found = self.path(name).symlink_metadata();
+    pub async fn allocated(&self, name: &str) -> u64 {
+        let found = tokio::fs::symlink_metadata(self.path(name)).await;
         // stat(2): blocks of 512 bytes, whatever the file system's are.
         found.map_or(0, |found| found.blocks().saturating_mul(512))
     }

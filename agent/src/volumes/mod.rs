@@ -249,7 +249,7 @@ impl Volumes {
         })
     }
 
-    fn view(&self, stored: &Stored, zvols: &[Dataset], used_by: Option<String>) -> Volume {
+    async fn view(&self, stored: &Stored, zvols: &[Dataset], used_by: Option<String>) -> Volume {
         let Stored { name, record, .. } = stored;
         let dataset = record.pool.as_ref().map(|pool| whole_name(pool, name));
         let allocated = match &dataset {
@@ -257,7 +257,7 @@ impl Volumes {
                 .iter()
                 .find(|zvol| zvol.name == *dataset)
                 .map(|zvol| zvol.used),
-            None => Some(self.files.allocated(name)),
+            None => Some(self.files.allocated(name).await),
         };
         Volume {
             name: name.clone(),
@@ -276,7 +276,7 @@ impl Volumes {
 
     async fn view_one(&self, stored: &Stored, used_by: Option<String>) -> Volume {
         let zvols = self.zvols_of(std::slice::from_ref(stored)).await;
-        self.view(stored, &zvols, used_by)
+        self.view(stored, &zvols, used_by).await
     }
 
     /// Every volume, by name; `user` says whose disk it is.
@@ -284,10 +284,11 @@ impl Volumes {
         let records = self.store.list(PREFIX).await?.into_iter().map(stored);
         let records: Vec<Stored> = records.collect::<Result<_, _>>()?;
         let zvols = self.zvols_of(&records).await;
-        let ready = records.iter().filter(|stored| stored.record.ready);
-        Ok(ready
-            .map(|stored| self.view(stored, &zvols, user(&stored.name)))
-            .collect())
+        let mut volumes = Vec::new();
+        for stored in records.iter().filter(|stored| stored.record.ready) {
+            volumes.push(self.view(stored, &zvols, user(&stored.name)).await);
+        }
+        Ok(volumes)
     }
 
     /// One volume.
@@ -407,7 +408,7 @@ impl Volumes {
     async fn is_free(&self, name: &str, pool: Option<&str>) -> Result<(), Problem> {
         let (taken, what) = match pool {
             None => (
-                self.files.exists(name),
+                self.files.exists(name).await,
                 format!("a file {}", self.files.path(name).display()),
             ),
             Some(pool) => {

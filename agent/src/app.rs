@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
+use crate::audit::refused::Refused;
 use crate::auth::limit::Limiter;
 use crate::auth::{TokenError, Tokens};
 use crate::drift::Drift;
@@ -120,6 +121,8 @@ pub struct App {
     pub limiter: Limiter,
     /// Who changed what.
     pub audit: Audit,
+    /// Whose refusals stand for others in it.
+    pub refused: Refused,
     /// Cancelled when the agent ends.
     pub closing: CancellationToken,
     /// Connections.
@@ -196,6 +199,7 @@ impl App {
             tokens,
             limiter: Limiter::default(),
             audit: Audit::open(&places.state.join("audit.log"))?,
+            refused: Refused::default(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })

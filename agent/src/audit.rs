@@ -1,7 +1,9 @@
 //! Who changed what: one JSON line for each mutating call, refused ones included, to stderr and to a bounded file.
 //!
 //! The file is on the pool that keeps the node's state. A thread of its own writes to it, so that a pool that stands still does not
-//! stand in the way of whoever mends it.
+//! stand in the way of whoever mends it. Of calls without a valid token [`refused`] leaves out most.
+
+pub mod refused;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

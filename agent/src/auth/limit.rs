@@ -1,7 +1,7 @@
 //! How fast one peer may guess.
 //!
-//! Each failed attempt takes a place on the peer's time line, one per [`INTERVAL`], after a free burst; its answer waits for
-//! that place. A peer whose line is longer than [`LONGEST_WAIT`] is refused without looking at what it brings. A peer is an
+//! A wrong token is a failed attempt, and so is none. Each takes a place on the peer's time line, one per [`INTERVAL`], after a free
+//! burst; its answer waits for that place. A peer whose line is longer than [`LONGEST_WAIT`] is refused without looking at what it brings. A peer is an
 //! IPv4 address or an IPv6 /64; the table is bounded, and the peer that has been quiet longest makes room.
 
 use std::collections::HashMap;

@@ -1,5 +1,6 @@
 //! Who may pass, and the audit of what they changed.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use futures_util::FutureExt;
 use super::problem::Fault;
 use super::support;
 use crate::app::App;
-use crate::audit::Call;
+use crate::audit::{Call, refused};
 use crate::auth::limit::Refused;
 use crate::auth::{Identity, Peer};
 
@@ -24,16 +25,24 @@ const OPEN: [&str; 2] = ["/healthz", "/openapi.json"];
 
 /// Why a request does not pass.
 enum Denied {
-    /// No token, or a wrong one.
-    Unauthorized(&'static str),
+    /// No token, or a wrong one; it is said after so long.
+    Unauthorized(&'static str, Duration),
     /// Too many wrong ones.
     TooMany(Duration),
 }
 
-impl IntoResponse for Denied {
-    fn into_response(self) -> Response {
+impl Denied {
+    fn status(&self) -> u16 {
         match self {
-            Self::Unauthorized(detail) => {
+            Self::Unauthorized(..) => Kind::Unauthorized.status(),
+            Self::TooMany(_) => Kind::TooManyRequests.status(),
+        }
+    }
+
+    async fn answer(self) -> Response {
+        match self {
+            Self::Unauthorized(detail, wait) => {
+                tokio::time::sleep(wait).await;
                 let mut response = Fault(Problem::new(Kind::Unauthorized, detail)).into_response();
                 let challenge = HeaderValue::from_static("Bearer realm=\"axion\"");
                 response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
@@ -41,7 +50,9 @@ impl IntoResponse for Denied {
             }
             Self::TooMany(wait) => {
                 let seconds = wait.as_secs() + 1;
-                let detail = format!("too many wrong tokens from this address; try again in {seconds} s");
+                let detail = format!(
+                    "too many requests without a valid token from this address; try again in {seconds} s"
+                );
                 let mut response = Fault(Problem::new(Kind::TooManyRequests, detail)).into_response();
                 response
                     .headers_mut()
@@ -80,11 +91,10 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
             response
         }
         (Err(denied), call) => {
-            let response = denied.into_response();
             if let Some(call) = call {
-                call.record(&app, None, response.status());
+                call.refused(&app, denied.status());
             }
-            response
+            denied.answer().await
         }
     }
 }
@@ -106,13 +116,44 @@ struct Begun {
 }
 
 impl Begun {
-    fn record(&self, app: &App, who: Option<&Identity>, status: StatusCode) {
+    fn record(&self, app: &App, who: &Identity, status: StatusCode) {
         app.audit.record(&Call {
-            who: who.map(ToString::to_string),
+            who: Some(who.to_string()),
             peer: self.peer.to_string(),
             method: self.method.as_str(),
             target: &self.target,
             status: status.as_u16(),
+        });
+    }
+
+    /// Records it as that of somebody who is not known, unless others of that peer stand for it.
+    fn refused(&self, app: &Arc<App>, status: u16) {
+        let Some(first) = app.refused.count(ip(self.peer)) else {
+            return;
+        };
+        app.audit.record(&Call {
+            who: None,
+            peer: self.peer.to_string(),
+            method: refused::method(self.method.as_str()),
+            target: refused::target(&self.target),
+            status,
+        });
+        let app = app.clone();
+        app.tasks.clone().spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(refused::WINDOW) => {}
+                () = app.closing.cancelled() => {}
+            }
+            let more = app.refused.end(first);
+            if more > 0 {
+                app.audit.record(&Call {
+                    who: None,
+                    peer: first.to_string(),
+                    method: "REFUSED",
+                    target: &format!("{more} more calls within {} s", refused::WINDOW.as_secs()),
+                    status,
+                });
+            }
         });
     }
 }
@@ -124,7 +165,7 @@ async fn to_its_end(app: Arc<App>, call: Begun, who: Identity, request: Request,
     let task = tasks.spawn(async move {
         let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         let response = response.unwrap_or_else(|_| unfinished());
-        call.record(&app, Some(&who), response.status());
+        call.record(&app, &who, response.status());
         response
     });
     task.await.unwrap_or_else(|_| unfinished())
@@ -142,21 +183,26 @@ async fn authenticate(app: &App, peer: Peer, headers: &HeaderMap) -> Result<Iden
     if let Some(identity) = peer.identity() {
         return Ok(identity);
     }
-    let token = bearer(headers).ok_or(Denied::Unauthorized(
-        "this needs a token: `Authorization: Bearer TOKEN`; see the console",
-    ))?;
-    let ip = match peer {
-        Peer::Remote(address) => address.ip(),
-        Peer::Local { .. } => [127, 0, 0, 1].into(),
-    };
+    let ip = ip(peer);
     app.limiter
         .admit(ip, Instant::now())
         .map_err(|Refused(wait)| Denied::TooMany(wait))?;
-    if let Some(identity) = app.tokens.check(token) {
+    let token = bearer(headers);
+    if let Some(identity) = token.and_then(|token| app.tokens.check(token)) {
         return Ok(identity);
     }
-    tokio::time::sleep(app.limiter.fail(ip, Instant::now())).await;
-    Err(Denied::Unauthorized("the token is not known here"))
+    let detail = match token {
+        Some(_) => "the token is not known here",
+        None => "this needs a token: `Authorization: Bearer TOKEN`; see the console",
+    };
+    Err(Denied::Unauthorized(detail, app.limiter.fail(ip, Instant::now())))
+}
+
+fn ip(peer: Peer) -> IpAddr {
+    match peer {
+        Peer::Remote(address) => address.ip(),
+        Peer::Local { .. } => [127, 0, 0, 1].into(),
+    }
 }
 
 /// The token of `Authorization: Bearer TOKEN` (RFC 6750 §2.1).

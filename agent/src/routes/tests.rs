@@ -36,6 +36,7 @@ fn the_checked_in_document_is_current() {
 async fn every_documented_operation_is_there_and_guarded() {
     let agent = Agent::alone();
     let document: Value = agent.call("GET", "/openapi.json", "").await.json();
+    let mut strangers = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         for method in operations
             .as_object()
@@ -49,7 +50,10 @@ async fn every_documented_operation_is_there_and_guarded() {
                 .uri(&uri)
                 .body(Body::empty())
                 .unwrap();
-            let answer = agent.send(remote([192, 0, 2, 1]), request).await;
+            // Each from another address: too many from one are refused.
+            strangers += 1;
+            let [_, _, high, low] = u32::to_be_bytes(strangers);
+            let answer = agent.send(remote([198, 18, high, low]), request).await;
             if ["/healthz", "/openapi.json"].contains(&path.as_str()) {
                 assert_eq!(answer.status, StatusCode::OK, "{method} {path}");
             } else {
@@ -203,6 +207,39 @@ async fn changes_are_audited_and_so_are_refusals() {
         (&lines[1]["method"], &lines[1]["target"]),
         (&"DELETE".into(), &uri.as_str().into())
     );
+}
+
+#[tokio::test]
+async fn strangers_do_not_fill_the_audit_log_and_wait_for_their_turn() {
+    let agent = Agent::alone();
+    let knock = async |last| {
+        let request = Request::post(format!("/v1/{}", "x".repeat(30_000)));
+        let request = request.body(Body::empty()).unwrap();
+        agent.send(remote([192, 0, 2, last]), request).await.status
+    };
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    for _ in 0..12 {
+        assert_eq!(knock(1).await, StatusCode::UNAUTHORIZED);
+    }
+    assert!(start.elapsed() > Duration::from_secs(2));
+    for _ in 0..20 {
+        knock(1).await;
+    }
+    assert_eq!(knock(1).await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(knock(2).await, StatusCode::UNAUTHORIZED);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    tokio::time::resume();
+    agent.call("DELETE", "/v1/vms/a", "").await;
+    let lines = agent.audit().await;
+    assert!(lines.len() < 12, "{}", lines.len());
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["target"].as_str().unwrap().len() <= 256)
+    );
+    assert!(lines.iter().any(|line| line["method"] == "REFUSED"));
+    assert_eq!(lines.last().unwrap()["who"], "root");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axion_api::problem::{Kind, Problem};
 use axion_api::vm::Image;
@@ -24,6 +25,8 @@ use crate::files::{FileError, RESERVE, ensure_directory, space, sync_parent};
 pub const LARGEST: u64 = 4 << 30;
 /// Uploads at a time.
 const UPLOADS: usize = 4;
+/// How long a further one waits for its turn.
+const TURN: Duration = Duration::from_secs(30);
 /// Names of unfinished uploads start with this.
 const UNFINISHED: &str = ".upload-";
 
@@ -87,6 +90,9 @@ pub enum ImageError {
     /// The file system is full.
     #[error("there is no room for the image; {} MiB stay reserved", RESERVE >> 20)]
     Full,
+    /// Others are at it.
+    #[error("{UPLOADS} images are being uploaded, as many as are at a time; try again")]
+    Busy,
     /// The client went away or broke the protocol.
     #[error("the body ended early: {0}")]
     Body(String),
@@ -101,6 +107,7 @@ impl From<ImageError> for Problem {
             ImageError::Mismatch { .. } => Kind::Invalid,
             ImageError::TooLarge => Kind::TooLarge,
             ImageError::Full => Kind::InsufficientCapacity,
+            ImageError::Busy => Kind::Unavailable,
             ImageError::Body(_) => Kind::Malformed,
             ImageError::File(_) => Kind::Internal,
         };
@@ -183,15 +190,25 @@ impl Images {
         if announced.is_some_and(|bytes| bytes > LARGEST) {
             return Err(ImageError::TooLarge);
         }
-        let _turn = self
-            .uploads
-            .acquire()
-            .await
-            .map_err(|e| ImageError::Body(e.to_string()))?;
+        let turn = tokio::time::timeout(TURN, self.uploads.acquire()).await;
+        let _turn = turn.ok().and_then(Result::ok).ok_or(ImageError::Busy)?;
         self.room(announced.unwrap_or(0))?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let unfinished = Unfinished(self.directory.join(format!("{UNFINISHED}{number}")));
-        let (found, size) = self.receive(&unfinished.0, body).await?;
+        let unfinished = self.directory.join(format!("{UNFINISHED}{number}"));
+        let stored = self.store(digest, &unfinished, body).await;
+        if stored.is_err() {
+            remove(&unfinished).await;
+        }
+        stored
+    }
+
+    async fn store<B: AsRef<[u8]>, E: fmt::Display>(
+        &self,
+        digest: Digest,
+        unfinished: &Path,
+        body: impl Stream<Item = Result<B, E>> + Unpin,
+    ) -> Result<(Image, bool), ImageError> {
+        let (found, size) = self.receive(unfinished, body).await?;
         if found != digest {
             return Err(ImageError::Mismatch {
                 wanted: digest,
@@ -200,8 +217,11 @@ impl Images {
         }
         let path = self.path(digest);
         let new = !self.contains(digest).await;
-        let finish = || std::fs::rename(&unfinished.0, &path).and_then(|()| sync_parent(&path));
-        finish().map_err(|e| FileError::new("write", &path, e))?;
+        let failed = |e| FileError::new("write", &path, e);
+        let (from, to) = (unfinished.to_owned(), path.clone());
+        let finish = move || std::fs::rename(&from, &to).and_then(|()| sync_parent(&to));
+        let finished = tokio::task::spawn_blocking(finish).await;
+        finished.map_err(|e| failed(e.into()))?.map_err(failed)?;
         Ok((
             Image {
                 digest: digest.to_string(),
@@ -269,16 +289,12 @@ impl Images {
     }
 }
 
-/// An upload's file, removed unless it was renamed.
-struct Unfinished(PathBuf);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!("cannot remove {}: {error}", self.0.display());
-        }
+/// Removes an upload's file, if it came to be.
+async fn remove(unfinished: &Path) {
+    if let Err(error) = fs::remove_file(unfinished).await
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("cannot remove {}: {error}", unfinished.display());
     }
 }
 

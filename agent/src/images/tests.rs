@@ -69,3 +69,34 @@ fn unfinished_uploads_are_removed_at_the_start() {
     Images::open(directory.path().to_owned()).unwrap();
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn uploads_that_stand_still_are_given_up_and_others_do_not_wait_for_ever() {
+    let agent = crate::testing::Agent::alone();
+    let path = |body: &[u8]| format!("/v1/images/{}", digest_of(body));
+    let stalled = async |n: u8| {
+        let begun = stream::iter([Ok::<_, io::Error>(vec![n])]).chain(stream::pending());
+        let request = axum::http::Request::put(path(&[n, n]));
+        let request = request.body(axum::body::Body::from_stream(begun)).unwrap();
+        agent.send(crate::auth::Peer::Local { uid: 0 }, request).await
+    };
+    let other = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let early = agent.call("PUT", &path(b"other"), "other").await;
+        assert_eq!(early.problem().status, 503);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        agent.call("PUT", &path(b"other"), "other").await
+    };
+    let all = async { tokio::join!(stalled(1), stalled(2), stalled(3), stalled(4), other) };
+    let (given_up, .., other) = tokio::time::timeout(Duration::from_secs(3600), all)
+        .await
+        .unwrap();
+    let problem = given_up.problem();
+    assert_eq!(
+        (problem.status, problem.detail.as_str()),
+        (400, "the body ended early: nothing arrived for 60 s")
+    );
+    assert_eq!(other.status, axum::http::StatusCode::CREATED, "{other:?}");
+    let kept = std::fs::read_dir(agent.directory.path().join("images"));
+    assert_eq!(kept.unwrap().count(), 1);
+}

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axion_api::problem::{Kind, Problem};
-use axum::body::{Bytes, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
+use futures_util::{Stream, StreamExt, stream};
 use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
@@ -18,6 +19,26 @@ use crate::store::Precondition;
 const LONGEST: usize = 256 << 10;
 /// How long such a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// How long a body that is not read into memory may bring nothing.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What arrives of a body that is not read into memory. A client that is gone, or sends nothing any more, is its end, so that it
+/// keeps nobody's place.
+pub fn arriving(body: Body) -> impl Stream<Item = Result<Bytes, String>> + Send + Unpin {
+    let parts = stream::unfold(Some(body.into_data_stream()), |body| async {
+        let mut body = body?;
+        let failed = match tokio::time::timeout(SILENCE, body.next()).await {
+            Ok(Some(Ok(part))) => return Some((Ok(part), Some(body))),
+            Ok(Some(Err(error))) => error.to_string(),
+            Ok(None) => return None,
+            Err(_) => format!("nothing arrived for {} s", SILENCE.as_secs()),
+        };
+        Some((Err(failed), None))
+    });
+    // It may be asked on after its end.
+    Box::pin(parts.fuse())
+}
 
 /// A JSON body; an empty one reads as `{}`.
 pub struct Json<T>(pub T);

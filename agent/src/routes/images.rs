@@ -10,6 +10,7 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
 
 use super::Answer;
+use super::extract::arriving;
 use crate::app::App;
 use crate::images::Digest;
 use crate::log::chain;
@@ -38,7 +39,7 @@ pub async fn put(
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
-    let (image, new) = app.images.put(digest, announced, body.into_data_stream()).await?;
+    let (image, new) = app.images.put(digest, announced, arriving(body)).await?;
     Ok((
         if new { StatusCode::CREATED } else { StatusCode::OK },
         axum::Json(image),

@@ -9,6 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, StatusCode};
 
 use super::Answer;
+use super::extract::arriving;
 use crate::app::App;
 use crate::storage::done;
 use crate::streams;
@@ -39,7 +40,7 @@ pub async fn receive(
     Query(options): Query<ReceiveOptions>,
     body: Body,
 ) -> Answer<(StatusCode, axum::Json<Dataset>)> {
-    let dataset = streams::receive(&app.init, name, options, body.into_data_stream()).await?;
+    let dataset = streams::receive(&app.init, name, options, arriving(body)).await?;
     Ok((StatusCode::CREATED, axum::Json(dataset)))
 }
 

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 
 use super::Answer;
-use super::extract::Json;
+use super::extract::{Json, arriving};
 use crate::app::App;
 use crate::streams::read_on;
 use crate::update;
@@ -43,7 +43,7 @@ pub async fn stage(
         let Json(request) = Json::<StageRequest>::from_request(request, &()).await?;
         return Ok(axum::Json(update::fetch(&app, &request).await?));
     }
-    let mut body = request.into_body().into_data_stream();
+    let mut body = arriving(request.into_body());
     let staged = update::upload(&app, header(SIGNATURE_HEADER), options.allow_downgrade, &mut body).await;
     if staged.is_err() {
         read_on(&mut body).await;

@@ -94,3 +94,13 @@ pub fn read_optional(path: &Path) -> Result<Option<String>, FileError> {
         Err(e) => Err(FileError::new("read", path, e)),
     }
 }
+
+/// Removes a file, where there is one, for good.
+pub fn remove_optional(path: &Path) -> Result<(), FileError> {
+    let remove = || match fs::remove_file(path) {
+        Ok(()) => sync_parent(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    };
+    remove().map_err(|e| FileError::new("remove", path, e))
+}

@@ -192,6 +192,8 @@ async fn serve(places: &Places) -> Result<(), AgentError> {
     });
     tokio::spawn(follow_subjects(identity.clone()));
     tokio::spawn(drift::watch(app.clone()));
+    let noting = app.clone();
+    tokio::spawn(async move { noting.tokens.follow().await });
     tokio::spawn(recovery::watch(app.clone()));
     tokio::spawn(app.netboot.clone().follow());
     let tls = identity.server_config()?;
@@ -215,9 +217,9 @@ async fn serve(places: &Places) -> Result<(), AgentError> {
     app.tasks.close();
     // A connection that does not end in time is cut.
     let _ = tokio::time::timeout(SHUTDOWN, app.tasks.wait()).await;
+    let _ = tokio::time::timeout(LAST_WORDS, app.audit.written()).await;
     Ok(())
 }
-    let _ = tokio::time::timeout(LAST_WORDS, app.audit.written()).await;
 
 /// Keeps the certificate in step with the host's names and addresses.
 async fn follow_subjects(identity: Arc<Identity>) {

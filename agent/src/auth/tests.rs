@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::limit::Limiter;
 use super::*;
 
-#[test]
-fn the_agent_makes_one_token_and_keeps_only_its_digest() {
+#[tokio::test]
+async fn the_agent_makes_one_token_and_keeps_only_its_digest() {
     let directory = tempfile::tempdir().unwrap();
     let first = directory.path().join("first-token");
     let tokens = Tokens::load(&[], directory.path(), &first).unwrap();
@@ -20,10 +20,50 @@ fn the_agent_makes_one_token_and_keeps_only_its_digest() {
     assert!(tokens.check(&token[..token.len() - 1]).is_none());
     let kept = std::fs::read_to_string(directory.path().join(OWN_TOKEN)).unwrap();
     assert!(!kept.contains(&token));
-    // The console has removed it; the next start makes no other.
+    let again = Tokens::load(&[], directory.path(), &first).unwrap();
+    assert!(again.check(&token).is_some(), "the console shows it still");
+    // The console removes it; the next start makes no other.
     std::fs::remove_file(&first).unwrap();
+    again.follow().await;
     let again = Tokens::load(&[], directory.path(), &first).unwrap();
     assert!(again.check(&token).is_some());
+    assert!(!first.exists());
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_noted_before_a_reboot_is_made_anew_and_one_in_use_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = directory.path().join("first-token");
+    let start = || {
+        // What is shown does not outlive a reboot.
+        let _ = std::fs::remove_file(&first);
+        let tokens = Tokens::load(&[], directory.path(), &first).unwrap();
+        (tokens, std::fs::read_to_string(&first).unwrap_or_default())
+    };
+    let (_, lost) = start();
+    let (tokens, token) = start();
+    assert!(tokens.check(&lost).is_none() && tokens.check(&token).is_some());
+    tokens.noted().await;
+    let (tokens, none) = start();
+    assert_eq!(none, "");
+    assert!(tokens.check(&token).is_some());
+}
+
+#[test]
+fn the_console_shows_no_token_that_does_not_count() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = directory.path().join("first-token");
+    // While the state was locked the agent made another token than the state has.
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let hashed = format!("sha256:{}\n", hex::encode(hash("kept")));
+    std::fs::write(state.join(OWN_TOKEN), &hashed).unwrap();
+    Tokens::load(&[], directory.path(), &first).unwrap();
+    assert!(first.exists());
+    let tokens = Tokens::load(&[], &state, &first).unwrap();
+    assert!(tokens.check("kept").is_some() && !first.exists());
+    std::fs::write(&first, "other").unwrap();
+    Tokens::load(&[hashed.trim().to_owned()], &state, &first).unwrap();
     assert!(!first.exists());
 }
 

@@ -189,6 +189,7 @@ async fn authenticate(app: &App, peer: Peer, headers: &HeaderMap) -> Result<Iden
         .map_err(|Refused(wait)| Denied::TooMany(wait))?;
     let token = bearer(headers);
     if let Some(identity) = token.and_then(|token| app.tokens.check(token)) {
+        app.tokens.noted().await;
         return Ok(identity);
     }
     let detail = match token {

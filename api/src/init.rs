@@ -251,7 +251,7 @@ pub struct NodeStatus {
     pub secure_boot: String,
     /// Why the node's state is locked, where it is.
     pub state_lock: Option<StateLock>,
-    /// A recovery passphrase was made in this boot and was not shown yet.
+    /// A recovery passphrase was made in this boot and nobody has said that it is noted.
     pub recovery_waits: bool,
     /// Firmware that drivers asked for and did not get.
     pub missing_firmware: Vec<MissingFirmware>,

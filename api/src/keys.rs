@@ -47,7 +47,7 @@ pub struct HostTpm {
     pub keys: Vec<SealedKey>,
     /// Why the node's state is locked, where it is.
     pub state_lock: Option<StateLock>,
-    /// A recovery passphrase was made in this boot and was not shown yet.
+    /// A recovery passphrase was made in this boot and nobody has said that it is noted.
     pub recovery_waits: bool,
 }
 
@@ -173,7 +173,7 @@ pub struct SealRequest {
     pub key: Option<Key>,
 }
 
-/// A recovery passphrase, shown once.
+/// A recovery passphrase, told until it is noted.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Recovery {
@@ -201,7 +201,7 @@ pub enum Call {
     Unlock { request: UnlockRequest },
     /// Seals a key.
     Seal { request: SealRequest },
-    /// The recovery passphrase that was not shown yet; with `forget` for the last time.
+    /// The recovery passphrase that is not noted yet; with `forget` for the last time.
     Recovery { forget: bool },
 }
 

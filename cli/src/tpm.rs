@@ -97,8 +97,10 @@ fn typed(is_new: bool) -> Result<String, Error> {
     }
 }
 
-/// Shows the recovery passphrase, for the only time.
+/// Shows the recovery passphrase, and has the node forget it then: an answer that is lost on its way is no loss.
 pub async fn recovery(node: &NodeArgs, output: &Output) -> Result<(), Error> {
-    let recovery = node.client()?.take_recovery().await?;
-    output.show(&recovery, |style| render::tpm::recovery(&recovery, style))
+    let client = node.client()?;
+    let recovery = client.recovery().await?;
+    output.show(&recovery, |style| render::tpm::recovery(&recovery, style))?;
+    Ok(client.forget_recovery().await?)
 }

@@ -43,12 +43,25 @@ async fn a_refusal_of_init_is_the_answer() {
     agent.init.answer_keys(Answer::Problem(none));
     let answer = agent.call("POST", "/v1/host/state/recovery", "").await;
     assert_eq!(answer.problem().status, 404);
-    agent.init.answer_keys(Answer::Recovery(Recovery {
-        pool: "tank".to_owned(),
-        passphrase: "0123-4567".to_owned(),
-    }));
-    let answer = agent.call("POST", "/v1/host/state/recovery", "").await;
-    assert_eq!(answer.json::<Recovery>().passphrase, "0123-4567");
+}
+
+#[tokio::test]
+async fn the_recovery_passphrase_is_told_until_it_is_noted() {
+    let agent = Agent::new().await;
+    for (method, status, forget) in [("POST", 200, false), ("POST", 200, false), ("DELETE", 204, true)] {
+        let recovery = Recovery {
+            pool: "tank".to_owned(),
+            passphrase: "0123-4567".to_owned(),
+        };
+        agent.init.answer_keys(Answer::Recovery(recovery));
+        let answer = agent.call(method, "/v1/host/state/recovery", "").await;
+        assert_eq!(answer.status.as_u16(), status, "{method}");
+        assert_eq!(agent.init.key_calls(), [Call::Recovery { forget }], "{method}");
+        match method {
+            "POST" => assert_eq!(answer.json::<Recovery>().passphrase, "0123-4567"),
+            _ => assert!(answer.body.is_empty()),
+        }
+    }
 }
 
 #[tokio::test]

@@ -37,11 +37,19 @@ pub async fn unlock(State(app): State<Arc<App>>, Json(request): Json<UnlockReque
     Ok(StatusCode::ACCEPTED)
 }
 
-/// The recovery passphrase that was made in this boot. It is answered once; 404 from then on.
+/// The recovery passphrase that was made in this boot, until somebody says that it is noted; 404 from then on.
 #[utoipa::path(post, path = "/v1/host/state/recovery", tag = "host", responses((status = 200, body = Recovery)))]
 pub async fn recovery(State(app): State<Arc<App>>) -> Answer<axum::Json<Recovery>> {
-    match ask(&app, &Call::Recovery { forget: true }).await? {
+    match ask(&app, &Call::Recovery { forget: false }).await? {
         Told::Recovery(recovery) => Ok(axum::Json(recovery)),
         _ => Err(unexpected().into()),
     }
+}
+
+/// The recovery passphrase is noted: nobody is told it any more.
+#[utoipa::path(delete, path = "/v1/host/state/recovery", tag = "host",
+    responses((status = 204, description = "The node has forgotten it")))]
+pub async fn forget_recovery(State(app): State<Arc<App>>) -> Answer<StatusCode> {
+    ask(&app, &Call::Recovery { forget: true }).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -69,7 +69,10 @@ pub fn router(app: &Arc<App>) -> Router {
             "/v1/host/profile/proof",
             get(profile::proof).post(profile::start_proof),
         )
-        .route("/v1/host/state/recovery", post(keys::recovery))
+        .route(
+            "/v1/host/state/recovery",
+            post(keys::recovery).delete(keys::forget_recovery),
+        )
         .route("/v1/host/state/unlock", post(keys::unlock))
         .route("/v1/host/tpm", get(keys::tpm))
         .route("/v1/host/tpm/seal", post(keys::seal))

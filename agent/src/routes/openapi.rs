@@ -21,6 +21,7 @@ const CHECKED_IN: &str = include_str!("../../../docs/openapi.json");
         super::host::devices,
         super::profile::get, super::profile::apply, super::profile::plan, super::profile::proof, super::profile::start_proof,
         super::keys::tpm, super::keys::seal, super::keys::unlock, super::keys::recovery,
+        super::keys::forget_recovery,
         super::config::get, super::config::put,
         super::update::get, super::update::stage, super::update::roll_back,
         super::update::plan_mirror, super::update::add_mirror, super::update::forget_mirror,

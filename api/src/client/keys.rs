@@ -26,9 +26,15 @@ impl Client {
             .await
     }
 
-    /// `POST /v1/host/state/recovery`: the recovery passphrase, for the only time.
-    pub async fn take_recovery(&self) -> Result<Recovery, Error> {
+    /// `POST /v1/host/state/recovery`: the recovery passphrase, which the node tells until it is noted.
+    pub async fn recovery(&self) -> Result<Recovery, Error> {
         self.json(Call::new(Method::POST, "/v1/host/state/recovery"))
+            .await
+    }
+
+    /// `DELETE /v1/host/state/recovery`: the recovery passphrase is noted, and the node forgets it.
+    pub async fn forget_recovery(&self) -> Result<(), Error> {
+        self.done(Call::new(Method::DELETE, "/v1/host/state/recovery"))
             .await
     }
 }

@@ -123,8 +123,8 @@ impl Responder {
     /// Whether it comes from a network of which there are no addresses to give.
     fn is_foreign(&self, request: &Message) -> bool {
         let relay = request.giaddr();
-        let network = |mask: Ipv4Addr| relay & mask != self.address & mask;
-        !relay.is_unspecified() && self.leases.as_ref().is_some_and(|(_, mask)| network(*mask))
+        let outside = |lent: &Network| relay & lent.mask != self.address & lent.mask;
+        !relay.is_unspecified() && self.leases.as_ref().is_some_and(|(_, lent)| outside(lent))
     }
 
     /// Answers what came in on port 4011, where UEFI asks for the boot file once more.

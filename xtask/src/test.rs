@@ -85,6 +85,7 @@ pub fn test(options: &Options) -> Result<()> {
             step.done();
         }
     }
+    let mut flaky = Vec::new();
     if !options.no_e2e {
         // Nobody is given firmware who has not asked; whether there is what drivers ask for is looked at all the same.
         firmware::build(&kernel::HOST.build()?)?;
@@ -94,7 +95,6 @@ pub fn test(options: &Options) -> Result<()> {
         reproduce::elsewhere()?;
         debian_guest::build()?;
         media::media(&signed(&image.dir)?)?;
-        let mut flaky = Vec::new();
         for target in e2e_targets()? {
             let mut test = cargo(&["test", "--workspace", "--locked", "--test", &target]);
             test.env("AXION_IMAGE_DIR", &image.dir)

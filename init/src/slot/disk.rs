@@ -127,13 +127,15 @@ pub async fn on_thread<T: Send + 'static>(
 }
 
 /// The right to do something to the system disk, which one has at a time.
-pub struct Turn(MutexGuard<'static, ()>);
+pub struct Turn {
+    _held: MutexGuard<'static, ()>,
+}
 
 impl Turn {
     /// Waits for it, and holds no thread up meanwhile.
     async fn take(patience: Duration) -> Result<Self, SlotError> {
         let turn = tokio::time::timeout(patience, TURN.lock()).await;
-        turn.map(Self).map_err(|_| SlotError::Busy)
+        turn.map(|held| Self { _held: held }).map_err(|_| SlotError::Busy)
     }
 
     /// The same for a thread.
@@ -141,7 +143,7 @@ impl Turn {
         let end = Instant::now() + patience;
         loop {
             match TURN.try_lock() {
-                Ok(turn) => return Ok(Self(turn)),
+                Ok(held) => return Ok(Self { _held: held }),
                 Err(_) if Instant::now() < end => sys::pause(STEP),
                 Err(_) => return Err(SlotError::Busy),
             }

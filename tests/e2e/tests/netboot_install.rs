@@ -79,7 +79,9 @@ fn is_installed(name: &str, firmware: Firmware) -> Result<()> {
     let there = machine
         .log()
         .wait_for("holds Axion 0.1.0 already", INSTALLATION)?;
-    machine.log().wait_for_after(&there, "slot a runs", INSTALLATION)?;
+    machine
+        .log()
+        .wait_for_after(&there, "slot a runs", INSTALLATION)?;
     machine.log().wait_for_after(&there, READY, INSTALLATION)?;
     down(machine)?;
     drop(server);

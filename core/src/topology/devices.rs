@@ -129,7 +129,7 @@ pub struct Disk {
     pub physical_sector: u32,
     /// Spinning.
     pub rotational: bool,
-    /// Can be unplugged by its bus's own word (USB sticks).
+    /// Can be unplugged: it says so itself, or hangs on USB, where many a disk says that it is built in.
     pub removable: bool,
     /// Write-protected.
     pub read_only: bool,
@@ -252,13 +252,24 @@ impl Disk {
             logical_sector: sector("logical_block_size"),
             physical_sector: sector("physical_block_size"),
             rotational: read::flag(path.join("queue/rotational")),
-            removable: read::flag(path.join("removable")),
+            removable: read::flag(path.join("removable")) || is_on_usb(&device),
             read_only: read::flag(path.join("ro")),
             pci: function,
             node,
             name,
         }
     }
+}
+
+/// Whether a device is below a USB bus: `usb1` (Documentation/driver-api/usb/usb.rst).
+fn is_on_usb(device: &Path) -> bool {
+    let is_bus = |part: &str| {
+        let number = part.strip_prefix("usb");
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let path = device.canonicalize().unwrap_or_default();
+    path.components()
+        .any(|part| part.as_os_str().to_str().is_some_and(is_bus))
 }
 
 /// The unit serial number page of a SCSI device (SPC-5 §7.7.13): a 4-byte header, then ASCII.

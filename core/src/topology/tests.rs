@@ -354,3 +354,22 @@ fn classes_have_names() {
         assert_eq!(class_name(class), name);
     }
 }
+
+#[test]
+fn a_disk_on_usb_can_be_unplugged_whatever_it_says() {
+    let root = fixture::root(
+        "
+    sys/devices/pci0000:00/0000:00:14.0/usb2/2-1/2-1:1.0/host6/target6:0:0/6:0:0:0/model = Enclosure
+    sys/block/sda/device -> ../../devices/pci0000:00/0000:00:14.0/usb2/2-1/2-1:1.0/host6/target6:0:0/6:0:0:0
+    sys/block/sda/removable = 0
+    sys/block/sda/size = 2048
+    sys/devices/pci0000:00/0000:00:15.0/usbfake/model = Built in
+    sys/block/sdb/device -> ../../devices/pci0000:00/0000:00:15.0/usbfake
+    sys/block/sdb/removable = 0
+    sys/block/sdb/size = 2048
+",
+    );
+    let disks = Topology::read(root.path()).disks;
+    let removable = disks.iter().map(|disk| (disk.name.as_str(), disk.removable));
+    assert_eq!(removable.collect::<Vec<_>>(), [("sda", true), ("sdb", false)]);
+}

@@ -1,6 +1,6 @@
 //! USB sticks that a support bundle can be written to.
 //!
-//! A stick is a disk that can be unplugged by its bus's own word, with a FAT file system on it or on one of its partitions. A disk
+//! A stick is a disk that can be unplugged, with a FAT file system on it or on one of its partitions. A disk
 //! that the node is installed on, that has a pool, or that something uses is none, whatever bus it hangs on. The stick that the
 //! node was started from is one: its `AXION-CFG` volume is there to be read elsewhere.
 

@@ -179,13 +179,7 @@ fn place(root: &Path, disk: &Disk) -> Place {
             return Place::Installation;
         }
     }
-    let device = root.join("sys/class/block").join(&disk.name);
-    let by_usb = std::fs::canonicalize(device).is_ok_and(|path| path.to_string_lossy().contains("/usb"));
-    if disk.removable || by_usb {
-        Place::Stick
-    } else {
-        Place::Disk
-    }
+    if disk.removable { Place::Stick } else { Place::Disk }
 }
 
 fn keep(handover: &mut Handover, log: &Log, source: Source, document: Result<Option<String>, SourceError>) {

@@ -109,19 +109,7 @@ pub fn efi_volume(path: &Path, efi: &Path) -> Result<()> {
 pub fn edited_image(image: &Path, path: &Path, config: &str) -> Result<()> {
     let fail = |action| Error::io(action, path);
     std::fs::copy(image, path).map_err(fail("copy the disk image to"))?;
-    let table = GptConfig::new()
-        .open(path)
-        .map_err(|e| fail("read the partitions of")(std::io::Error::other(e)))?;
-    let partition = table.partitions().values().find(|p| p.name == "AXION-CFG");
-    let none = || fail("find AXION-CFG on")(std::io::ErrorKind::NotFound.into());
-    let (partition, sector) = (partition.ok_or_else(none)?, *table.logical_block_size());
-    let start = partition.bytes_start(sector).map_err(fail("find AXION-CFG on"))?;
-    let length = partition.bytes_len(sector).map_err(fail("find AXION-CFG on"))?;
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-    let disk = File::options().read(true).write(true).open(path);
-    let disk = disk.map_err(fail("open the disk image"))?;
-    disk.read_exact_at(&mut bytes, start)
-        .map_err(fail("read AXION-CFG of"))?;
+    let (disk, start, mut bytes) = config_volume_of(path)?;
     let volume = FileSystem::new(Cursor::new(&mut bytes), FsOptions::new())
         .map_err(fail("open the config volume of"))?;
     let mut file = volume
@@ -135,6 +123,41 @@ pub fn edited_image(image: &Path, path: &Path, config: &str) -> Result<()> {
     volume.unmount().map_err(fail("finish the config volume of"))?;
     disk.write_all_at(&bytes, start)
         .map_err(fail("write AXION-CFG of"))
+}
+
+/// The file `name` on the config volume of a disk image, as a person finds it on a laptop.
+///
+/// # Errors
+/// There is no such file, or no config volume.
+pub fn on_config_volume(image: &Path, name: &str) -> Result<Vec<u8>> {
+    let fail = |action| Error::io(action, image);
+    let (_, _, mut bytes) = config_volume_of(image)?;
+    let volume = FileSystem::new(Cursor::new(&mut bytes), FsOptions::new())
+        .map_err(fail("open the config volume of"))?;
+    let mut content = Vec::new();
+    let file = volume.root_dir().open_file(name);
+    file.and_then(|mut file| file.read_to_end(&mut content))
+        .map_err(fail("read a file on AXION-CFG of"))?;
+    Ok(content)
+}
+
+/// The config volume of a disk image: the file, where it begins there, and its bytes.
+fn config_volume_of(path: &Path) -> Result<(File, u64, Vec<u8>)> {
+    let fail = |action| Error::io(action, path);
+    let table = GptConfig::new()
+        .open(path)
+        .map_err(|e| fail("read the partitions of")(std::io::Error::other(e)))?;
+    let partition = table.partitions().values().find(|p| p.name == "AXION-CFG");
+    let none = || fail("find AXION-CFG on")(std::io::ErrorKind::NotFound.into());
+    let (partition, sector) = (partition.ok_or_else(none)?, *table.logical_block_size());
+    let start = partition.bytes_start(sector).map_err(fail("find AXION-CFG on"))?;
+    let length = partition.bytes_len(sector).map_err(fail("find AXION-CFG on"))?;
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    let disk = File::options().read(true).write(true).open(path);
+    let disk = disk.map_err(fail("open the disk image"))?;
+    disk.read_exact_at(&mut bytes, start)
+        .map_err(fail("read AXION-CFG of"))?;
+    Ok((disk, start, bytes))
 }
 
 /// Writes `base` to `path` and an archive of `files` (path without the leading `/`, contents) behind it.

@@ -62,24 +62,57 @@ fn the_iso_is_a_usb_stick_for_uefi() -> Result<()> {
     Ok(())
 }
 
+/// A person in front of the node has it write a support bundle to the stick, and reads it elsewhere.
 #[test]
-fn the_edited_disk_image_is_a_usb_stick_for_bios() -> Result<()> {
-    edited_image("img-usb-bios", Firmware::Bios, Drive::UsbStick)
+fn the_edited_disk_image_is_a_usb_stick_for_bios_and_takes_a_support_bundle() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (machine, _) = edited_image("img-usb-bios", Firmware::Bios, Drive::UsbStick, dir.path())?;
+    machine.screen().press("t")?;
+    machine.screen().wait_for("support bundle to a USB stick", SOON)?;
+    machine.screen().press("b")?;
+    machine.screen().wait_for("AXION-CFG", SOON)?;
+    machine.screen().press("1")?;
+    let told = machine
+        .screen()
+        .wait_until("the bundle on the stick", WRITTEN, |screen| {
+            screen.contains("Written to ") && screen.contains(".tar")
+        })?;
+    let name = told
+        .split_whitespace()
+        .find_map(|word| word.strip_suffix(".tar."))
+        .context("the file's name is not told")?
+        .to_owned();
+    machine.power_button()?;
+    machine.wait_exit()?;
+    let bundle = media::on_config_volume(&dir.path().join("disk.img"), &format!("{name}.tar"))?;
+    let holds = |text: &str| bundle.windows(text.len()).any(|part| part == text.as_bytes());
+    ensure!(
+        bundle.len() > 10_000 && holds("ustar") && holds("img-usb-bios"),
+        "{} bytes",
+        bundle.len()
+    );
+    Ok(())
 }
 
 #[test]
 fn the_edited_disk_image_is_a_usb_stick_for_uefi() -> Result<()> {
-    edited_image("img-usb-uefi", Firmware::Uefi, Drive::UsbStick)
+    let dir = tempfile::tempdir()?;
+    edited_image("img-usb-uefi", Firmware::Uefi, Drive::UsbStick, dir.path())?;
+    Ok(())
 }
 
 #[test]
 fn the_edited_disk_image_is_a_disk_for_bios() -> Result<()> {
-    edited_image("img-virtio-bios", Firmware::Bios, Drive::Virtio)
+    let dir = tempfile::tempdir()?;
+    edited_image("img-virtio-bios", Firmware::Bios, Drive::Virtio, dir.path())?;
+    Ok(())
 }
 
 #[test]
 fn the_edited_disk_image_is_a_disk_for_uefi() -> Result<()> {
-    edited_image("img-nvme-uefi", Firmware::Uefi, Drive::Nvme)
+    let dir = tempfile::tempdir()?;
+    edited_image("img-nvme-uefi", Firmware::Uefi, Drive::Nvme, dir.path())?;
+    Ok(())
 }
 
 /// What `axctl media write --config` leaves on a stick. The computer that it writes on has that stick alone ([`computer`]).
@@ -168,13 +201,12 @@ fn with_config_volume(spec: Spec, image: &Image) -> Result<(Machine, Node)> {
 }
 
 /// The disk image brings its own config, which somebody has edited.
-fn edited_image(name: &str, firmware: Firmware, drive: Drive) -> Result<()> {
-    let (image, dir) = (Image::find()?, tempfile::tempdir()?);
-    let disk: PathBuf = dir.path().join("disk.img");
+fn edited_image(name: &str, firmware: Firmware, drive: Drive, dir: &Path) -> Result<(Machine, Node)> {
+    let image = Image::find()?;
+    let disk: PathBuf = dir.join("disk.img");
     let spec = Spec::new(name).boot_from(firmware, drive, &disk);
     media::edited_image(&image.medium("axion.img")?, &disk, &config(&spec))?;
-    start(spec, &image)?;
-    Ok(())
+    start(spec, &image)
 }
 
 /// The machine's name as host name, and what the lab needs.

@@ -231,8 +231,8 @@ fn is_the_same(device: &str, file: &File, serial: Option<u32>) -> Result<(), Pro
         return Ok(());
     }
     Err(conflict(format!(
-        "{device} is not the AXION-CFG volume any more that the config came from: another one has taken its place; put the first one \
-         back, or start the node with the one that is meant"
+        "{device} is not the AXION-CFG volume any more that the config came from: another one has taken its place; put the first \
+         one back, or start the node with the one that is meant"
     )))
 }
 

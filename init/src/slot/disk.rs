@@ -1,8 +1,8 @@
 //! The ESP of the installed disk. Whoever does something to it has it alone: its tables are in memory meanwhile.
 //!
 //! A disk that hangs may keep whoever has the turn for minutes: the other disk of a mirror is written under it, as what is copied
-//! must not change. So nobody waits for it for long, a call waits without a thread, and its work has a thread of its own: those that
-//! open volumes and give pools back are others.
+//! must not change. So nobody waits for it for long, a call waits without a thread, and its work has a thread of its own: those
+//! that open volumes and give pools back are others.
 
 use std::fs::OpenOptions;
 use std::ops::Deref;

@@ -6,8 +6,8 @@
 //! a new disk          ─ plan and its word ─ laid out and filled ─ the other one from now on
 //! ```
 //! How it is copied, and what must not be overwritten, is `axion_install::mirror`'s, by which each change is marked before it is
-//! made. Nothing here keeps a boot or a change of the disk that was started from going on: a change waits for as long as a disk that
-//! works may take, and no longer.
+//! made. Nothing here keeps a boot or a change of the disk that was started from going on: a change waits for as long as a disk
+//! that works may take, and no longer.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

@@ -36,11 +36,15 @@ fn the_backup_is_read_where_the_first_table_is_damaged() {
     assert_eq!(read(&disk).unwrap(), partitions());
 }
 
+type Change = fn(&mut Header);
+
 /// A table whose header in the sector `number` says something else, with a checksum that fits.
 fn change_header(disk: &Disk, number: u64, change: impl Fn(&mut Header)) {
     let around = Part::new(disk, (number - 1) * 512, 1024);
     let size = LogicalBlockSize::Lb512;
     let mut header = read_header_from_arbitrary_device(&mut Device(Stream::new(around)), size).unwrap();
+    // There is room for more of them behind the first header.
+    header.part_start = 2;
     change(&mut header);
     let mut device = Device(Stream::new(disk));
     let written = match number {
@@ -52,7 +56,7 @@ fn change_header(disk: &Disk, number: u64, change: impl Fn(&mut Header)) {
 
 #[test]
 fn a_disk_that_claims_odd_entries_is_refused_and_stops_nobody() {
-    let odd: [(fn(&mut Header), &str); 2] = [
+    let odd: [(Change, &str); 2] = [
         (|header| header.part_size = 256, "128 entries of 256 bytes"),
         (|header| header.num_parts = 5000, "5000 entries of 128 bytes"),
     ];

@@ -14,7 +14,9 @@ use crate::Digest;
 use crate::esp::Esp;
 use crate::fat::{FatError, Volume};
 use crate::inspect::{self, Inspection};
-use crate::mirror::{MirrorError, Record, Side, add, differs, follow_loader, read, synchronise, write};
+use crate::mirror::{
+    MirrorError, Record, Side, add, differs, follow_loader, go_on_alone, read, synchronise, write,
+};
 use crate::perform;
 use crate::plan::Plan;
 use crate::recording::Disk;
@@ -65,7 +67,9 @@ impl Follower {
             && number % LEFT_BEHIND == LEFT_BEHIND - 1
         {
             let name = format!("{name}, left behind");
-            (from, *far) = followed(torture, &from, far, &name)?;
+            // The disk that lives has one record, and it is about the one that is close behind.
+            let ahead = ahead(torture, &from, &name)?;
+            (_, *far) = followed(torture, &ahead, far, &name)?;
         }
         Ok(from)
     }
@@ -111,6 +115,14 @@ fn known(torture: &Torture, disk: &Disk, name: &str) -> Result<Disk, Failure> {
         Ok(())
     };
     known().map_err(|e| broken(name)(chain(&e)))?;
+    Ok(disk.settled())
+}
+
+/// The disk, ahead of the other one.
+fn ahead(torture: &Torture, disk: &Disk, name: &str) -> Result<Disk, Failure> {
+    let disk = disk.fresh();
+    let marked = || go_on_alone(side(&disk, &torture.plan)?.esp.volume());
+    marked().map_err(|e| broken(name)(chain(&e)))?;
     Ok(disk.settled())
 }
 

@@ -299,7 +299,7 @@ fn a_long_host_name_is_told_by_an_option() {
             web: Web::secure(&host, 8069, "0a".repeat(32), true),
             ..responder(None)
         };
-        let ipxe = message(MessageType::Discover, PXE, 7, &ipxe(&[20, 36]));
+        let ipxe = message(MessageType::Discover, PXE, 7, &ipxe(&[19, 20, 36]));
         let reply = sent(&responder.dhcp(&ipxe, Instant::now()).unwrap());
         let url = format!("https://{host}:8069/boot.ipxe");
         let option = DhcpOption::BootfileName(url.clone().into_bytes());

@@ -1,6 +1,7 @@
 //! The driver's side of a ring, for tests.
 
-use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -8,6 +9,9 @@ use super::*;
 pub const NEXT: u16 = FLAG_NEXT;
 pub const WRITE: u16 = FLAG_WRITE;
 pub const INDIRECT: u16 = FLAG_INDIRECT;
+
+/// Flags of the available ring that no driver sets: there always is one buffer more than the device has taken.
+pub const ENDLESS: u16 = 0x8e5d;
 
 /// A ring in guest memory, as its driver sees it.
 #[derive(Clone)]
@@ -89,6 +93,25 @@ impl Driver {
         Some((entry[0], entry[1]))
     }
 
+    /// Does `work` while buffers are offered without end, as a further vCPU may do it; says whether the work ended all the same.
+    pub fn endless(&self, work: impl FnOnce() + Send) -> bool {
+        let flags = |flags: u16| {
+            let at = GuestAddress(self.setup.available);
+            self.memory.store(flags, at, Ordering::SeqCst).unwrap();
+        };
+        flags(ENDLESS);
+        thread::scope(|scope| {
+            let working = scope.spawn(work);
+            let start = Instant::now();
+            while !working.is_finished() && start.elapsed().as_secs() < 5 {
+                thread::park_timeout(Duration::from_millis(1));
+            }
+            let ended = working.is_finished();
+            flags(0);
+            ended
+        })
+    }
+
     /// Asks for an interrupt once the device's index goes past `index`.
     pub fn set_used_event(&self, index: u16) {
         let at = self.setup.available + 4 + u64::from(self.setup.size) * 2;
@@ -106,25 +129,4 @@ impl Driver {
 pub fn describe(memory: &GuestMemory, at: u64, address: u64, len: u32, flags: u16, next: u16) {
     let rest = u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48;
     memory.write_obj([address, rest], GuestAddress(at)).unwrap();
-}
-
-/// Has `offer` offer buffers without end, as a further vCPU does, while `work` goes on; says whether that ended although more was
-/// offered.
-pub fn ends_meanwhile(offer: impl Fn() + Sync, work: impl FnOnce() + Send) -> bool {
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                offer();
-            }
-        });
-        let working = scope.spawn(work);
-        let start = std::time::Instant::now();
-        while !working.is_finished() && start.elapsed().as_secs() < 5 {
-            std::thread::park_timeout(std::time::Duration::from_millis(1));
-        }
-        let ended = working.is_finished();
-        stop.store(true, Ordering::Relaxed);
-        ended
-    })
 }

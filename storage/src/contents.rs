@@ -3,6 +3,9 @@
 //! A disk is **empty** if it has no partition table, no mark of a file system or volume manager, and no label of a pool, and
 //! nobody has it open. A disk that was given a table for a pool which was then not made (power cut in between) has one
 //! partition of ours without a label: that is empty too.
+//!
+//! A pool bears sectors that cannot be read: its label is there four times. So each copy is read by itself, and what could not be
+//! read is remembered, as nobody knows what is there.
 
 use std::fs::File;
 use std::io;
@@ -27,6 +30,8 @@ pub struct Ends {
     pub head: Vec<u8>,
     /// Its last bytes, as many.
     pub tail: Vec<u8>,
+    /// Why some of these bytes could not be read; they are zeros then.
+    pub unreadable: Option<String>,
 }
 
 /// What is on a disk.
@@ -38,6 +43,8 @@ pub struct Contents {
     pub labels: Vec<(String, Label)>,
     /// Who uses it now: `mounted at /boot`, `part of md0`.
     pub user: Option<String>,
+    /// Some of it could not be read ([`Self::found`] says what), so that a pool may be there which is not among the labels.
+    pub unreadable: bool,
 }
 
 impl Contents {
@@ -102,10 +109,14 @@ pub fn of_device(node: &str, ends: &Ends, sector: u32) -> Contents {
     if label.is_none() && remains {
         found.push(format!("remains of a pool on {node}"));
     }
+    if let Some(why) = &ends.unreadable {
+        found.push(format!("{node} cannot be read: {why}"));
+    }
     Contents {
         found,
         labels: label.map(|label| (node.to_owned(), label)).into_iter().collect(),
         user: None,
+        unreadable: ends.unreadable.is_some(),
     }
 }
 
@@ -120,27 +131,46 @@ pub fn of_disk(whole: Contents, partitions: Vec<Contents>, is_ours: bool) -> Con
         all.found.extend(partition.found);
         all.labels.extend(partition.labels);
         all.user = all.user.or(partition.user);
+        all.unreadable |= partition.unreadable;
     }
     all
 }
 
-/// Reads the two ends of a device or file.
+/// Reads the two ends of a device or file of `size` bytes.
 ///
 /// # Errors
-/// It cannot be opened or read.
+/// It cannot be opened.
 pub fn read_ends(path: &Path, size: u64) -> io::Result<Ends> {
     let file = File::open(path)?;
-    let part = |at: u64| -> io::Result<Vec<u8>> {
-        let length = usize::try_from(END.min(size)).unwrap_or_default();
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, at)?;
-        Ok(bytes)
+    Ok(ends(size, |bytes, at| file.read_exact_at(bytes, at)))
+}
+
+/// The two ends, as `read` fills bytes from an offset on. A piece ends where a label may: one that fails takes no other with it.
+fn ends(size: u64, read: impl Fn(&mut [u8], u64) -> io::Result<()>) -> Ends {
+    let mut unreadable = None;
+    let mut part = |from: u64| {
+        let to = size.min(from + END);
+        let mut bytes = Vec::new();
+        let mut at = from;
+        while at < to {
+            let next = to.min((at / LABEL + 1) * LABEL);
+            let mut piece = vec![0; usize::try_from(next - at).unwrap_or_default()];
+            if let Err(error) = read(&mut piece, at) {
+                piece.fill(0);
+                unreadable.get_or_insert(error.to_string());
+            }
+            bytes.append(&mut piece);
+            at = next;
+        }
+        bytes
     };
-    Ok(Ends {
+    let (head, tail) = (part(0), part(size.saturating_sub(END)));
+    Ends {
         size,
-        head: part(0)?,
-        tail: part(size.saturating_sub(END))?,
-    })
+        head,
+        tail,
+        unreadable,
+    }
 }
 
 /// Reads small files of sysfs.
@@ -201,6 +231,7 @@ fn look_at(root: &Path, node: &str, size: u64, sector: u32, directory: &Path) ->
         Ok(ends) => of_device(node, &ends, sector),
         Err(error) => Contents {
             found: vec![format!("{node} cannot be read: {error}")],
+            unreadable: true,
             ..Contents::default()
         },
     };

@@ -2,7 +2,8 @@
 //!
 //! Nothing is written before every disk was found fit, and what is not fit is said of all of them at once. A disk is fit if it
 //! is exactly one, nobody uses it, and it is empty, or is named in `erase` and does not hold this very pool: a declaration
-//! that stays in the config must not destroy at the next boot what it made at the first.
+//! that stays in the config must not destroy at the next boot what it made at the first. Nor is a disk that cannot be read: what
+//! hides this very pool for one boot may be an error that passes.
 
 use std::collections::BTreeMap;
 
@@ -276,6 +277,14 @@ fn fit(pool: &str, choice: &DiskChoice, candidate: &Candidate, erase: bool) -> R
             "{node} is of a pool `{pool}` already (id {}), which is imported and never overwritten; destroy that pool, or \
              choose another name",
             label.pool_guid
+        );
+        return Err((reason, None));
+    }
+    // The labels of this very pool may be where nothing can be read.
+    if contents.unreadable {
+        let reason = format!(
+            "nobody knows what is on {name}, and `erase` does not help: {}; choose another disk",
+            contents.describe().join(", ")
         );
         return Err((reason, None));
     }

@@ -51,6 +51,33 @@ fn a_pool_of_ours_is_imported_by_its_id_and_nothing_is_made() {
 }
 
 #[test]
+fn a_pool_whose_disk_has_sectors_that_cannot_be_read_is_imported_and_never_erased() {
+    let erase = format!("{DECLARED}erase = [\"serial:A1\"]\n");
+    // The kernel says that the disk is longer than what can be read.
+    let cannot_be_read_at_its_end = |node: &Node| {
+        let sectors = (513_u64 << 20) / 512;
+        node.write("sys/block/nvme0n1/size", sectors.to_string().as_bytes());
+    };
+    let node = with_label("tank", 0, u64::from(US));
+    cannot_be_read_at_its_end(&node);
+    node.storage(US).start(&wanted(&erase), &NoKeys, soon()).unwrap();
+    assert_eq!(
+        node.changes()[0],
+        "zpool import -N -R /run/axion/pools -d /dev/nvme0n1 99"
+    );
+    // Where no label can be read, one may be there all the same.
+    let node = Node::new();
+    node.disk("nvme0n1", "A1", 512 << 20);
+    cannot_be_read_at_its_end(&node);
+    let started = node.storage(US).start(&wanted(&erase), &NoKeys, soon()).unwrap();
+    assert!(
+        started.problems[0].contains("nobody knows what is on nvme0n1"),
+        "{started:?}"
+    );
+    assert_eq!(node.changes(), ["zfs mount -a"]);
+}
+
+#[test]
 fn a_pool_of_another_host_is_a_problem_only_where_it_is_declared() {
     let node = with_label("tank", 0, 1234);
     let started = node

@@ -6,6 +6,7 @@ fn blank(size: u64) -> Ends {
         size,
         head: vec![0; 1 << 20],
         tail: vec![0; 1 << 20],
+        unreadable: None,
     }
 }
 
@@ -78,4 +79,55 @@ fn a_disk_is_looked_at_with_its_partitions_and_users() {
     // A device that cannot be read is not taken for an empty one.
     std::fs::remove_file(root.path().join("dev/nvme0n1")).unwrap();
     assert!(look(root.path(), &disk).found[0].starts_with("nvme0n1 cannot be read"));
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_hides_no_other_label() {
+    let label = pool_label("tank", 99, 0, 1);
+    // The last label ends 100 KiB before the device does.
+    let size = (4 << 20) + (100 << 10);
+    let mut device = vec![0; size];
+    for at in [0, 256 << 10, (4 << 20) - (512 << 10), (4 << 20) - (256 << 10)] {
+        device[at..at + label.len()].copy_from_slice(&label);
+    }
+    let look = |bad: &[usize]| {
+        let read = |bytes: &mut [u8], at: u64| {
+            let at = usize::try_from(at).unwrap();
+            let range = at..at + bytes.len();
+            if bad.iter().any(|sector| range.contains(sector)) {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            bytes.copy_from_slice(&device[range]);
+            Ok(())
+        };
+        of_device("sda1", &ends(size as u64, read), 512)
+    };
+    assert!(!look(&[]).unreadable);
+    let (first, second) = (20 << 10, (256 << 10) + 512);
+    let (third, fourth) = ((4 << 20) - (400 << 10), (4 << 20) - (100 << 10));
+    for bad in [
+        [first, second, third],
+        [first, second, fourth],
+        [first, third, fourth],
+        [second, third, fourth],
+    ] {
+        let contents = look(&bad);
+        assert_eq!(contents.labels[0].1.pool_guid, 99, "{bad:?}");
+        assert!(contents.unreadable);
+        assert_eq!(
+            contents.describe(),
+            [
+                "pool tank on sda1",
+                "sda1 cannot be read: Input/output error (os error 5)"
+            ]
+        );
+    }
+    let nothing = look(&[first, second, third, fourth]);
+    assert!(nothing.labels.is_empty() && nothing.unreadable && !nothing.is_empty());
+    // Nor is it forgotten of a partition in a table of ours.
+    let table = Contents {
+        found: vec!["partition table (GPT) on sda".to_owned()],
+        ..Contents::default()
+    };
+    assert!(of_disk(table, vec![nothing], true).unreadable);
 }

@@ -240,6 +240,22 @@ fn a_disk_that_is_named_in_erase_is_taken_but_never_this_very_pool() {
 }
 
 #[test]
+fn a_disk_that_cannot_be_read_is_never_taken() {
+    let mut spec = spec(PoolLayout::Stripe, &["serial:a"]);
+    spec.erase = spec.disks.clone();
+    let mut broken = empty("nvme0n1", "a");
+    broken.contents.found = vec!["nvme0n1p1 cannot be read: Input/output error".to_owned()];
+    broken.contents.unreadable = true;
+    assert_eq!(
+        refused(&spec, &[broken.clone()]),
+        "`storage.pools[0].disks[0]`: nobody knows what is on nvme0n1, and `erase` does not help: nvme0n1p1 cannot be read: \
+         Input/output error; choose another disk"
+    );
+    let choice: DiskChoice = "serial:a".parse().unwrap();
+    assert!(replacement("tank", &choice, true, &[broken]).is_err());
+}
+
+#[test]
 fn a_replacement_is_judged_the_same_way() {
     let choice: DiskChoice = "serial:a".parse().unwrap();
     let disks = [with("nvme0n1", "a", "XFS")];

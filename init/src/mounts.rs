@@ -164,6 +164,15 @@ impl Mount {
     }
 }
 
+/// The type of the file system that is mounted at `target`, in `/proc/self/mounts`'s text: the one on top, where there are several.
+pub fn kind_at<'m>(mounts: &'m str, target: &str) -> Option<&'m str> {
+    let kind = |line: &'m str| {
+        let mut words = line.split(' ').skip(1);
+        (words.next() == Some(target)).then(|| words.next()).flatten()
+    };
+    mounts.lines().rev().find_map(kind)
+}
+
 /// The targets in `/proc/self/mounts`'s text that hold data to be written back, the last mounted first.
 pub fn to_unmount(mounts: &str) -> Vec<&str> {
     let on_disk = |line: &&str| {

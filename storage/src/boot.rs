@@ -130,12 +130,33 @@ pub(crate) fn in_time(deadline: Instant) -> Result<(), StorageError> {
     Err(StorageError::Conflict(late))
 }
 
+/// Does something to each; where one fails, takes back what was done to those before, the last first. `act` answers whether
+/// there is something to take back.
+fn all_or_none<T, E>(
+    each: &[T],
+    act: impl Fn(&T) -> Result<bool, E>,
+    take_back: impl Fn(&T),
+) -> Result<(), E> {
+    let mut done: Vec<&T> = Vec::new();
+    for one in each {
+        match act(one) {
+            Ok(true) => done.push(one),
+            Ok(false) => {}
+            Err(error) => {
+                done.into_iter().rev().for_each(take_back);
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Storage {
     /// Imports and makes pools, and mounts what is in them. Nothing is begun after `deadline`: the node has gone on by then, and
     /// nothing may be mounted below what runs on it.
     ///
     /// # Errors
-    /// The node has no ZFS.
+    /// The node has no ZFS, it does not answer, or no time is left; nothing is mounted then.
     pub fn start(
         &self,
         wanted: &config::Storage,
@@ -182,15 +203,28 @@ impl Storage {
             .problems
             .extend(self.pools()?.iter().filter_map(complaint));
         self.start_state(wanted, keyring, deadline, &mut started);
-        in_time(deadline)?;
-        if !imported.is_empty() {
-            started.problems.extend(self.unlock_known(keyring, deadline)?);
+        // From here on the state may be mounted: whoever was told of an error alone would put something else over it.
+        let others = self.start_others(keyring, deadline, !imported.is_empty());
+        started.problems.extend(others);
+        Ok(started)
+    }
+
+    /// Unlocks and mounts what is not the node's own; what is not as it should be.
+    fn start_others(&self, keyring: &dyn Keyring, deadline: Instant, some: bool) -> Vec<String> {
+        let mut problems = Vec::new();
+        if some {
+            match self.unlock_known(keyring, deadline) {
+                Ok(locked) => problems.extend(locked),
+                Err(error) => {
+                    problems.push(format!("no dataset but the state is unlocked: {}", chain(&error)))
+                }
+            }
         }
         self.await_zvols(deadline);
-        if let Err(error) = self.mount_all() {
-            started.problems.push(chain(&error));
+        if let Err(error) = in_time(deadline).and_then(|()| self.mount_all()) {
+            problems.push(chain(&error));
         }
-        Ok(started)
+        problems
     }
 
     /// Waits until the kernel shows a device for each zvol of a volume that can be read: it makes them behind an import, and VMs are
@@ -250,16 +284,23 @@ impl Storage {
         Ok(())
     }
 
-    /// Mounts the node's own datasets of a pool.
+    /// Mounts the node's own datasets of a pool: all, or none.
     pub(crate) fn mount_each(&self, pool: &str, deadline: Instant) -> Result<(), StorageError> {
-        for (name, place, _) in OWN {
-            in_time(deadline)?;
-            self.mount_own(&names::system(pool, name), place)?;
-        }
-        Ok(())
+        all_or_none(
+            &OWN,
+            |(name, place, _)| {
+                in_time(deadline)?;
+                self.mount_own(&names::system(pool, name), place)
+            },
+            // Nobody has anything open there yet.
+            |(_, place, _)| {
+                let _ = umount2(Path::new(place), MntFlags::empty());
+            },
+        )
     }
 
-    fn mount_own(&self, dataset: &str, place: &str) -> Result<(), StorageError> {
+    /// Whether it was not mounted before.
+    fn mount_own(&self, dataset: &str, place: &str) -> Result<bool, StorageError> {
         let failed = |source: std::io::Error| StorageError::System {
             action: format!("mount {dataset} at {place}"),
             source,
@@ -269,11 +310,13 @@ impl Storage {
             .lines()
             .any(|line| line.starts_with(&format!("{dataset} {place} ")))
         {
-            return Ok(());
+            return Ok(false);
         }
         std::fs::create_dir_all(place).map_err(failed)?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        mount(Some(dataset), Path::new(place), Some("zfs"), flags, None::<&str>).map_err(|e| failed(e.into()))
+        mount(Some(dataset), Path::new(place), Some("zfs"), flags, None::<&str>)
+            .map_err(|e| failed(e.into()))?;
+        Ok(true)
     }
 
     /// Unmounts the node's own datasets and gives every pool back; for the end of the node. What went wrong.

@@ -106,6 +106,14 @@ impl Node {
         program(&self.root.path().join(name), &script);
     }
 
+    /// Has the program `name` do something else first: a line of shell.
+    pub(crate) fn before(&self, name: &str, first: &str) {
+        let path = self.root.path().join(name);
+        let script = std::fs::read_to_string(&path).unwrap();
+        let (start, rest) = script.split_once('\n').unwrap();
+        program(&path, &format!("{start}\n{first}{rest}"));
+    }
+
     /// A disk of `size` bytes, all zeros, with a serial number.
     pub(crate) fn disk(&self, name: &str, serial: &str, size: u64) {
         self.write(

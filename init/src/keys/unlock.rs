@@ -133,12 +133,9 @@ async fn take_over(node: Arc<Node>, storage: Arc<Storage>, pool: String) {
         })
     };
     let mounted = match mounting.await {
-        Ok(Ok(())) => {
-            lock(&node.status).persistent_state = true;
-            stage2::prepare_state(node.clone())
-                .await
-                .map_err(|error| chain(&*error))
-        }
+        Ok(Ok(())) => stage2::prepare_state(node.clone())
+            .await
+            .map_err(|error| chain(&*error)),
         Ok(Err(error)) => Err(chain(&error)),
         Err(error) => Err(error.to_string()),
     };

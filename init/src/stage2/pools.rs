@@ -35,6 +35,8 @@ use crate::units::Commands;
 const ROOT: &str = "/";
 /// The longest that the boot waits for pools, besides `storage.settle`: the deadline of one import.
 const PATIENCE: Duration = Duration::from_secs(130);
+/// What was begun in that time may take so much longer: a mount that ends behind the boot would come to lie over what runs.
+const LAST_MOUNT: Duration = Duration::from_secs(5);
 /// The longest that the end of the node waits for pools to be given back.
 const GIVING_BACK: Duration = Duration::from_secs(60);
 /// ZFS's cache gets one part in so many of the memory where the boot profile is off.
@@ -114,7 +116,7 @@ pub async fn start_pools(node: Arc<Node>) -> Done {
             started.and_then(|started| several(started.problems))
         }
     };
-    let done = match tokio::time::timeout(patience, tokio::task::spawn_blocking(work)).await {
+    let done = match tokio::time::timeout(patience + LAST_MOUNT, tokio::task::spawn_blocking(work)).await {
         Ok(done) => done?,
         Err(_) => Err(format!(
             "the pools are not ready after {} s: a disk does not answer; going on without them",
@@ -144,7 +146,6 @@ fn start(node: &Node, storage: &Storage, deadline: Instant) -> Result<Started, T
     fence_threads(node);
     match &started.state {
         Some(pool) => {
-            lock(&node.status).persistent_state = true;
             node.log
                 .info(&format!("the node's state is on the pool `{pool}`"));
             keys::show_recovery(node, ring.recovery(pool));

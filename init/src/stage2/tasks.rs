@@ -127,8 +127,12 @@ pub async fn identify(node: Arc<Node>) -> Done {
     Ok(())
 }
 
-/// Directories of the services. `/var` is a tmpfs: a node without a pool keeps nothing.
+/// Directories of the services. `/var` is a tmpfs: a node without a pool keeps nothing. Whether a pool keeps it is seen from what is
+/// mounted: whatever became of the task that mounts it, nothing is put over a pool's volumes.
 pub async fn prepare_state(node: Arc<Node>) -> Done {
+    let mounted = std::fs::read_to_string("/proc/self/mounts")?;
+    let on_pool = |place: &str| mounts::kind_at(&mounted, place) == Some("zfs");
+    lock(&node.status).persistent_state = on_pool(paths::STATE);
     let agent = |mode| Access {
         uid: paths::UID_AGENT,
         gid: paths::GROUP_AXION,
@@ -137,7 +141,7 @@ pub async fn prepare_state(node: Arc<Node>) -> Done {
     files::directory(Path::new(paths::STATE), root_owned(0o755))?;
     files::directory(Path::new(paths::AGENT_STATE), agent(0o700))?;
     files::directory(Path::new(paths::IMAGES), agent(0o755))?;
-    if !lock(&node.status).persistent_state {
+    if !on_pool(paths::VOLUMES) {
         mounts::VOLUMES.perform()?;
     }
     files::directory(Path::new(paths::VOLUMES), agent(0o711))?;

@@ -245,6 +245,75 @@ fn nothing_is_begun_when_the_boot_has_gone_on() {
     assert!(node.changes().is_empty());
 }
 
+/// A node whose pool `tank` has the state, which the kernel shows as mounted.
+fn with_state() -> Node {
+    let node = Node::new();
+    node.write("zpool-status.json", STATUS.as_bytes());
+    node.write("zpool-list.json", LIST.as_bytes());
+    let names = ["axion", "axion/state", "axion/images", "axion/volumes"].map(|name| format!("tank/{name}"));
+    let datasets = names.map(|name| {
+        (
+            name.clone(),
+            serde_json::json!({"name": name, "type": "FILESYSTEM", "properties": {}}),
+        )
+    });
+    let list = serde_json::json!({"datasets": serde_json::Map::from_iter(datasets)});
+    node.write("zfs-list.json", list.to_string().as_bytes());
+    let mounts: String = OWN
+        .iter()
+        .map(|(name, place, _)| format!("tank/axion/{name} {place} zfs rw 0 0\n"))
+        .collect();
+    node.write("proc/self/mounts", mounts.as_bytes());
+    node
+}
+
+#[test]
+fn what_fails_behind_the_state_is_told_and_the_state_is_kept() {
+    let node = with_state();
+    // `zfs list` for the datasets that have keys, alone.
+    let refuses = "case \"$*\" in *encryptionroot*) echo 'no answer' >&2; exit 1;; esac\n";
+    node.before("zfs", refuses);
+    let started = node.storage(US).start(&wanted(""), &NoKeys, soon()).unwrap();
+    assert_eq!(started.state.as_deref(), Some("tank"));
+    assert!(
+        started
+            .problems
+            .iter()
+            .any(|problem| problem.contains("no answer")),
+        "{started:?}"
+    );
+}
+
+#[test]
+fn what_is_mounted_of_the_state_goes_away_again_where_the_rest_cannot_be_mounted() {
+    let calls = std::cell::RefCell::new(Vec::new());
+    let act = |fails: &'static str| {
+        calls.borrow_mut().clear();
+        let done = all_or_none(
+            &["state", "there", "images", "volumes"],
+            |name| {
+                calls.borrow_mut().push(format!("+{name}"));
+                if *name == fails {
+                    Err(())
+                } else {
+                    Ok(*name != "there")
+                }
+            },
+            |name| calls.borrow_mut().push(format!("-{name}")),
+        );
+        (done, calls.borrow().join(" "))
+    };
+    assert_eq!(act("none"), (Ok(()), "+state +there +images +volumes".to_owned()));
+    assert_eq!(
+        act("volumes"),
+        (
+            Err(()),
+            "+state +there +images +volumes -images -state".to_owned()
+        )
+    );
+    assert_eq!(act("state"), (Err(()), "+state".to_owned()));
+}
+
 #[test]
 fn a_node_without_zfs_says_so() {
     let node = Node::new();

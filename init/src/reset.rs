@@ -7,11 +7,13 @@
 //! ```
 //! There is one order, in one place: on the ESP of an installed disk where the machine config goes, else in a property of the pool
 //! with the state. It is written before anything is destroyed and removed after everything is, so that a power cut anywhere
-//! in between is made good by the next boot. Nothing on the kernel command line orders a reset: what comes with every boot would be
+//! in between is made good by the next boot. It names pools by their ids, and what is left of it waits for those that are missing.
+//! Nothing on the kernel command line orders a reset: what comes with every boot would be
 //! done at every boot.
 
 mod disk;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use axion_core::config::Source;
 use axion_install::reset::Pending;
 use axion_install::select::human;
 use axion_storage::names;
+use axion_storage::reset::GivenOrder;
 
 use crate::failure::chain;
 use crate::handover::Handover;
@@ -183,6 +186,16 @@ fn order(facts: &Facts, plan: &ResetPlan) -> (ResetOrder, Option<String>) {
         config: plan.scope.has_config(),
         state: state.clone(),
         pools,
+        guids: BTreeMap::new(),
+    };
+    let guids = facts
+        .pools
+        .iter()
+        .filter(|pool| order.names().any(|name| name == pool.name));
+    let guids = guids.map(|pool| (pool.name.clone(), pool.guid.clone()));
+    let order = ResetOrder {
+        guids: guids.collect(),
+        ..order
     };
     let place = state.filter(|_| !order.config);
     (order, place)
@@ -269,7 +282,7 @@ pub fn take_config(cmdline: &CommandLine, handover: &mut Handover, log: &Log) ->
 }
 
 /// Stage 2: the order on the installed disk, as far as it is about pools.
-pub fn given(node: &Node) -> Option<ResetOrder> {
+pub fn given(node: &Node) -> Option<GivenOrder> {
     slot::running(&node.cmdline)?;
     let pending = disk::pending().unwrap_or_else(|error| {
         let why = chain(&*error);
@@ -282,7 +295,13 @@ pub fn given(node: &Node) -> Option<ResetOrder> {
         config_is_done,
     } = pending?;
     match serde_json::from_str::<ResetOrder>(&order) {
-        Ok(order) if config_is_done || !order.config => Some(order),
+        Ok(order) if config_is_done || !order.config => {
+            let log = node.log.clone();
+            Some(GivenOrder {
+                order,
+                keep: Box::new(move |left| keep(&log, left)),
+            })
+        }
         Ok(_) => {
             node.log
                 .error("factory reset: the machine config was not taken away; nothing else is done before");
@@ -297,16 +316,15 @@ pub fn given(node: &Node) -> Option<ResetOrder> {
     }
 }
 
-/// Stage 2: what was given is done.
-pub fn finish(log: &Log) {
-    match disk::finish() {
-        Ok(()) => log.warning("factory reset: done"),
-        // The next boot finds nothing left to destroy.
-        Err(error) => log.error(&format!(
-            "factory reset: done, and its order cannot be removed: {}",
-            chain(&*error)
-        )),
+/// Stage 2: keeps what is left of what was given; nothing: it is done.
+fn keep(log: &Log, left: &ResetOrder) -> Result<(), String> {
+    if left.names().next().is_none() {
+        disk::finish().map_err(|error| format!("it is done and cannot be removed: {}", chain(&*error)))?;
+        log.warning("factory reset: done");
+        return Ok(());
     }
+    let text = serde_json::to_string(left).map_err(|error| error.to_string())?;
+    disk::keep(&text).map_err(|error| format!("what is left of it cannot be kept: {}", chain(&*error)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! ordered   loader/reset.new, read back ─> it gets the name loader/reset.run
 //! stage 1   AXION-CFG/axion.toml away ─> nothing else to do: reset.run away
 //!                                    └─> the pools are next: reset.run gets the name reset.end
-//! stage 2   pools (not here) ─> reset.end away
+//! stage 2   pools (not here) ─> all of them: reset.end away
+//!                           └─> some are missing: what is left takes the place of reset.end
 //! ```
 //! Each step that counts is one sector of a directory, as everywhere on these volumes, and may be repeated: wherever the power
 //! is cut, the next boot goes on. The config is taken away by one name alone, so that one that is written afterwards stays.
@@ -39,11 +40,16 @@ type Result<T> = std::result::Result<T, FatError>;
 /// # Errors
 /// The disk fails.
 pub fn order<S: Storage>(esp: &Volume<S>, order: &str) -> Result<()> {
+    put(esp, order, RUN)
+}
+
+/// Writes an order, whole or not at all.
+fn put<S: Storage>(esp: &Volume<S>, order: &str, name: &str) -> Result<()> {
     let path = join(DIRECTORY, NEW);
     esp.remove(&path)?;
     let length = u64::try_from(order.len()).unwrap_or(0);
     esp.write(&path, &mut order.as_bytes(), length, &mut |_| {})?;
-    esp.rename(DIRECTORY, NEW, RUN)
+    esp.rename(DIRECTORY, NEW, name)
 }
 
 /// The order that is not done; `None`: there is none.
@@ -76,6 +82,15 @@ pub fn take_config<S: Storage>(config: &Volume<S>) -> Result<()> {
 /// The disk fails.
 pub fn config_is_done<S: Storage>(esp: &Volume<S>) -> Result<()> {
     esp.rename(DIRECTORY, RUN, END)
+}
+
+/// Keeps what is left of an order whose machine config was taken away.
+///
+/// # Errors
+/// The disk fails; the order is then as it was, or what is left of it.
+pub fn rest<S: Storage>(esp: &Volume<S>, order: &str) -> Result<()> {
+    put(esp, order, END)?;
+    esp.remove(&join(DIRECTORY, RUN))
 }
 
 /// Forgets the order.

@@ -41,8 +41,6 @@ pub struct Started {
     pub state: Option<String>,
     /// The state that is locked: its pool, why, and whether nothing was made yet.
     pub locked: Option<(String, String, bool)>,
-    /// The factory reset that was given ([`Storage::with_reset`]) is not done.
-    pub reset_waits: bool,
 }
 
 /// The node's own datasets: name, where it is mounted, largest block in bytes. In the order in which they are mounted.
@@ -184,7 +182,7 @@ impl Storage {
         let carried = self.carry_out_resets(deadline);
         started.done.extend(carried.done);
         started.problems.extend(carried.problems);
-        started.reset_waits = carried.waits;
+        self.set_pending(carried.pending);
         let imported = self.names()?;
         for (index, rule) in wanted.pools.iter().enumerate() {
             let is_somewhere =
@@ -247,18 +245,19 @@ impl Storage {
         Ok(self.pools()?.into_iter().map(|pool| pool.name).collect())
     }
 
-    /// Waits until each disk of each declared pool is there, or the deadline has passed.
+    /// Waits until each disk of each declared pool is there, and each pool of an order that was given, or the deadline has passed.
     fn settle(&self, wanted: &config::Storage) {
         until(Instant::now() + wanted.settle.0, LOOK_AGAIN, || {
             let disks = self.disks();
             let mut choices = wanted.pools.iter().flat_map(|rule| &rule.disks);
             let all = choices.all(|choice| self.is_there(choice, &disks));
-            all.then_some(())
+            (all && self.ordered_are_there()).then_some(())
         });
     }
 
     /// Makes a declared pool.
     fn declare(&self, index: usize, rule: &config::PoolRule) -> Result<(), StorageError> {
+        self.not_ordered(&rule.name, None)?;
         let key = format!("storage.pools[{index}].");
         let plan = plan::plan(&rule.name, &plan::spec_of(rule), &self.candidates(), &key)?;
         self.make(&plan)
@@ -266,9 +265,15 @@ impl Storage {
 
     /// Which pool keeps the node's state.
     pub(crate) fn state_place(&self, wanted: &config::Storage) -> Result<Option<String>, String> {
-        let imported = self.names().map_err(|error| chain(&error))?;
+        let pools = self.pools().map_err(|error| chain(&error))?;
+        let imported: Vec<String> = pools.iter().map(|pool| pool.name.clone()).collect();
         let has_state = |pool: &str| self.dataset(&names::system(pool, "state")).is_ok();
-        choose_state(wanted, &imported, has_state)
+        let chosen = choose_state(wanted, &imported, has_state)?;
+        if let Some(pool) = pools.iter().find(|pool| Some(&pool.name) == chosen.as_ref()) {
+            let free = self.not_ordered(&pool.name, Some(&pool.guid));
+            free.map_err(|error| format!("no state is kept on `{}`: {}", pool.name, chain(&error)))?;
+        }
+        Ok(chosen)
     }
 
     /// Makes the node's own datasets on a pool, but for those that are `there`.

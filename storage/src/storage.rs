@@ -16,6 +16,7 @@ use crate::error::StorageError;
 use crate::import::{self, Found};
 use crate::label::Label;
 use crate::plan::{self, Candidate, PoolPlan};
+use crate::reset::GivenOrder;
 use crate::{names, pools, table};
 
 /// The root directory that `/dev`, `/sys` and `/proc` are below.
@@ -68,7 +69,9 @@ pub struct Storage {
     state_pool: Mutex<Option<String>>,
     system: SystemDisks,
     /// A factory reset that was ordered elsewhere than on a pool.
-    pub(crate) reset: Option<ResetOrder>,
+    pub(crate) reset: Option<GivenOrder>,
+    /// Factory resets that are not done.
+    pub(crate) pending: Mutex<Vec<ResetOrder>>,
 }
 
 impl Storage {
@@ -81,6 +84,7 @@ impl Storage {
             state_pool: Mutex::default(),
             system: SystemDisks::default(),
             reset: None,
+            pending: Mutex::default(),
         }
     }
 
@@ -196,7 +200,7 @@ impl Storage {
     }
 
     /// Labels of pools on all disks.
-    fn labels(&self) -> Vec<(String, Label)> {
+    pub(crate) fn labels(&self) -> Vec<(String, Label)> {
         let disks = self.disks();
         let looked = disks.iter().map(|disk| contents::look(&self.root.0, disk));
         looked.flat_map(|contents: Contents| contents.labels).collect()
@@ -238,6 +242,7 @@ impl Storage {
                 "there is a pool `{name}` of other disks"
             )));
         }
+        self.not_ordered(name, None)?;
         let plan = plan::plan(name, spec, &self.candidates(), "")?;
         self.make(&plan)?;
         Ok((self.pool(name)?, true))

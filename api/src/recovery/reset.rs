@@ -1,5 +1,7 @@
 //! Factory reset: what of a node is forgotten.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What a factory reset is about.
@@ -67,4 +69,31 @@ pub struct ResetOrder {
     pub state: Option<String>,
     /// These pools go, the one that keeps the order last.
     pub pools: Vec<String>,
+    /// Ids of these pools (`guid` of a pool) by their names: another pool of such a name is not meant. An order of an earlier version
+    /// has none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub guids: BTreeMap<String, String>,
+}
+
+impl ResetOrder {
+    /// The pools that something is still to be done about.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pools.iter().chain(&self.state).map(String::as_str)
+    }
+
+    /// Whether the pool `name` of this order is the one with the name and id `is`.
+    pub fn means(&self, name: &str, is: (&str, &str)) -> bool {
+        match self.guids.get(name) {
+            Some(guid) => guid == is.1,
+            None => name == is.0,
+        }
+    }
+
+    /// How a pool of this order is called where it is missing: `` `tank` (id 77) ``.
+    pub fn call(&self, name: &str) -> String {
+        match self.guids.get(name) {
+            Some(guid) => format!("`{name}` (id {guid})"),
+            None => format!("`{name}`"),
+        }
+    }
 }

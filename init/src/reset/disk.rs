@@ -48,6 +48,11 @@ pub fn take_config() -> Result<bool, Failed> {
     Ok(order.config)
 }
 
+/// Keeps what is left of an order whose machine config was taken away.
+pub fn keep(text: &str) -> Result<(), Failed> {
+    Ok(reset::rest(&find()?.esp()?, text)?)
+}
+
 /// Forgets the order.
 pub fn finish() -> Result<(), Failed> {
     Ok(reset::done(&find()?.esp()?)?)

@@ -9,9 +9,9 @@ fn dataset(name: &str, size: Option<u64>) -> Dataset {
     serde_json::from_value(value).unwrap()
 }
 
-fn pool(name: &str) -> Pool {
+fn pool(name: &str, guid: &str) -> Pool {
     let value = serde_json::json!({
-        "name": name, "guid": "1", "state": "online", "size": 0, "allocated": 5_u64 << 30, "free": 0, "data_errors": 0,
+        "name": name, "guid": guid, "state": "online", "size": 0, "allocated": 5_u64 << 30, "free": 0, "data_errors": 0,
         "vdevs": [], "holds_state": false, "read_only": false, "ashift": 12, "autotrim": false, "fragmentation": 0,
     });
     serde_json::from_value(value).unwrap()
@@ -31,7 +31,7 @@ fn facts() -> Facts {
                 dataset("tank/axion/zvols/web", Some(20 << 30)),
             ],
         )),
-        pools: vec![pool("tank"), pool("data")],
+        pools: vec![pool("tank", "1"), pool("data", "2")],
         others: 2,
     }
 }
@@ -75,6 +75,12 @@ fn pools_are_lost_only_where_that_is_said() {
     );
     assert!(order.config);
     assert_eq!(order.pools, ["data", "tank"], "the one with the state last");
+    let ids: Vec<_> = order
+        .guids
+        .iter()
+        .map(|(name, id)| (name.as_str(), id.as_str()))
+        .collect();
+    assert_eq!(ids, [("data", "2"), ("tank", "1")]);
 }
 
 #[test]
@@ -86,6 +92,7 @@ fn an_order_is_where_it_can_be_carried_out() {
         (Some("tank"), Some("tank"))
     );
     assert!(!state.config && state.pools.is_empty());
+    assert_eq!(state.guids.keys().collect::<Vec<_>>(), ["tank"]);
     let (config, place) = of(ResetScope::Config, false);
     assert_eq!((config.config, config.state, place), (true, None, None));
     let (both, place) = of(ResetScope::All, false);

@@ -1,7 +1,7 @@
 //! ZFS at the start of the node: the module, pools, the node's state.
 //!
 //! ```text
-//! pools declared, or a pool's label on a disk? ── no ──► nothing: no module, no thread, no time
+//! pools declared, a pool's label on a disk, or a factory reset ordered? ── no ──► nothing: no module, no thread, no time
 //!        │ yes
 //!        ▼
 //! spl (host id) ─ zfs (limit of its cache) ─ import or make ─ state datasets mounted ─ threads fenced ─ watched
@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axion_core::config::Storage as Wanted;
 use axion_core::profile::Action;
 use axion_core::topology::Topology;
 use axion_install::plan::NAMES;
@@ -109,10 +110,7 @@ pub async fn start_pools(node: Arc<Node>) -> Done {
     let work = {
         let (node, storage) = (node.clone(), storage.clone());
         move || {
-            let started = start(&node, &storage, Instant::now() + patience);
-            if is_ordered && started.as_ref().is_ok_and(|started| !started.reset_waits) {
-                reset::finish(&node.log);
-            }
+            let started = start(&node, &storage, is_ordered, Instant::now() + patience);
             started.and_then(|started| several(started.problems))
         }
     };
@@ -130,9 +128,10 @@ pub async fn start_pools(node: Arc<Node>) -> Done {
     done
 }
 
-fn start(node: &Node, storage: &Storage, deadline: Instant) -> Result<Started, TaskError> {
+/// `is_ordered`: a factory reset is, whose pools may be on disks that the kernel does not show yet.
+fn start(node: &Node, storage: &Storage, is_ordered: bool, deadline: Instant) -> Result<Started, TaskError> {
     let wanted = &config(node)?.storage;
-    if wanted.pools.is_empty() && !is_any_pool_on_disks() {
+    if !has_use(wanted, is_ordered, is_any_pool_on_disks) {
         node.log
             .info("no pool is declared, and none is on a disk: what the node keeps is gone when it restarts");
         return Ok(Started::default());
@@ -158,6 +157,11 @@ fn start(node: &Node, storage: &Storage, deadline: Instant) -> Result<Started, T
         },
     }
     Ok(started)
+}
+
+/// Whether the node has a use for ZFS.
+fn has_use(wanted: &Wanted, is_ordered: bool, is_any_on_disks: impl FnOnce() -> bool) -> bool {
+    !wanted.pools.is_empty() || is_ordered || is_any_on_disks()
 }
 
 /// Whether any disk says that it is of a pool.
@@ -229,3 +233,6 @@ pub async fn give_back(node: &Node) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

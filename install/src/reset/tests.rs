@@ -134,3 +134,27 @@ fn wherever_the_power_is_cut_the_next_boot_goes_on() {
         assert_eq!(open(&esp).list(DIRECTORY).unwrap(), ["loader.conf"]);
     }
 }
+
+#[test]
+fn what_is_left_of_an_order_takes_its_place() {
+    const LEFT: &str = r#"{"config":true,"state":null,"pools":["data"]}"#;
+    let (esp, _) = disks();
+    order(&open(&esp), ORDER).unwrap();
+    config_is_done(&open(&esp)).unwrap();
+    let esp = esp.settled();
+    let before = esp.settled();
+    rest(&open(&esp), LEFT).unwrap();
+    let log = esp.log();
+    let mut seen = [false; 2];
+    for count in 0..=log.len() {
+        for keep in [false, true] {
+            let left = cut(&before, &log, count, keep);
+            let found = pending(&open(&left)).unwrap().unwrap();
+            assert!(found.config_is_done);
+            seen[usize::from(found.order == LEFT)] = true;
+            assert!([LEFT, ORDER].contains(&found.order.as_str()), "{found:?}");
+        }
+    }
+    assert_eq!(seen, [true, true]);
+    assert_eq!(open(&esp).list(DIRECTORY).unwrap().len(), 2);
+}

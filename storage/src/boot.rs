@@ -51,18 +51,26 @@ const OWN: [(&str, &str, u32); 3] = [
     ("volumes", paths::VOLUMES, 64 << 10),
 ];
 
-/// Which of the imported pools keeps the state; `has_state`: it does already.
+/// Which of the imported pools keeps the state; `has_state`: whether it does already.
+///
+/// State that is old, or new, is worse than none: what was revoked would be valid again, and a new one would be found from then on. So
+/// as long as a declared pool is missing, whose state it may be, only another declared one that has it counts.
+///
+/// # Errors
+/// The pool that keeps it, or may keep it, is missing, or cannot be looked at: why there is none, for people.
 pub fn choose_state(
     wanted: &config::Storage,
     imported: &[String],
-    has_state: impl Fn(&str) -> bool,
+    has_state: impl Fn(&str) -> Result<bool, String>,
 ) -> Result<Option<String>, String> {
-    let declared = || {
-        wanted
-            .pools
-            .iter()
-            .map(|rule| &rule.name)
-            .filter(|name| imported.contains(name))
+    let with_state = |pools: &[&String]| -> Result<Option<String>, String> {
+        for name in pools {
+            let has = has_state(name);
+            if has.map_err(|why| format!("nobody knows whether pool `{name}` has the node's state: {why}"))? {
+                return Ok(Some((*name).clone()));
+            }
+        }
+        Ok(None)
     };
     match &wanted.state {
         StatePool::None => Ok(None),
@@ -71,16 +79,20 @@ pub fn choose_state(
             "pool `{name}`, which keeps the node's state, is not imported"
         )),
         StatePool::Auto => {
-            let first = wanted.pools.first().map(|rule| &rule.name);
-            let already = declared().chain(imported).find(|name| has_state(name));
-            match (already, first) {
-                (Some(name), _) => Ok(Some(name.clone())),
-                // Another pool would be found empty by a node whose state is on the one that is missing.
-                (None, Some(first)) if !imported.contains(first) => Err(format!(
-                    "pool `{first}`, which would keep the node's state, is not imported"
-                )),
-                (None, first) => Ok(first.cloned()),
+            let declared = || wanted.pools.iter().map(|rule| &rule.name);
+            let (there, missing): (Vec<_>, Vec<_>) = declared().partition(|name| imported.contains(name));
+            if let Some(name) = with_state(&there)? {
+                return Ok(Some(name));
             }
+            if let Some(missing) = missing.first() {
+                return Err(format!(
+                    "pool `{missing}`, which may keep the node's state, is not imported; if it does not, name the pool that does in \
+                     `storage.state`"
+                ));
+            }
+            let first = declared().next().cloned();
+            let all: Vec<&String> = imported.iter().collect();
+            Ok(with_state(&all)?.or(first))
         }
     }
 }
@@ -267,7 +279,10 @@ impl Storage {
     pub(crate) fn state_place(&self, wanted: &config::Storage) -> Result<Option<String>, String> {
         let pools = self.pools().map_err(|error| chain(&error))?;
         let imported: Vec<String> = pools.iter().map(|pool| pool.name.clone()).collect();
-        let has_state = |pool: &str| self.dataset(&names::system(pool, "state")).is_ok();
+        let has_state = |pool: &str| {
+            let found = self.find(&names::system(pool, "state"));
+            found.map(|found| found.is_some()).map_err(|error| chain(&error))
+        };
         let chosen = choose_state(wanted, &imported, has_state)?;
         if let Some(pool) = pools.iter().find(|pool| Some(&pool.name) == chosen.as_ref()) {
             let free = self.not_ordered(&pool.name, Some(&pool.guid));

@@ -92,7 +92,7 @@ fn a_pool_of_another_host_is_a_problem_only_where_it_is_declared() {
     );
     assert_eq!(
         started.problems[1],
-        "pool `tank`, which would keep the node's state, is not imported"
+        "pool `tank`, which may keep the node's state, is not imported; if it does not, name the pool that does in `storage.state`"
     );
     assert_eq!(node.changes(), ["zfs mount -a"]);
 
@@ -181,7 +181,11 @@ fn the_pool_of_the_state_is_chosen() {
                [[storage.pools]]\nname = \"b\"\nlayout = \"stripe\"\ndisks = [\"serial:B\"]\n";
     let choose = |text: &str, imported: &[&str], with: &[&str]| {
         let imported: Vec<String> = imported.iter().map(|name| (*name).to_owned()).collect();
-        let chosen = choose_state(&wanted(text), &imported, |name| with.contains(&name));
+        let has_state = |name: &str| match name {
+            "hangs" => Err("`zfs list` did not end within 20 s".to_owned()),
+            name => Ok(with.contains(&name)),
+        };
+        let chosen = choose_state(&wanted(text), &imported, has_state);
         chosen.map_or_else(|reason| reason, |pool| pool.unwrap_or_else(|| "none".to_owned()))
     };
     assert_eq!(choose("", &[], &[]), "none");
@@ -190,10 +194,23 @@ fn the_pool_of_the_state_is_chosen() {
     assert_eq!(choose(two, &["a", "b"], &[]), "a");
     assert_eq!(choose(two, &["a", "b"], &["b"]), "b");
     assert_eq!(choose(two, &["b", "x"], &["b", "x"]), "b");
-    // It may be on the one that is missing: nothing is begun anew elsewhere.
+    assert_eq!(choose(two, &["a", "b", "x"], &["x"]), "x");
+    // It may be on the one that is missing: nothing is begun anew elsewhere, nor is what another one still has of it used.
+    let missing = |name: &str| {
+        format!(
+            "pool `{name}`, which may keep the node's state, is not imported; if it does not, name the pool that does in \
+             `storage.state`"
+        )
+    };
+    assert_eq!(choose(two, &["b"], &[]), missing("a"));
+    assert_eq!(choose(two, &["a"], &[]), missing("b"));
+    assert_eq!(choose(two, &["b", "x"], &["x"]), missing("a"));
+    assert_eq!(choose(DECLARED, &["old"], &["old"]), missing("tank"));
+    // What does not answer is not empty.
+    let unknown = choose(&two.replace("\"b\"", "\"hangs\""), &["a", "hangs"], &[]);
     assert_eq!(
-        choose(two, &["b"], &[]),
-        "pool `a`, which would keep the node's state, is not imported"
+        unknown,
+        "nobody knows whether pool `hangs` has the node's state: `zfs list` did not end within 20 s"
     );
     let named =
         |text: &str, imported: &[&str]| choose(&format!("storage.state = \"{text}\"\n"), imported, &[]);
@@ -203,6 +220,26 @@ fn the_pool_of_the_state_is_chosen() {
         named("x", &["y"]),
         "pool `x`, which keeps the node's state, is not imported"
     );
+}
+
+#[test]
+fn no_state_is_made_where_zfs_does_not_say_whether_there_is_one() {
+    let node = with_state();
+    let refuses = "case \"$*\" in *axion/state) echo 'no answer' >&2; exit 1;; esac\n";
+    node.before("zfs", refuses);
+    let started = node
+        .storage(US)
+        .start(&wanted(DECLARED), &NoKeys, soon())
+        .unwrap();
+    assert_eq!(started.state, None);
+    assert!(
+        started
+            .problems
+            .iter()
+            .any(|problem| problem.contains("nobody knows whether pool `tank`")),
+        "{started:?}"
+    );
+    assert!(!node.changes().iter().any(|call| call.starts_with("zfs create")));
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub const LONGEST: usize = 1 << 20;
 const ROOT: &str = "";
 const NEW: &str = "axion.new";
 const COPY: &str = "axion.bak";
+/// What a cut may leave of a replacement: configs, whole or in part.
+pub(crate) const LEFT_BEHIND: [&str; 2] = [NEW, COPY];
 
 type Result<T> = std::result::Result<T, FatError>;
 
@@ -49,7 +51,7 @@ pub fn replace<S: Storage>(volume: &Volume<S>, text: &str) -> Result<bool> {
         return Ok(false);
     }
     // What a cut has left behind.
-    for name in [NEW, COPY] {
+    for name in LEFT_BEHIND {
         volume.unlink(name)?;
     }
     volume.sweep()?;
@@ -89,7 +91,7 @@ pub fn copy<S: Storage, T: Storage>(from: &Volume<S>, to: &Volume<T>) -> Result<
             continue;
         }
         changed = true;
-        for left_behind in [NEW, COPY] {
+        for left_behind in LEFT_BEHIND {
             to.unlink(left_behind)?;
         }
         to.sweep()?;

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! ordered   loader/reset.new, read back ─> it gets the name loader/reset.run
-//! stage 1   AXION-CFG/axion.toml away ─> nothing else to do: reset.run away
-//!                                    └─> the pools are next: reset.run gets the name reset.end
+//! stage 1   AXION-CFG/axion.toml.old, then axion.toml away ─> nothing else to do: reset.run away
+//!                                                         └─> the pools are next: reset.run gets the name reset.end
 //! stage 2   pools (not here) ─> all of them: reset.end away
 //!                           └─> some are missing: what is left takes the place of reset.end
 //! ```
 //! Each step that counts is one sector of a directory, as everywhere on these volumes, and may be repeated: wherever the power
-//! is cut, the next boot goes on. The config is taken away by one name alone, so that one that is written afterwards stays.
+//! is cut, the next boot goes on. The config is taken away by its names alone, so that one that is written afterwards stays.
 
+use crate::config::{LEFT_BEHIND, PREVIOUS};
 use crate::fat::{FatError, Volume, join};
 use crate::storage::Storage;
 
@@ -68,11 +69,15 @@ pub fn pending<S: Storage>(esp: &Volume<S>) -> Result<Option<Pending>> {
     Ok(None)
 }
 
-/// Takes the machine config away; one that is not there is no error.
+/// Takes the machine config away, and before it the one that it replaced and what a cut has left of either: they have the same
+/// secrets. None that is not there is an error.
 ///
 /// # Errors
 /// The disk fails.
 pub fn take_config<S: Storage>(config: &Volume<S>) -> Result<()> {
+    for name in LEFT_BEHIND.into_iter().chain([PREVIOUS]) {
+        config.unlink(name)?;
+    }
     config.remove(CONFIG)
 }
 

@@ -26,6 +26,12 @@ fn disks() -> (Disk, Disk) {
     let (esp, config) = (Disk::new(40 << 20), Disk::new(40 << 20));
     volume(&esp, &["EFI", "loader"], Some("loader/loader.conf"));
     volume(&config, &[], Some(CONFIG));
+    for name in ["axion.toml.old", "axion.new", "axion.bak"] {
+        let text = b"token_hashes = []\n";
+        open(&config)
+            .write(name, &mut &text[..], 18, &mut |_| {})
+            .unwrap();
+    }
     (esp.settled(), config.settled())
 }
 
@@ -157,4 +163,19 @@ fn what_is_left_of_an_order_takes_its_place() {
     }
     assert_eq!(seen, [true, true]);
     assert_eq!(open(&esp).list(DIRECTORY).unwrap().len(), 2);
+}
+
+#[test]
+fn wherever_the_power_is_cut_the_config_goes_last() {
+    let (_, config) = disks();
+    let before = config.settled();
+    take_config(&open(&config)).unwrap();
+    let log = config.log();
+    for count in 0..=log.len() {
+        for keep in [false, true] {
+            let left = open(&cut(&before, &log, count, keep)).list("").unwrap();
+            let whole = left.iter().any(|name| name == CONFIG);
+            assert!(whole || left.is_empty(), "behind {count}: {left:?}");
+        }
+    }
 }

@@ -25,7 +25,7 @@ pub mod mirror;
 mod serve;
 mod vote;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axion_api::init::{LogEntry, Outcome};
@@ -48,7 +48,7 @@ use crate::sync::lock;
 const STEP: Duration = Duration::from_secs(1);
 /// What a vote has at least, where the disk came up late.
 const LEAST: Duration = Duration::from_secs(30);
-/// Between two looks at a disk that cannot be read.
+/// Time between two looks at what could not be seen.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long the story of the other slot waits for the end of the boot, so that there is somebody to hear it.
 const AUDIENCE: Duration = Duration::from_secs(60);
@@ -98,9 +98,10 @@ async fn judge(node: &Arc<Node>) -> bool {
         Standing::GivenUp => return true,
         Standing::OnTrial => {}
     }
+    let unknown = Mutex::default();
     let verdict = tokio::select! {
-        verdict = vote(node, slot) => verdict,
-        late = expired(node, clock::since_start() + LEAST) => Err(late),
+        verdict = vote(node, slot, &unknown) => verdict,
+        late = expired(node, clock::since_start() + LEAST) => Err(with_why(late, lock(&unknown).take())),
     };
     let version = &named.entry.version;
     match verdict {
@@ -177,13 +178,22 @@ fn standing(named: &Named, voted_down: bool) -> Standing {
     }
 }
 
-/// Waits for the boot's end, and votes.
-async fn vote(node: &Arc<Node>, slot: Slot) -> Result<(), String> {
+/// Waits for the boot's end, and votes; for as long as it cannot be known what is to be voted upon, `unknown` says why.
+async fn vote(node: &Arc<Node>, slot: Slot, unknown: &Mutex<Option<String>>) -> Result<(), String> {
     ready(node).await?;
     let before = disk::on_thread(move |esp| Ok(esp.note(slot, Note::Before)?)).await;
     // What cannot be read is as good as not there: the vote is about the present alone, then.
     let before = before.ok().flatten().and_then(|text| vote::Picture::read(&text));
-    let now = vote::Picture::take(node).await;
+    let now = loop {
+        let now = vote::Picture::take(node).await;
+        let why = vote::cannot_tell(before.as_ref(), &now);
+        let said = std::mem::replace(&mut *lock(unknown), why.clone());
+        let Some(why) = why else { break now };
+        if said.is_none() {
+            node.log.warning(&format!("slot {slot}: the vote waits: {why}"));
+        }
+        tokio::time::sleep(AGAIN).await;
+    };
     let phases = lock(&node.boot).phases.clone();
     let objections = vote::objections(&phases, before.as_ref(), &now);
     if !objections.is_empty() {
@@ -225,6 +235,14 @@ async fn expired(node: &Node, least: Duration) -> String {
             return format!("it was not found good within {deadline}");
         }
         tokio::time::sleep(STEP).await;
+    }
+}
+
+/// Why a vote came to nothing in time.
+fn with_why(late: String, unknown: Option<String>) -> String {
+    match unknown {
+        Some(why) => format!("{late}: {why}"),
+        None => late,
     }
 }
 

@@ -65,3 +65,13 @@ async fn a_boot_that_stopped_is_told_with_its_task() {
     lock(&node.boot).ready_us = Some(1);
     assert_eq!(ready(&node).await, Ok(()));
 }
+
+#[test]
+fn a_vote_that_came_to_nothing_says_what_it_waited_for() {
+    let late = "it was not found good within 10m".to_owned();
+    assert_eq!(with_why(late.clone(), None), late);
+    assert_eq!(
+        with_why(late, Some("ZFS does not answer".to_owned())),
+        "it was not found good within 10m: ZFS does not answer"
+    );
+}

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axion_api::init::Phase;
-use axion_api::storage::{Answer, Call, Health};
+use axion_api::storage::{Answer, Call, Health, Pool};
 use axion_core::profile::{ItemState, attest};
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +27,9 @@ pub struct Picture {
     pub unix_s: u64,
     /// Whether guests can run.
     pub kvm: bool,
-    /// Pools that are imported, and whether each is online.
-    pub pools: BTreeMap<String, bool>,
+    /// Pools that are imported, and whether each is online; `None`: ZFS did not say, which is no word about any of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pools: Option<BTreeMap<String, bool>>,
     /// Items of the boot profile that are not as planned, and how they are.
     pub drift: BTreeMap<String, String>,
 }
@@ -51,11 +52,11 @@ impl Picture {
             Some(storage) => on_thread(move || storage.serve(Call::Pools)).await.ok(),
             None => None,
         };
+        let online = |pool: Pool| (pool.name, pool.state == Health::Online);
         let pools = match pools {
-            Some(Answer::Pools(pools)) => pools,
-            _ => Vec::new(),
+            Some(Answer::Pools(pools)) => Some(pools.into_iter().map(online).collect()),
+            _ => None,
         };
-        let pools = pools.into_iter();
         let attested = {
             let node = node.clone();
             tokio::task::spawn_blocking(move || drift(&node)).await
@@ -63,9 +64,7 @@ impl Picture {
         Self {
             unix_s: clock::unix_us() / 1_000_000,
             kvm: Path::new("/dev/kvm").exists(),
-            pools: pools
-                .map(|pool| (pool.name, pool.state == Health::Online))
-                .collect(),
+            pools,
             drift: attested.unwrap_or_default(),
         }
     }
@@ -95,6 +94,21 @@ pub fn failed_tasks(phases: &[Phase]) -> Vec<String> {
     failed.collect()
 }
 
+/// Why nothing can be said of the version that runs yet; `None`: it can be voted upon.
+pub fn cannot_tell(before: Option<&Picture>, now: &Picture) -> Option<String> {
+    let pools: Vec<&str> = before?
+        .pools
+        .iter()
+        .flatten()
+        .map(|(pool, _)| pool.as_str())
+        .collect();
+    let unknown = now.pools.is_none() && !pools.is_empty();
+    unknown.then(|| {
+        let pools = pools.join("`, `");
+        format!("ZFS does not answer, and there was `{pools}` before")
+    })
+}
+
 /// What speaks against the version that runs; nothing: it may stay.
 pub fn objections(phases: &[Phase], before: Option<&Picture>, now: &Picture) -> Vec<String> {
     let mut objections = failed_tasks(phases);
@@ -105,8 +119,10 @@ pub fn objections(phases: &[Phase], before: Option<&Picture>, now: &Picture) -> 
             objections.push(format!("boot profile: {key} {how}"));
         }
     }
-    for (pool, was_online) in &before.pools {
-        match now.pools.get(pool) {
+    // Where ZFS does not answer, the vote waits ([`cannot_tell`]).
+    let pools = now.pools.as_ref();
+    for (pool, was_online) in before.pools.iter().flatten().filter(|_| pools.is_some()) {
+        match pools.and_then(|pools| pools.get(pool)) {
             None => objections.push(format!("pool `{pool}` was imported before and is not now")),
             Some(false) if *was_online => {
                 objections.push(format!("pool `{pool}` was online before and is not now"));

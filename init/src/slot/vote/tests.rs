@@ -47,6 +47,28 @@ fn what_an_update_does_worse_speaks_against_it() {
     assert_eq!(objections(&[], Some(&before), &before), Vec::<String>::new());
 }
 
+#[test]
+fn zfs_that_does_not_answer_is_no_word_about_pools() {
+    let before = picture(r#"{"pools":{"fast":true,"tank":false}}"#);
+    let unknown = picture("{}");
+    assert_eq!(unknown.pools, None);
+    assert_eq!(objections(&[], Some(&before), &unknown), Vec::<String>::new());
+    assert_eq!(
+        cannot_tell(Some(&before), &unknown).as_deref(),
+        Some("ZFS does not answer, and there was `fast`, `tank` before")
+    );
+    // No pools is a word.
+    let none = picture(r#"{"pools":{}}"#);
+    assert_eq!(cannot_tell(Some(&before), &none), None);
+    assert_eq!(objections(&[], Some(&before), &none).len(), 2);
+    // Without any before, nothing is waited for.
+    for before in [None, Some(&none), Some(&unknown)] {
+        assert_eq!(cannot_tell(before, &unknown), None);
+        assert_eq!(objections(&[], before, &unknown), Vec::<String>::new());
+    }
+    assert!(!unknown.text().contains("pools"));
+}
+
 /// What version 0.1.0 keeps: later ones read it.
 #[test]
 fn the_first_picture_is_read() {
@@ -54,7 +76,7 @@ fn the_first_picture_is_read() {
     let read = picture(golden);
     assert_eq!(read.unix_s, 1_767_225_600);
     assert!(read.kvm);
-    assert_eq!(read.pools.get("tank"), Some(&true));
+    assert_eq!(read.pools.as_ref().unwrap().get("tank"), Some(&true));
     assert_eq!(read.drift.len(), 1);
     assert_eq!(read.text(), golden.trim_end());
 }

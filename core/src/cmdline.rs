@@ -8,8 +8,11 @@
 
 pub mod loader;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+
+use crate::config::Secret;
 
 /// A parameter, as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -242,6 +245,30 @@ impl fmt::Display for CommandLine {
             Some(arguments) => write!(f, "{separator}-- {arguments}"),
         }
     }
+}
+
+/// What brings machine configs: whole, or the URL of one with its credentials.
+const CONFIG: &str = "axion.config=";
+
+/// A text that may have a command line in it, with the values of `axion.config=` hidden.
+pub fn hide_configs(text: &str) -> Cow<'_, str> {
+    let Some((before, found)) = text.split_once(CONFIG) else {
+        return Cow::Borrowed(text);
+    };
+    // Quotes protect blanks: `axion.config="…"`, `"axion.config=…"`.
+    let inner = found.strip_prefix('"');
+    let is_quoted = inner.is_some() || before.ends_with('"');
+    let value = inner.unwrap_or(found);
+    let end = |c: char| if is_quoted { c == '"' } else { is_space(c) };
+    let after = value.find(end).and_then(|at| value.get(at..)).unwrap_or_default();
+    // Else it is spoken of, and not given.
+    let is_given = value.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let (shown, after) = if is_given {
+        (Secret::HIDDEN, after)
+    } else {
+        ("", found)
+    };
+    Cow::Owned(format!("{before}{CONFIG}{shown}{}", hide_configs(after)))
 }
 
 /// A parameter, or several that have a meaning only together.

@@ -9,7 +9,7 @@
 //! One call at a time has the volume, as its tables are in memory meanwhile. A volume that is not on the installed disk is known
 //! again by its serial number: a stick that was pulled leaves its name in `/dev` to the next one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,9 @@ use std::time::Duration;
 use axion_api::config::{Answer, ApplyOptions, Call, ConfigApplied, ConfigDocument, ShowOptions};
 use axion_api::problem::{Kind, Problem};
 use axion_api::recovery::NoticeKind;
-use axion_core::config::{ConfigErrors, Document, SECRET_KEY, Source, check_all, hide, resolve, restore};
+use axion_core::config::{
+    ConfigErrors, Document, MachineConfig, SECRET_KEY, SECRETS_KEY, Source, check_all, hide, resolve, restore,
+};
 use axion_core::paths;
 use axion_core::profile::{Declaration, Refusals, Resolved};
 use axion_core::topology::Topology;
@@ -308,8 +310,8 @@ fn apply(node: &Node, text: &str, options: ApplyOptions, turn: Turn) -> Result<C
         let text = restore(text, kept.as_deref()).map_err(invalid)?;
         let others = documents.iter().filter(|(source, _)| !on.has(source));
         let own = on.source(documents);
-        let beside = place == Place::Installed && !has_secret(kept.as_deref());
-        let merged = whole(&text, &own, beside, others)?;
+        let beside = (place == Place::Installed).then(|| secrets_of(kept.as_deref()));
+        let merged = whole(&text, &own, beside.as_ref(), others)?;
         let resolved = Resolved::of(&Topology::read(Path::new(ROOT)), &merged, &node.cmdline);
         if !resolved.refusals.is_empty() {
             let lines: Vec<String> = resolved.refusals.iter().map(ToString::to_string).collect();
@@ -339,19 +341,30 @@ fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(Kind::Invalid, detail)
 }
 
-fn has_secret(text: Option<&str>) -> bool {
+/// Keys of a document that have secrets.
+fn secrets_of(text: Option<&str>) -> BTreeSet<String> {
     let config = text.and_then(|text| check_all(text, NAME).ok());
-    config.is_some_and(|config| config.storage.encryption.secret.is_some())
+    config.map(|config| secret_keys(&config)).unwrap_or_default()
 }
 
-/// What the node would be by the document of `own` and its other ones. Pure.
+fn secret_keys(config: &MachineConfig) -> BTreeSet<String> {
+    let encryption = &config.storage.encryption;
+    let of_state = encryption.secret.iter().map(|_| SECRET_KEY.to_owned());
+    let of_others = encryption.secrets.keys();
+    of_state
+        .chain(of_others.map(|dataset| format!("{SECRETS_KEY}.\"{dataset}\"")))
+        .collect()
+}
+
+/// What the node would be by the document of `own` and its other ones; `beside`: it lies on the disk that its secrets protect, where
+/// those at these keys lie already. Pure.
 ///
 /// # Errors
 /// Everything that is wrong with the document; or it has a secret that would lie beside what it protects.
 fn whole<'d>(
     text: &str,
     own: &Source,
-    beside: bool,
+    beside: Option<&BTreeSet<String>>,
     others: impl Iterator<Item = &'d (Source, String)>,
 ) -> Result<Declaration, Problem> {
     if text.len() > LONGEST {
@@ -361,10 +374,16 @@ fn whole<'d>(
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         invalid(lines.join("\n"))
     })?;
-    if beside && config.storage.encryption.secret.is_some() {
+    let keys = secret_keys(&config);
+    let new = beside.and_then(|there| keys.iter().find(|key| !there.contains(*key)));
+    if let Some(key) = new {
         return Err(invalid(format!(
-            "`{SECRET_KEY}`: it would lie on the disk beside what it protects; give it by `axion.config=`, or let `key` be `tpm` or \
-             `passphrase`"
+            "`{key}`: it would lie on the disk beside what it protects; give it by `axion.config=`, or let {} know it",
+            if key == SECRET_KEY {
+                "the TPM (`key = \"tpm\"`) or whoever unlocks the node (`key = \"passphrase\"`)"
+            } else {
+                "the TPM (`axctl tpm seal`)"
+            }
         )));
     }
     let document = |source: &Source, text: &str| Document {

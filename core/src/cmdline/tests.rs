@@ -136,3 +136,41 @@ proptest! {
         prop_assert_eq!(pools, line.all("hugepages").count());
     }
 }
+
+#[test]
+fn machine_configs_are_hidden_wherever_a_command_line_is() {
+    let table = [
+        (
+            "quiet axion.config=inline:c2VjcmV0 ro",
+            "quiet axion.config=(hidden) ro",
+        ),
+        (
+            "x: axion.config=https://u:p@h/c?k=s axion.config=file:/a",
+            "x: axion.config=(hidden) axion.config=(hidden)",
+        ),
+        (
+            r#"axion.config="https://h/a b" ro"#,
+            r#"axion.config=(hidden)" ro"#,
+        ),
+        (
+            r#""axion.config=https://h/a b" ro"#,
+            r#""axion.config=(hidden)" ro"#,
+        ),
+        // Cut off.
+        (r#"axion.config="https://h/a b"#, "axion.config=(hidden)"),
+        // It is spoken of.
+        (
+            "axion.config= on the kernel command line (inline)",
+            "axion.config= on the kernel command line (inline)",
+        ),
+        (
+            "give it by `axion.config=`, or not",
+            "give it by `axion.config=`, or not",
+        ),
+        ("nothing", "nothing"),
+    ];
+    for (text, shown) in table {
+        assert_eq!(hide_configs(text), shown);
+        assert_eq!(hide_configs(shown), shown);
+    }
+}

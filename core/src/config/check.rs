@@ -284,12 +284,3 @@ fn plain(expected: &str) -> &str {
         other => other,
     }
 }
-
-/// The document with another text in the place of the string at a dotted key; `None`: there is no such string.
-pub(super) fn with_string(text: &str, key: &str, value: &str) -> Option<String> {
-    let document = DeTable::parse(text).ok()?.into_inner();
-    let span = place::exactly(&document, &Place::of(key))?;
-    let quoted = toml::Value::String(value.to_owned()).to_string();
-    let (before, after) = (text.get(..span.start)?, text.get(span.end..)?);
-    Some(format!("{before}{quoted}{after}"))
-}

@@ -1,73 +1,104 @@
-//! Documents that are shown: without the secret, and with it again when they come back.
+//! Documents that are shown: without their secrets, and with them again when they come back.
+//!
+//! A secret is whatever is at its place, of whatever type: a document that is refused for it must not show it either.
 
-use toml::Table;
+use std::ops::Range;
 
-use super::check::with_string;
-use super::{SECRET_KEY, Secret};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-/// The document with its secret hidden. Of one that cannot be read nothing is known, so nothing of it is shown.
-pub fn hide(text: &str) -> Option<String> {
-    let table: Table = toml::from_str(text).ok()?;
-    match secret(&table) {
-        None => Some(text.to_owned()),
-        Some(_) => with_string(text, SECRET_KEY, Secret::HIDDEN),
+use super::place::{self, Place};
+use super::{SECRET_KEY, SECRETS_KEY, Secret};
+
+/// A value that is nobody's to see.
+struct Found {
+    place: Place,
+    /// Where it is in the document, its quotes too.
+    span: Range<usize>,
+    /// What it is; `None`: no text.
+    text: Option<String>,
+}
+
+/// The secrets of a document, in the order of its text; `None`: it cannot be read.
+fn secrets(text: &str) -> Option<Vec<Found>> {
+    let document = DeTable::parse(text).ok()?.into_inner();
+    let mut found = Vec::new();
+    for key in [SECRET_KEY, SECRETS_KEY] {
+        let place = Place::of(key);
+        if let Some(value) = place::value(&document, &place) {
+            gather(value, place, &mut found);
+        }
+    }
+    found.sort_by_key(|secret| secret.span.start);
+    Some(found)
+}
+
+fn gather(value: &Spanned<DeValue<'_>>, place: Place, found: &mut Vec<Found>) {
+    match value.get_ref() {
+        DeValue::Table(table) => {
+            for (key, value) in table {
+                gather(value, place.key(key.get_ref()), found);
+            }
+        }
+        DeValue::Array(array) => {
+            for (index, value) in array.iter().enumerate() {
+                gather(value, place.index(index), found);
+            }
+        }
+        other => found.push(Found {
+            place,
+            span: value.span(),
+            text: other.as_str().map(str::to_owned),
+        }),
     }
 }
 
-/// A document that was shown by [`hide`], with the secret of `kept` where it has the sign of one that is hidden.
+/// The document with other texts at these places, which are in order.
+fn with(text: &str, others: &[(Range<usize>, &str)]) -> Option<String> {
+    let mut whole = String::with_capacity(text.len());
+    let mut at = 0;
+    for (span, other) in others {
+        whole.push_str(text.get(at..span.start)?);
+        whole.push_str(&toml::Value::String((*other).to_owned()).to_string());
+        at = span.end;
+    }
+    whole.push_str(text.get(at..)?);
+    Some(whole)
+}
+
+/// The document with its secrets hidden. Of one that cannot be read nothing is known, so nothing of it is shown.
+pub fn hide(text: &str) -> Option<String> {
+    let found = secrets(text)?;
+    let others: Vec<_> = found
+        .iter()
+        .map(|secret| (secret.span.clone(), Secret::HIDDEN))
+        .collect();
+    with(text, &others)
+}
+
+/// A document that was shown by [`hide`], with the secrets of `kept` where it has the sign of one that is hidden.
 ///
 /// # Errors
-/// `kept` has no secret, in words.
+/// `kept` has no secret there, in words.
 pub fn restore(text: &str, kept: Option<&str>) -> Result<String, String> {
-    let table: Option<Table> = toml::from_str(text).ok();
-    let sign = table.as_ref().and_then(secret);
-    if sign.as_deref() != Some(Secret::HIDDEN) {
-        return Ok(text.to_owned());
+    // What cannot be read is told where the document is checked.
+    let mut found = secrets(text).unwrap_or_default();
+    found.retain(|secret| secret.text.as_deref() == Some(Secret::HIDDEN));
+    let kept = kept.and_then(secrets).unwrap_or_default();
+    let mut others = Vec::with_capacity(found.len());
+    for secret in &found {
+        let same = kept.iter().find(|kept| kept.place == secret.place);
+        let same = same.and_then(|kept| kept.text.as_deref()).ok_or_else(|| {
+            format!(
+                "`{}`: `{}` stands for the secret that is there, and there is none; give it, or leave the key out",
+                secret.place,
+                Secret::HIDDEN
+            )
+        })?;
+        others.push((secret.span.clone(), same));
     }
-    let kept: Option<Table> = kept.and_then(|kept| toml::from_str(kept).ok());
-    let kept = kept.as_ref().and_then(secret);
-    let restored = kept.and_then(|kept| with_string(text, SECRET_KEY, &kept));
-    restored.ok_or_else(|| {
-        format!(
-            "`{SECRET_KEY}`: `{}` stands for the secret that is there, and there is none; give it, or leave the key out",
-            Secret::HIDDEN
-        )
-    })
-}
-
-fn secret(table: &Table) -> Option<String> {
-    let mut keys = SECRET_KEY.split('.');
-    let mut here = table.get(keys.next()?)?;
-    for key in keys {
-        here = here.get(key)?;
-    }
-    Some(here.as_str()?.to_owned())
+    with(text, &others).ok_or_else(|| "the document cannot be given its secrets again".to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DOCUMENT: &str = "# keep me\nhostname = \"a\"\n[storage.encryption]\nkey = \"config\"\nsecret = \"correct horse\" # mine\n";
-
-    #[test]
-    fn a_secret_is_hidden_and_comes_back() {
-        let shown = hide(DOCUMENT).unwrap();
-        assert!(
-            !shown.contains("horse") && shown.contains("# keep me") && shown.contains("# mine"),
-            "{shown}"
-        );
-        assert_eq!(restore(&shown, Some(DOCUMENT)).as_deref(), Ok(DOCUMENT));
-        assert_eq!(hide("hostname = \"a\"\n").as_deref(), Some("hostname = \"a\"\n"));
-        assert_eq!(hide("secret = "), None);
-    }
-
-    #[test]
-    fn a_sign_without_a_secret_is_refused() {
-        let shown = hide(DOCUMENT).unwrap();
-        for kept in [None, Some(""), Some("hostname = \"a\"\n")] {
-            assert!(restore(&shown, kept).unwrap_err().contains("there is none"));
-        }
-        assert_eq!(restore(DOCUMENT, None).as_deref(), Ok(DOCUMENT));
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 /// A key's full place: `network.interfaces[0].mtu`.
@@ -108,9 +109,9 @@ pub(super) fn span(document: &DeTable<'_>, place: &Place) -> Option<Range<usize>
     Some(here.span())
 }
 
-/// Where the value at `place` is in the document, exactly.
-pub(super) fn exactly(document: &DeTable<'_>, place: &Place) -> Option<Range<usize>> {
-    let mut here: Option<&toml::Spanned<DeValue<'_>>> = None;
+/// The value at `place`, exactly.
+pub(super) fn value<'d>(document: &'d DeTable<'d>, place: &Place) -> Option<&'d Spanned<DeValue<'d>>> {
+    let mut here: Option<&Spanned<DeValue<'_>>> = None;
     for step in &place.0 {
         here = Some(match (step, here.map(|value| value.get_ref())) {
             (Step::Key(key), None) => document.get(key.as_str())?,
@@ -119,7 +120,7 @@ pub(super) fn exactly(document: &DeTable<'_>, place: &Place) -> Option<Range<usi
             _ => return None,
         });
     }
-    here.map(toml::Spanned::span)
+    here
 }
 
 /// The document without the value at `place`; whether it was there.

@@ -41,10 +41,11 @@ fn a_config_is_kept_where_it_was_found() {
 
 #[test]
 fn everything_that_is_wrong_is_told_before_anything_is_written() {
+    let none = BTreeSet::new();
     let problem = whole(
         "[network]\ndsn = []\n[boot]\non_failure = \"x\"\n",
         &own(),
-        true,
+        Some(&none),
         [].iter(),
     )
     .unwrap_err();
@@ -56,15 +57,31 @@ fn everything_that_is_wrong_is_told_before_anything_is_written() {
         "{problem}"
     );
     let long = "#".repeat(LONGEST + 1);
-    assert_eq!(whole(&long, &own(), true, [].iter()).unwrap_err().status, 413);
+    assert_eq!(
+        whole(&long, &own(), Some(&none), [].iter()).unwrap_err().status,
+        413
+    );
 }
 
 #[test]
 fn a_secret_does_not_come_to_lie_beside_what_it_protects() {
-    let text = "[storage.encryption]\nkey = \"config\"\nsecret = \"correct horse\"\n";
-    let problem = whole(text, &own(), true, [].iter()).unwrap_err();
-    assert!(problem.detail.contains("beside what it protects") && !problem.detail.contains("horse"));
-    whole(text, &own(), false, [].iter()).unwrap();
+    let state = "[storage.encryption]\nkey = \"config\"\nsecret = \"correct horse\"\n";
+    let other = "[storage.encryption.secrets]\n\"tank/a\" = \"correct horse\"\n";
+    for text in [state, other] {
+        let problem = whole(text, &own(), Some(&BTreeSet::new()), [].iter()).unwrap_err();
+        assert!(problem.detail.contains("beside what it protects") && !problem.detail.contains("horse"));
+        whole(text, &own(), None, [].iter()).unwrap();
+        // One that lies there already can stay; no other one comes with it.
+        whole(text, &own(), Some(&secrets_of(Some(text))), [].iter()).unwrap();
+    }
+    let more = format!("{other}\"tank/b\" = \"correct horse\"\n");
+    let problem = whole(&more, &own(), Some(&secrets_of(Some(other))), [].iter()).unwrap_err();
+    assert!(
+        problem
+            .detail
+            .starts_with("`storage.encryption.secrets.\"tank/b\"`"),
+        "{problem}"
+    );
 }
 
 #[test]
@@ -73,7 +90,13 @@ fn the_other_sources_count_as_at_the_start() {
         Source::CommandLine("inline".to_owned()),
         "[profile]\nmode = \"off\"\n".to_owned(),
     );
-    let merged = whole("[profile]\nmode = \"hpc\"\n", &own(), true, [by_hand].iter()).unwrap();
+    let merged = whole(
+        "[profile]\nmode = \"hpc\"\n",
+        &own(),
+        Some(&BTreeSet::new()),
+        [by_hand].iter(),
+    )
+    .unwrap();
     assert_eq!(merged.profile.mode, axion_core::config::ProfileMode::Off);
 }
 

@@ -19,6 +19,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use axion_api::init::LogEntry;
+use axion_core::cmdline::hide_configs;
 use tokio::sync::mpsc;
 
 pub use self::forward::start as start_forwarding;
@@ -143,9 +144,10 @@ impl Log {
     }
 }
 
-/// `line` without what a terminal would act on: a guest may have written it.
+/// `line` without what a terminal would act on, as a guest may have written it, and without the machine config that a command line
+/// carries, the kernel's own lines about it among them: what is logged goes to receivers.
 pub fn printable(line: &str) -> String {
-    let line = line.trim_end();
+    let line = hide_configs(line.trim_end());
     let shown: String = line
         .chars()
         .map(|c| if c == '\t' { ' ' } else { c })

@@ -10,7 +10,8 @@
 //! that should be encrypted is ever made without.
 //!
 //! A key that the TPM keeps lies, sealed, in the user property [`SEALED`] of the dataset itself: it can be read while the
-//! dataset is locked, goes where the pool goes, and is nobody's secret.
+//! dataset is locked, goes where the pool goes, and is nobody's secret. A passphrase that was made at random is what is sealed: until
+//! somebody has noted it, which [`UNNOTED`] remembers across starts, it can be shown again whenever the TPM gives it.
 
 use std::time::Instant;
 
@@ -26,6 +27,8 @@ use crate::storage::Storage;
 
 /// The property of a dataset that its sealed key is kept in.
 pub const SEALED: &str = "org.axion:sealed";
+/// The property of a dataset whose passphrase was made at random and noted by nobody yet; its value says nothing more.
+pub const UNNOTED: &str = "org.axion:unnoted";
 /// Rounds of PBKDF2 for a passphrase that was made at random: the fewest that ZFS takes, as there is nothing to guess.
 const RANDOM_ROUNDS: &str = "pbkdf2iters=100000";
 
@@ -83,6 +86,8 @@ pub struct Locked {
     pub is_hex: bool,
     /// Whether its key is loaded.
     pub state: KeyState,
+    /// Whether its key is a recovery passphrase that nobody has noted yet.
+    pub unnoted: bool,
 }
 
 /// Why the node's state could not be mounted.
@@ -108,7 +113,7 @@ impl Storage {
     /// ZFS does not answer.
     pub fn keyed(&self) -> Result<Vec<Locked>, StorageError> {
         self.present()?;
-        let properties = format!("name,encryptionroot,keyformat,keystatus,{SEALED}");
+        let properties = format!("name,encryptionroot,keyformat,keystatus,{SEALED},{UNNOTED}");
         let arguments = [
             "list",
             "-j",
@@ -131,6 +136,7 @@ impl Storage {
                 } else {
                     KeyState::Unavailable
                 },
+                unnoted: of(UNNOTED).is_some(),
             })
         };
         Ok(members(member(&list, "datasets")).filter_map(read).collect())
@@ -152,6 +158,15 @@ impl Storage {
         names::dataset(dataset)?;
         let setting = format!("{SEALED}={sealed}");
         Ok(self.tools.zfs(["set", &setting, dataset]).done()?)
+    }
+
+    /// Remembers that somebody has noted the passphrase of a dataset.
+    ///
+    /// # Errors
+    /// ZFS refuses.
+    pub fn note(&self, dataset: &str) -> Result<(), StorageError> {
+        names::dataset(dataset)?;
+        Ok(self.tools.zfs(["inherit", UNNOTED, dataset]).done()?)
     }
 
     /// Whether this is the dataset's key; nothing is changed.
@@ -272,8 +287,9 @@ impl Storage {
             "-o",
             "keylocation=prompt",
         ]);
+        let unnoted = format!("{UNNOTED}=yes");
         if let Some(kept) = &kept {
-            arguments.extend(["-o", RANDOM_ROUNDS, "-o", kept]);
+            arguments.extend(["-o", RANDOM_ROUNDS, "-o", kept, "-o", &unnoted]);
         }
         arguments.push(above);
         Ok(self.tools.zfs(arguments).secret(words).done()?)

@@ -10,7 +10,7 @@
 //! again in the same boot. Whatever it does not do is said in words.
 //!
 //! Secrets are in memory no longer than they are needed, are wiped, and have no way into the log: the types that hold them
-//! show nothing. A recovery passphrase that was just made is kept until somebody has seen it.
+//! show nothing. A recovery passphrase is kept until somebody has noted it, and had of the TPM again after each start until then.
 
 mod measure;
 pub mod policy;
@@ -49,7 +49,7 @@ const SEALS: usize = 2;
 pub struct Keys {
     /// What became of measuring in this boot.
     measured: OnceLock<Measured>,
-    /// The recovery passphrase that nobody has seen yet.
+    /// The recovery passphrase that nobody has noted yet.
     recovery: Mutex<Option<Recovery>>,
     /// What the running image brings for its own measurement.
     policy: OnceLock<Option<SignedPolicy>>,
@@ -127,7 +127,7 @@ pub fn lock_state(node: &Node, pool: &str, reason: &str, is_new: bool) {
     lock(&node.status).state_lock = Some(locked);
 }
 
-/// Keeps a recovery passphrase that was made until somebody has seen it.
+/// Keeps a recovery passphrase until somebody has noted it.
 pub fn show_recovery(node: &Node, recovery: Option<Recovery>) {
     let Some(recovery) = recovery else { return };
     node.log.warning(&format!(
@@ -136,6 +136,17 @@ pub fn show_recovery(node: &Node, recovery: Option<Recovery>) {
     ));
     *lock(&node.keys.recovery) = Some(recovery);
     lock(&node.status).recovery_waits = true;
+}
+
+/// Somebody has noted the recovery passphrase of a dataset. Where that cannot be remembered, it is shown once more.
+fn noted(node: &Node, dataset: &str) {
+    let remembered = storage(node).and_then(|storage| Ok(storage.note(dataset)?));
+    if let Err(problem) = remembered {
+        node.log.warning(&format!(
+            "the recovery passphrase of `{dataset}` is noted, and shown again after the next start: {}",
+            problem.detail
+        ));
+    }
 }
 
 /// Answers a call of the agent or the console, JSON both ways.
@@ -163,13 +174,23 @@ async fn perform(node: &Arc<Node>, call: Call) -> Result<Answer, Problem> {
             Ok(Answer::Done)
         }
         Call::Recovery { forget } => {
-            let mut waits = lock(&node.keys.recovery);
-            let recovery = if forget { waits.take() } else { waits.clone() };
-            lock(&node.status).recovery_waits = waits.is_some();
+            let recovery = {
+                let mut waits = lock(&node.keys.recovery);
+                let recovery = if forget { waits.take() } else { waits.clone() };
+                lock(&node.status).recovery_waits = waits.is_some();
+                recovery
+            };
             let none = "there is no recovery passphrase that was not shown yet";
-            recovery
-                .map(Answer::Recovery)
-                .ok_or_else(|| Problem::new(Kind::NotFound, none))
+            let recovery = recovery.ok_or_else(|| Problem::new(Kind::NotFound, none))?;
+            if forget {
+                let (node, pool) = (node.clone(), recovery.pool.clone());
+                apart(move || {
+                    noted(&node, &names::system(&pool, ""));
+                    Ok(())
+                })
+                .await?;
+            }
+            Ok(Answer::Recovery(recovery))
         }
     }
 }

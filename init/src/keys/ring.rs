@@ -19,7 +19,7 @@ use crate::sync::lock;
 pub struct Ring<'n> {
     node: &'n Node,
     encryption: Encryption,
-    made: Mutex<Option<Zeroizing<String>>>,
+    unnoted: Mutex<Option<Zeroizing<String>>>,
 }
 
 impl std::fmt::Debug for Ring<'_> {
@@ -34,13 +34,13 @@ impl<'n> Ring<'n> {
         Self {
             node,
             encryption: wanted(node),
-            made: Mutex::default(),
+            unnoted: Mutex::default(),
         }
     }
 
-    /// The recovery passphrase that was made for the state on `pool`.
+    /// The recovery passphrase of the state on `pool`, where nobody has noted it since it was made.
     pub fn recovery(&self, pool: &str) -> Option<Recovery> {
-        let passphrase = lock(&self.made).take()?;
+        let passphrase = lock(&self.unnoted).take()?;
         Some(Recovery {
             pool: pool.to_owned(),
             passphrase: passphrase.to_string(),
@@ -54,11 +54,18 @@ impl<'n> Ring<'n> {
         let sealed = tpm.seal(passphrase.as_bytes(), pcrs(&self.encryption), image);
         let sealed = [sealed.map_err(|error| chain(&error))?];
         let key = Key::Passphrase(passphrase.to_string());
-        *lock(&self.made) = Some(passphrase);
+        *lock(&self.unnoted) = Some(passphrase);
         Ok(NewKey {
             key,
             sealed: Some(serde_json::to_string(&sealed).map_err(|error| error.to_string())?),
         })
+    }
+
+    /// Keeps what the TPM gave of a dataset's key, where it is to be shown.
+    fn keep(&self, dataset: &Locked, passphrase: &str) {
+        if dataset.unnoted && names::is_system(&dataset.name) {
+            *lock(&self.unnoted) = Some(Zeroizing::new(passphrase.to_owned()));
+        }
     }
 }
 
@@ -92,6 +99,7 @@ impl Keyring for Ring<'_> {
         let image = policy(self.node);
         let secret = unseal(&mut conversation(self.node)?, dataset, image)?;
         let text = std::str::from_utf8(&secret).map_err(|_| "what the TPM gives is no key".to_owned())?;
+        self.keep(dataset, text);
         Ok(key(text, dataset.is_hex))
     }
 }

@@ -18,7 +18,7 @@ use axion_storage::Storage;
 use axion_storage::keys::{Keyring, Locked, NewKey, StateError};
 use axion_storage::names;
 
-use super::{apart, recovery, ring, seal, storage, wanted};
+use super::{apart, noted, recovery, ring, seal, storage, wanted};
 use crate::failure::chain;
 use crate::node::Node;
 use crate::stage2;
@@ -101,12 +101,22 @@ fn open(node: &Node, storage: &Storage, key: Key, with_seal: bool) -> Result<Str
     })?;
     let none = || Problem::new(Kind::Conflict, "no pool keeps the node's state");
     let pool = pool.ok_or_else(none)?;
+    let above = names::system(&pool, "");
+    // Unlocked it is in any case; the next boot asks again.
+    let dataset = storage.key_of(&above).unwrap_or_else(|error| {
+        node.log.warning(&format!(
+            "the key of `{above}` cannot be looked at: {}",
+            chain(&error)
+        ));
+        None
+    });
+    if dataset.as_ref().is_some_and(|dataset| dataset.unnoted) {
+        // Whoever types it has it.
+        noted(node, &above);
+    }
     if with_seal {
-        let above = names::system(&pool, "");
-        let dataset = storage.key_of(&above)?;
         let keeps = |dataset: &Locked| dataset.sealed.is_some() || wanted(node).key == KeySource::Tpm;
         if let Some(dataset) = dataset.filter(keeps) {
-            // Unlocked it is in any case; the next boot asks again.
             match seal(node, storage, &dataset, &ring::secret(&given.0)) {
                 Ok(()) => node
                     .log

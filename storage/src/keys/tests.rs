@@ -85,7 +85,8 @@ fn state_that_is_new_is_made_with_its_key() {
         changes[..2],
         [
             "zfs create -o canmount=off -o mountpoint=none -o encryption=aes-256-gcm -o keyformat=passphrase -o \
-             keylocation=prompt -o pbkdf2iters=100000 -o org.axion:sealed=[1] tank/axion",
+             keylocation=prompt -o pbkdf2iters=100000 -o org.axion:sealed=[1] -o \
+             org.axion:unnoted=yes tank/axion",
             "key correct horse",
         ]
     );
@@ -98,7 +99,8 @@ fn a_passphrase_that_somebody_chose_keeps_the_rounds_of_zfs() {
     node.storage(7)
         .prepare_state(&wanted(""), &Ring::default())
         .unwrap();
-    assert!(!node.changes()[0].contains("pbkdf2iters"));
+    let made = &node.changes()[0];
+    assert!(!made.contains("pbkdf2iters") && !made.contains(UNNOTED), "{made}");
 }
 
 #[test]
@@ -136,6 +138,25 @@ fn state_that_is_there_is_unlocked_by_what_is_kept_with_it() {
         node.changes()[..2],
         ["zfs load-key -L prompt tank/axion", "key correct horse"]
     );
+}
+
+#[test]
+fn a_passphrase_that_nobody_has_noted_is_known_at_each_start() {
+    let with = |value: &str| {
+        let node = node(&locked(
+            "tank/axion",
+            &format!("[1]\"}},\"{UNNOTED}\":{{\"value\":\"{value}"),
+        ));
+        let ring = Ring::default();
+        node.storage(7).prepare_state(&wanted(""), &ring).unwrap();
+        let asked = ring.asked.lock().unwrap();
+        (asked[0].sealed.clone(), asked[0].unnoted)
+    };
+    assert_eq!(with("yes"), (Some("[1]".to_owned()), true));
+    assert_eq!(with("-"), (Some("[1]".to_owned()), false));
+    let node = Node::new();
+    node.storage(7).note("tank/axion").unwrap();
+    assert_eq!(node.changes(), [format!("zfs inherit {UNNOTED} tank/axion")]);
 }
 
 #[test]

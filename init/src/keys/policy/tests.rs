@@ -24,6 +24,7 @@ fn a_seal_of_another_version_does_not_hide_the_others() {
                 .to_owned(),
         ),
         is_hex: false,
+        unnoted: false,
         state: axion_api::storage::KeyState::Unavailable,
     };
     let understood = super::super::seals(&dataset);

@@ -11,6 +11,7 @@ fn locked(name: &str, sealed: Option<&str>) -> Locked {
         sealed: sealed.map(str::to_owned),
         is_hex: false,
         state: KeyState::Unavailable,
+        unnoted: false,
     }
 }
 
@@ -90,4 +91,21 @@ async fn without_its_source_there_is_a_reason_and_no_key() {
         Ring::new(&slow).make().unwrap_err(),
         "cannot talk to the TPM: timed out"
     );
+}
+
+#[tokio::test]
+async fn a_recovery_passphrase_is_shown_at_each_start_until_it_is_noted() {
+    let (node, _guard) = node("key = \"tpm\"\n", Measured::Absent).await;
+    let given = |name: &str, unnoted: bool| {
+        let ring = Ring::new(&node);
+        let dataset = Locked {
+            unnoted,
+            ..locked(name, Some("[]"))
+        };
+        ring.keep(&dataset, "correct horse");
+        ring.recovery("tank").map(|recovery| recovery.passphrase.clone())
+    };
+    assert_eq!(given("tank/axion", true).as_deref(), Some("correct horse"));
+    assert_eq!(given("tank/axion", false), None);
+    assert_eq!(given("tank/secret", true), None);
 }

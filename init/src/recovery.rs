@@ -62,6 +62,7 @@ async fn perform(node: &Arc<Node>, call: Call) -> Result<Answer, Problem> {
             Ok(Answer::ResetPlan(Box::new(plan)))
         }
         Call::Reset { request } => reset::reset(node, request).await.map(|()| Answer::Done),
+        Call::CancelReset => reset::cancel(node).await.map(|()| Answer::Done),
         Call::Sticks => {
             let found = on_thread(|| sticks::find(Path::new(ROOT)))
                 .await

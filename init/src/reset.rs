@@ -254,6 +254,35 @@ pub async fn reset(node: &Arc<Node>, request: ResetRequest) -> Result<(), Proble
     Ok(())
 }
 
+/// Withdraws orders that are not done, wherever they are kept.
+pub async fn cancel(node: &Arc<Node>) -> Result<(), Problem> {
+    let work = {
+        let node = node.clone();
+        move || -> Result<bool, Problem> {
+            let of_pools = match node.storage.get() {
+                Some(storage) => storage.cancel_resets()?,
+                None => false,
+            };
+            let unreadable = |error: disk::Failed| {
+                let detail = format!("the order on the installed disk: {}", chain(&*error));
+                Problem::new(Kind::Unavailable, detail)
+            };
+            let installed = slot::running(&node.cmdline).is_some();
+            let of_disk = installed && disk::pending().map_err(unreadable)?.is_some();
+            if of_disk {
+                disk::finish().map_err(unreadable)?;
+            }
+            Ok(of_pools || of_disk)
+        }
+    };
+    if !on_thread(work).await.map_err(internal)?? {
+        return Err(Problem::new(Kind::NotFound, "no factory reset waits to be done"));
+    }
+    node.log
+        .warning("factory reset: what was not done of it is withdrawn");
+    Ok(())
+}
+
 fn internal(error: impl std::fmt::Display) -> Problem {
     Problem::new(Kind::Internal, error.to_string())
 }

@@ -166,6 +166,19 @@ impl Storage {
             .collect())
     }
 
+    /// Withdraws the orders that imported pools keep; whether there was one. One that is kept elsewhere is withdrawn there.
+    ///
+    /// # Errors
+    /// ZFS refuses.
+    pub fn cancel_resets(&self) -> Result<bool, StorageError> {
+        let orders = self.orders()?;
+        for (pool, _) in &orders {
+            self.tools.zfs(["inherit", MARKER, pool]).done()?;
+        }
+        self.set_pending(Vec::new());
+        Ok(!orders.is_empty())
+    }
+
     /// Carries out what was ordered. Nothing of the pools is mounted yet.
     pub(crate) fn carry_out_resets(&self, deadline: Instant) -> Carried {
         let mut carried = Carried::default();

@@ -87,7 +87,10 @@ pub fn router(app: &Arc<App>) -> Router {
             post(update::add_mirror).delete(update::forget_mirror),
         )
         .route("/v1/update/mirror/plan", post(update::plan_mirror))
-        .route("/v1/reset", get(reset::plan).post(reset::order))
+        .route(
+            "/v1/reset",
+            get(reset::plan).post(reset::order).delete(reset::cancel),
+        )
         .route("/v1/support/bundle", get(support::bundle))
         .route("/v1/capacity", get(capacity::get))
         .route("/v1/vms", get(vms::list))

@@ -44,7 +44,7 @@ const CHECKED_IN: &str = include_str!("../../../docs/openapi.json");
         super::snapshots::list, super::snapshots::put, super::snapshots::delete, super::snapshots::rollback,
         super::snapshots::clone,
         super::streams::send, super::streams::receive, super::streams::abort,
-        super::support::bundle, super::reset::plan, super::reset::order,
+        super::support::bundle, super::reset::plan, super::reset::order, super::reset::cancel,
         super::events::stream, super::metrics::get,
     ),
     components(schemas(axion_api::problem::Problem)),

@@ -48,3 +48,12 @@ pub async fn order(State(app): State<Arc<App>>, Json(request): Json<ResetRequest
         _ => Err(unexpected().into()),
     }
 }
+
+/// Withdraws a factory reset that is not done, because pools are missing: they stay as they are. What was destroyed is gone.
+#[utoipa::path(delete, path = "/v1/reset", tag = "host", responses((status = 204, description = "Withdrawn")))]
+pub async fn cancel(State(app): State<Arc<App>>) -> Answer<StatusCode> {
+    match ask(&app.init, &Call::CancelReset).await? {
+        Told::Done => Ok(StatusCode::NO_CONTENT),
+        _ => Err(unexpected().into()),
+    }
+}

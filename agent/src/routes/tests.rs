@@ -485,4 +485,9 @@ async fn a_factory_reset_is_previewed_confirmed_and_audited() {
     let asked = serde_json::to_value(agent.init.recovery_calls().pop()).unwrap();
     let request = serde_json::json!({"scope": "all", "pools": false, "confirm": "node1"});
     assert_eq!(asked["request"], request, "{asked}");
+    assert_eq!(
+        agent.call("DELETE", "/v1/reset", "").await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(audit(&agent).len(), 4);
 }

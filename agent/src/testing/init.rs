@@ -383,6 +383,7 @@ impl FakeInit {
                 lost: vec!["the state".to_owned()],
                 kept: Vec::new(),
             })),
+            Call::CancelReset => Answer::Done,
             Call::Reset { request } if request.confirm == "node1" => Answer::Done,
             Call::Reset { .. } => {
                 Answer::Problem(Problem::new(Kind::Invalid, "not confirmed").at("/confirm"))

@@ -41,6 +41,14 @@ impl Client {
             .await
     }
 
+    /// `DELETE /v1/reset`: withdraws a factory reset that is not done.
+    ///
+    /// # Errors
+    /// See [`Error`]; a 404 where none waits.
+    pub async fn cancel_reset(&self) -> Result<(), Error> {
+        self.done(Call::new(Method::DELETE, "/v1/reset")).await
+    }
+
     /// `GET /v1/support/bundle`: all that helps to understand the node, secrets left out. A node in trouble takes its time; see
     /// [`Client::with_timeout`].
     ///

@@ -29,6 +29,8 @@ pub enum Call {
         /// What is ordered.
         request: ResetRequest,
     },
+    /// Withdraws what was ordered and is not done: the pools that it waits for stay as they are.
+    CancelReset,
 }
 
 /// What came of a [`Call`].

@@ -17,6 +17,9 @@ Examples:
   axctl host reset --scope all --confirm rack7
       for scripts
 
+  axctl host reset --cancel
+      withdraws one that is not done because a pool is missing
+
 Pools and what is in them besides the node's own datasets stay, unless --pools
 says otherwise. A power cut does not stop a reset: the next boot goes on.";
 
@@ -25,8 +28,8 @@ says otherwise. A power cut does not stop a reset: the next boot goes on.";
 #[command(after_help = EXAMPLES)]
 pub struct Reset {
     /// What is forgotten
-    #[arg(long, value_enum)]
-    scope: Scope,
+    #[arg(long, value_enum, required_unless_present = "cancel")]
+    scope: Option<Scope>,
     /// Destroy every pool that is imported too, with all that is in them
     #[arg(long)]
     pools: bool,
@@ -36,6 +39,9 @@ pub struct Reset {
     /// The node's host name: do not ask
     #[arg(long, value_name = "HOSTNAME")]
     confirm: Option<String>,
+    /// Withdraw a reset that is not done because a pool is missing
+    #[arg(long, conflicts_with_all = ["scope", "pools", "plan", "confirm"])]
+    cancel: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -60,7 +66,12 @@ impl From<Scope> for ResetScope {
 
 pub async fn run(reset: Reset, node: &NodeArgs, output: &Output) -> Result<(), Error> {
     let client = node.client()?.with_timeout(pool::PATIENCE);
-    let scope = reset.scope.into();
+    // There is none where it is withdrawn.
+    let Some(scope) = reset.scope.map(ResetScope::from) else {
+        client.cancel_reset().await?;
+        output.note(format_args!("No factory reset waits any more."));
+        return Ok(());
+    };
     let plan = client.plan_reset(scope, reset.pools).await?;
     if reset.plan {
         return output.show(&plan, |style| render::host::reset(&plan, style));

@@ -184,6 +184,18 @@ fn a_new_pool_of_the_name_of_one_that_is_waited_for_is_left_alone() {
 }
 
 #[test]
+fn an_order_that_waits_can_be_withdrawn() {
+    let node = node(&text(&order(None, &["gone", "tank"])), true);
+    let storage = node.storage(7);
+    assert_eq!(storage.carry_out_resets(soon()).pending.len(), 1);
+    storage.set_pending(vec![order(None, &["gone", "tank"])]);
+    assert!(storage.cancel_resets().unwrap());
+    assert_eq!(node.changes(), [format!("zfs inherit {MARKER} tank")]);
+    storage.not_ordered("gone", None).unwrap();
+    assert!(!self::node("-", true).storage(7).cancel_resets().unwrap());
+}
+
+#[test]
 fn orders_of_earlier_versions_are_read() {
     let read: ResetOrder = serde_json::from_str(r#"{"config":true,"state":"tank","pools":["a"]}"#).unwrap();
     assert_eq!(read.names().collect::<Vec<_>>(), ["a", "tank"]);

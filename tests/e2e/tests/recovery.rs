@@ -59,6 +59,8 @@ fn a_bundle_tells_all_but_secrets_and_a_reset_forgets_the_state_alone() -> Resul
     );
     let refused = node.try_axctl(&["host", "reset", "--scope", "config", "--confirm", "rack7"])?;
     ensure!(refused.stderr.contains("keeps no machine config"), "{refused:?}");
+    let none = node.try_axctl(&["host", "reset", "--cancel"])?;
+    ensure!(none.stderr.contains("no factory reset waits"), "{none:?}");
     node.call(node.client().vm("web"))?;
 
     let (ready, fingerprint) = (machine.log().wait_for(READY, SOON)?, node.fingerprint());

@@ -188,6 +188,7 @@ async fn serve(places: &Places) -> Result<(), AgentError> {
     let (init, vms) = (app.init.clone(), app.vms.clone());
     tokio::spawn(async move {
         init.known().await;
+        vms.looked().await;
         vm::reconcile::run(vms).await;
     });
     tokio::spawn(follow_subjects(identity.clone()));
@@ -197,10 +198,14 @@ async fn serve(places: &Places) -> Result<(), AgentError> {
     tokio::spawn(recovery::watch(app.clone()));
     tokio::spawn(app.netboot.clone().follow());
     let tls = identity.server_config()?;
-    let init = app.init.clone();
+    let (init, vms) = (app.init.clone(), app.vms.clone());
     tokio::spawn(async move {
         // An API that cannot say a word about units and VMs is not ready; one that never can is better than none.
-        let _ = tokio::time::timeout(INIT_ANSWERS, init.known()).await;
+        let known = async {
+            init.known().await;
+            vms.looked().await;
+        };
+        let _ = tokio::time::timeout(INIT_ANSWERS, known).await;
         let listener = bind_https(listen).await;
         tracing::info!("listening at https://{listen}, CA {}", identity.fingerprint());
         tokio::spawn(server.https(listener, tls));

@@ -17,6 +17,7 @@ use axion_api::init::{
 };
 use axion_api::problem::{Kind, Problem};
 use axion_api::storage::{Answer as Told, Call};
+use axion_api::vmm::API_SOCKET;
 use axion_core::config::{Effective, resolve};
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -31,7 +32,7 @@ use crate::app::{App, Places};
 use crate::auth::Peer;
 use crate::routes::router;
 use crate::store::RedbStore;
-use crate::vm::reconcile;
+use crate::vm::{machines, reconcile};
 
 pub use init::FakeInit;
 pub use vmm::FakeVmm;
@@ -95,7 +96,7 @@ impl Agent {
     /// An agent with an init, reconciling.
     pub async fn new() -> Self {
         let mut agent = Self::alone();
-        agent.init.listen(&places(&agent.directory).init_socket);
+        agent.init.listen(&places(&agent.directory));
         agent.run().await;
         agent
     }
@@ -105,7 +106,7 @@ impl Agent {
         let directory = tempfile::tempdir().unwrap();
         machine::write(&directory.path().join("root"), isolated);
         let mut agent = Self::open(directory, FakeInit::default());
-        agent.init.listen(&places(&agent.directory).init_socket);
+        agent.init.listen(&places(&agent.directory));
         agent.run().await;
         agent
     }
@@ -155,11 +156,13 @@ impl Agent {
         let mut seen = init.watch();
         self.tasks = vec![
             tokio::spawn(async move { init.run().await }),
+            tokio::spawn(machines::run(self.app.vms.clone())),
             tokio::spawn(reconcile::run(self.app.vms.clone())),
         ];
         while self.app.init.units().is_err() {
             seen.changed().await.unwrap();
         }
+        self.app.vms.looked().await;
     }
 
     pub fn vm_directory(&self, name: &str) -> PathBuf {

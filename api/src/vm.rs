@@ -315,9 +315,9 @@ pub enum DesiredState {
 pub enum VmState {
     /// Off.
     Stopped,
-    /// Its VMM is being started.
+    /// Its VMM is being started, or sets up memory and devices: the guest has not begun.
     Starting,
-    /// The guest runs.
+    /// The guest has begun and is not paused.
     Running,
     /// The guest stands still; see `pause`.
     Paused,

@@ -1,4 +1,4 @@
-//! An init that only pretends, at the end of a real D-Bus.
+//! An init that only pretends, at the end of a real D-Bus. A VM that it starts has a [`FakeVmm`], unless the test has made one.
 
 use super::*;
 
@@ -9,6 +9,8 @@ pub struct FakeInit(pub(super) Arc<Mutex<State>>);
 #[derive(Default)]
 pub(super) struct State {
     units: BTreeMap<String, UnitStatus>,
+    /// Run directories of VMs.
+    vms_run: PathBuf,
     peers: Vec<zbus::Connection>,
     /// Transient units that were started, oldest first.
     started: Vec<TransientUnit>,
@@ -40,8 +42,9 @@ pub(super) struct State {
 }
 
 impl FakeInit {
-    pub(super) fn listen(&self, socket: &std::path::Path) {
-        let listener = UnixListener::bind(socket).unwrap();
+    pub(super) fn listen(&self, places: &Places) {
+        let listener = UnixListener::bind(&places.init_socket).unwrap();
+        self.0.lock().unwrap().vms_run.clone_from(&places.vms_run);
         let init = self.clone();
         tokio::spawn(async move {
             loop {
@@ -128,7 +131,7 @@ impl FakeInit {
         self.0.lock().unwrap().units.contains_key(name)
     }
 
-    /// Adds a unit that runs.
+    /// Adds a unit that runs, of nobody's VMM.
     pub async fn add(&self, name: &str, transient: bool) -> UnitStatus {
         self.set(name, UnitState::Running, transient, None).await
     }
@@ -158,7 +161,11 @@ impl FakeInit {
                 description: String::new(),
                 transient,
                 state,
-                pid: matches!(state, UnitState::Running | UnitState::Stopping).then_some(4242),
+                pid: match state {
+                    UnitState::Running => Some(4242 + u32::try_from(init.clock).unwrap()),
+                    UnitState::Stopping => init.units.get(name).and_then(|unit| unit.pid),
+                    _ => None,
+                },
                 restarts: 0,
                 since_unix_us: init.clock,
                 exit: status.map(|status| format!("exited with status {status}")),
@@ -235,6 +242,11 @@ impl FakeInit {
             return Err(fdo::Error::FileExists(format!("unit `{name}` exists")));
         }
         self.0.lock().unwrap().started.push(unit);
+        let vms_run = self.0.lock().unwrap().vms_run.clone();
+        let directory = vms_run.join(name.trim_start_matches("vm-"));
+        if !directory.join(API_SOCKET).exists() {
+            FakeVmm::new(&directory);
+        }
         Ok(self.set(&name, UnitState::Running, true, None).await)
     }
 

@@ -1,15 +1,16 @@
-//! What VMMs say of themselves: whether the guest runs or stands still.
+//! What VMMs say of themselves: whether the guest has begun, runs or stands still.
 //!
-//! A VMM cannot call the agent, so it is asked: every few seconds while VMs run ([`run`]), and whenever the agent itself
-//! has changed something. A guest that stands still because the node is full is noticed that way. What was heard belongs
-//! to one process of a VM and is forgotten with it.
+//! A VMM cannot call the agent, so it is asked: several times a second until its guest has begun, every few seconds then
+//! ([`run`]), and whenever the agent itself has changed something. That init has started a process says nothing of its guest: a
+//! config, a kernel or memory that cannot be had ends it before. A guest that stands still because the node is full is noticed
+//! that way, too. What was heard belongs to one process of a VM and is forgotten with it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axion_api::init::UnitState;
-use axion_api::vmm::{API_SOCKET, MachineState, VmmStatus};
+use axion_api::vmm::{API_SOCKET, VmmStatus};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
@@ -18,8 +19,10 @@ use super::{Vms, VmsError, control, kernel};
 use crate::events::unix_us;
 use crate::log::chain;
 
-/// Between two looks.
+/// Between two looks at all machines.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks at those whose guests have not begun.
+const STARTS: Duration = Duration::from_millis(200);
 
 /// What a VMM said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +35,23 @@ pub struct Machine {
     pub since_unix_us: u64,
 }
 
+impl Machine {
+    /// Its guest has run, if only until a reset.
+    pub fn has_run(&self) -> bool {
+        has_run(&self.status)
+    }
+}
+
+fn has_run(status: &VmmStatus) -> bool {
+    status.start_us.is_some()
+}
+
 /// What every VMM said last.
 pub struct Machines {
     seen: Mutex<BTreeMap<String, Machine>>,
     changed: watch::Sender<()>,
+    /// There was a look at all of them.
+    looked: watch::Sender<bool>,
 }
 
 impl Default for Machines {
@@ -43,6 +59,7 @@ impl Default for Machines {
         Self {
             seen: Mutex::default(),
             changed: watch::Sender::new(()),
+            looked: watch::Sender::new(false),
         }
     }
 }
@@ -70,12 +87,15 @@ impl Machines {
         let memory = |status: &VmmStatus| status.memory.map(|memory| memory.present);
         let mut seen = self.seen();
         let before = seen.get(name).filter(|before| before.pid == pid);
+        // An answer from before the guest began that comes after a later one.
+        if before.is_some_and(Machine::has_run) && !has_run(&status) {
+            return;
+        }
         let same = before.filter(|before| state(&before.status) == state(&status));
         let since_unix_us = same.map_or_else(unix_us, |before| before.since_unix_us);
-        // That one runs is news only after it stood still.
         let news = match before {
             Some(before) => same.is_none() || memory(&before.status) != memory(&status),
-            None => status.state == MachineState::Paused,
+            None => has_run(&status),
         };
         seen.insert(
             name.to_owned(),
@@ -115,12 +135,25 @@ impl Vms {
         Ok(self.records().await?.iter().filter_map(process).collect())
     }
 
-    /// Asks every VMM that runs; whether there is one.
-    async fn look(&self) -> Result<bool, VmsError> {
+    /// Asks every VMM that runs, or those whose guests have not begun; whether there is one.
+    async fn look(&self, all: bool) -> Result<bool, VmsError> {
         let running = self.running().await?;
         self.machines.forget_others(&running);
-        join_all(running.iter().map(|(name, pid)| self.ask(name, *pid))).await;
-        Ok(!running.is_empty())
+        let begun = |name: &str, pid: u32| {
+            let machine = self.machines.get(name, pid);
+            machine.is_some_and(|machine| machine.has_run())
+        };
+        let asked = running.iter().filter(|(name, pid)| all || !begun(name, *pid));
+        let answers = join_all(asked.map(|(name, pid)| self.ask(name, *pid))).await;
+        self.machines.looked.send_replace(true);
+        Ok(!answers.is_empty())
+    }
+
+    /// Waits until every VMM that runs was asked once: before that, a guest that has run for long looks like one that starts.
+    pub async fn looked(&self) {
+        let mut looked = self.machines.looked.subscribe();
+        // The sender lives as long as this does.
+        let _ = looked.wait_for(|looked| *looked).await;
     }
 
     /// Asks the VMM of one VM.
@@ -154,17 +187,24 @@ impl Vms {
     }
 }
 
-/// Watches for ever.
+/// Watches for ever. Those that start have a loop of their own: one that does not answer holds up nobody else's start.
 pub async fn run(vms: Arc<Vms>) {
+    tokio::join!(follow(&vms, true, INTERVAL), follow(&vms, false, STARTS));
+}
+
+async fn follow(vms: &Vms, all: bool, interval: Duration) {
     let mut units = vms.init.watch();
     loop {
         units.borrow_and_update();
-        match vms.look().await {
-            Ok(true) => tokio::time::sleep(INTERVAL).await,
-            Ok(false) | Err(_) => {
-                // Nothing is there to be asked until a unit changes.
-                let _ = units.changed().await;
-            }
+        let pause = match vms.look(all).await {
+            Ok(true) => Some(interval),
+            // Nothing is there to be asked until a unit changes.
+            Ok(false) => None,
+            Err(_) => Some(INTERVAL),
+        };
+        tokio::select! {
+            _ = units.changed() => {}
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
         }
     }
 }

@@ -135,7 +135,9 @@ impl Record {
         let paused = machine.filter(|machine| machine.status.state == MachineState::Paused);
         let state = match (unit.state, self.goal) {
             (UnitState::Running, Goal::Run) if paused.is_some() => VmState::Paused,
-            (UnitState::Running, Goal::Run) => VmState::Running,
+            (UnitState::Running, Goal::Run) if machine.is_some_and(Machine::has_run) => VmState::Running,
+            // There is a process; whether it comes to a guest is not known yet.
+            (UnitState::Running, Goal::Run) => VmState::Starting,
             (UnitState::Running, _) | (UnitState::Stopping, _) => VmState::Stopping,
             (UnitState::BackOff | UnitState::Failed, _) => VmState::Failed,
             // It has stopped once it is known why.

@@ -3,7 +3,6 @@
 //! Binary frames both ways. Each direction is a loop of its own that reads nothing new before the last piece was taken, so
 //! a slow side slows the other and nothing piles up; neither can block the other direction.
 
-use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::Answer;
 use crate::app::App;
 use crate::log::chain;
-use crate::vm::control;
+use crate::vm::control::{self, Socket};
 
 /// Between two pings.
 const PING: Duration = Duration::from_secs(20);
@@ -78,7 +77,7 @@ fn open(app: Arc<App>, upgrade: WebSocketUpgrade, guest: UnixStream) -> Response
     })
 }
 
-async fn connect(socket: &FilePath, name: &str) -> Result<UnixStream, Problem> {
+async fn connect(socket: &Socket, name: &str) -> Result<UnixStream, Problem> {
     control::connect(socket).await.map_err(|error| {
         let detail = format!("the console of VM `{name}` cannot be reached: {error}");
         Problem::new(Kind::Unavailable, detail)

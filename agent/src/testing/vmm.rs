@@ -51,10 +51,12 @@ impl FakeVmm {
             loop {
                 let (mut stream, _) = control.accept().await.unwrap();
                 let mut buffer = vec![0; 4096];
-                let read = stream.read(&mut buffer).await.unwrap();
+                // An agent that is killed says nothing, or does not hear the answer.
+                let read = stream.read(&mut buffer).await.unwrap_or_default();
                 let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
-                let answer = answering.answer(text.lines().next().unwrap_or_default());
-                stream.write_all(answer.as_bytes()).await.unwrap();
+                if let Some(request) = text.lines().next() {
+                    let _ = stream.write_all(answering.answer(request).as_bytes()).await;
+                }
             }
         });
         tokio::spawn(async move {
@@ -94,16 +96,21 @@ impl FakeVmm {
         }
         machine.commands.push(request.to_owned());
         let running = machine.status.state == MachineState::Running;
+        let refuse = |why: &str| {
+            let body = serde_json::to_string(&Problem::new(Kind::Conflict, why)).unwrap();
+            format!(
+                "HTTP/1.1 409 Conflict\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        if machine.status.state == MachineState::Starting {
+            return refuse("the machine is starting");
+        }
         if request.contains("/pause") {
             machine.status.state = MachineState::Paused;
             machine.status.pause_reason = Some(PauseReason::Request);
         } else if request.contains("/resume") && running {
-            let problem = Problem::new(Kind::Conflict, "the machine runs");
-            let body = serde_json::to_string(&problem).unwrap();
-            return format!(
-                "HTTP/1.1 409 Conflict\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            );
+            return refuse("the machine runs");
         } else if request.contains("/resume") {
             machine.status.state = MachineState::Running;
             machine.status.pause_reason = None;

@@ -2,7 +2,7 @@
 //! a guest may have taken it over.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axion_api::vmm::{BalloonSize, MemorySize, VmmMetrics, VmmStatus};
@@ -56,6 +56,15 @@ pub enum Command {
     Resume,
 }
 
+/// A socket of a VMM.
+#[derive(Debug, Clone)]
+pub struct Socket {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The VMM has not been heard of: its process is there a moment before its sockets are.
+    pub comes: bool,
+}
+
 /// Why a VMM did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -67,6 +76,9 @@ pub enum ControlError {
         /// Why.
         source: std::io::Error,
     },
+    /// It has ended meanwhile.
+    #[error("the VMM has ended")]
+    Ended,
     /// No answer in time.
     #[error("the VMM did not answer within {} s", ANSWER.as_secs())]
     Timeout,
@@ -86,53 +98,53 @@ pub enum ControlError {
     },
 }
 
-/// Sends `command` to the VMM whose control socket is at `path`.
-pub async fn send(path: PathBuf, command: Command) -> Result<(), ControlError> {
+/// Sends `command` to the VMM whose control socket is `socket`.
+pub async fn send(socket: Socket, command: Command) -> Result<(), ControlError> {
     let target = match command {
         Command::PowerButton => "/v1/vm/power-button",
         Command::Reset => "/v1/vm/reset",
         Command::Pause => "/v1/vm/pause",
         Command::Resume => "/v1/vm/resume",
     };
-    call(path, Method::PUT, target, Bytes::new()).await.map(drop)
+    call(socket, Method::PUT, target, Bytes::new()).await.map(drop)
 }
 
-/// What the VMM whose control socket is at `path` says of itself.
-pub async fn status(path: PathBuf) -> Result<VmmStatus, ControlError> {
-    let body = call(path, Method::GET, "/v1/vm", Bytes::new()).await?;
+/// What the VMM whose control socket is `socket` says of itself.
+pub async fn status(socket: Socket) -> Result<VmmStatus, ControlError> {
+    let body = call(socket, Method::GET, "/v1/vm", Bytes::new()).await?;
     serde_json::from_slice(&body).map_err(|error| ControlError::Answer(error.to_string()))
 }
 
-/// What the VMM whose control socket is at `path` has counted.
-pub async fn metrics(path: PathBuf) -> Result<VmmMetrics, ControlError> {
-    let body = call(path, Method::GET, "/v1/vm/metrics", Bytes::new()).await?;
+/// What the VMM whose control socket is `socket` has counted.
+pub async fn metrics(socket: Socket) -> Result<VmmMetrics, ControlError> {
+    let body = call(socket, Method::GET, "/v1/vm/metrics", Bytes::new()).await?;
     serde_json::from_slice(&body).map_err(|error| ControlError::Answer(error.to_string()))
 }
 
-/// Has the VMM whose control socket is at `path` ask its guest for `size` bytes.
-pub async fn set_balloon(path: PathBuf, size: u64) -> Result<(), ControlError> {
+/// Has the VMM whose control socket is `socket` ask its guest for `size` bytes.
+pub async fn set_balloon(socket: Socket, size: u64) -> Result<(), ControlError> {
     let body = serde_json::to_vec(&BalloonSize { size });
     let body = body.map_err(|error| ControlError::Answer(error.to_string()))?;
-    call(path, Method::PUT, "/v1/vm/balloon", body.into())
+    call(socket, Method::PUT, "/v1/vm/balloon", body.into())
         .await
         .map(drop)
 }
 
-/// Has the VMM whose control socket is at `path` ask its guest to have `size` bytes.
-pub async fn set_memory(path: PathBuf, size: u64) -> Result<(), ControlError> {
+/// Has the VMM whose control socket is `socket` ask its guest to have `size` bytes.
+pub async fn set_memory(socket: Socket, size: u64) -> Result<(), ControlError> {
     let body = serde_json::to_vec(&MemorySize { size });
     let body = body.map_err(|error| ControlError::Answer(error.to_string()))?;
-    call(path, Method::PUT, "/v1/vm/memory", body.into())
+    call(socket, Method::PUT, "/v1/vm/memory", body.into())
         .await
         .map(drop)
 }
 
-/// Connects to a port of the guest whose clients come to the socket at `path`.
+/// Connects to a port of the guest whose clients come to `socket`.
 ///
 /// # Errors
 /// [`PortError`].
-pub async fn connect_port(path: &Path, port: u32) -> Result<UnixStream, PortError> {
-    let mut stream = connect(path).await.map_err(PortError::Socket)?;
+pub async fn connect_port(socket: &Socket, port: u32) -> Result<UnixStream, PortError> {
+    let mut stream = connect(socket).await.map_err(PortError::Socket)?;
     let granted = async {
         stream.write_all(format!("CONNECT {port}\n").as_bytes()).await?;
         // What comes behind the line is the guest's.
@@ -151,24 +163,27 @@ pub async fn connect_port(path: &Path, port: u32) -> Result<UnixStream, PortErro
 }
 
 async fn call(
-    path: PathBuf,
+    socket: Socket,
     method: Method,
     target: &'static str,
     body: Bytes,
 ) -> Result<Bytes, ControlError> {
-    let stream = connect(&path).await;
-    let stream = stream.map_err(|source| ControlError::Connect { path, source })?;
+    let stream = connect(&socket).await;
+    let stream = stream.map_err(|source| ControlError::Connect {
+        path: socket.path,
+        source,
+    })?;
     tokio::time::timeout(ANSWER, exchange(stream, method, target, body))
         .await
         .map_err(|_| ControlError::Timeout)?
 }
 
-/// Connects to a socket of a VMM that runs: its process is there a moment before its sockets are.
+/// Connects to a socket of a VMM, and waits for one that is to come.
 ///
 /// # Errors
 /// Nobody listens there, and nobody begins to.
-pub async fn connect(path: &Path) -> io::Result<UnixStream> {
-    let end = Instant::now() + OPENS;
+pub async fn connect(socket: &Socket) -> io::Result<UnixStream> {
+    let end = Instant::now() + if socket.comes { OPENS } else { Duration::ZERO };
     loop {
         let not_yet = |e: &io::Error| {
             matches!(
@@ -176,7 +191,7 @@ pub async fn connect(path: &Path) -> io::Result<UnixStream> {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
             )
         };
-        match UnixStream::connect(path).await {
+        match UnixStream::connect(&socket.path).await {
             Err(e) if not_yet(&e) && Instant::now() < end => sleep(LOOK).await,
             connected => return connected,
         }

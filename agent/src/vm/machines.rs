@@ -14,9 +14,11 @@ use axion_api::vmm::{API_SOCKET, VmmStatus};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
+use super::control::{self, ControlError, Socket};
 use super::record::{Stored, unit_name};
-use super::{Vms, VmsError, control, kernel};
+use super::{Vms, VmsError, kernel};
 use crate::events::unix_us;
+use crate::init::InitError;
 use crate::log::chain;
 
 /// Between two looks at all machines.
@@ -156,18 +158,68 @@ impl Vms {
         let _ = looked.wait_for(|looked| *looked).await;
     }
 
-    /// Asks the VMM of one VM.
+    /// Asks the VMM of one VM; one that has just been started is waited for.
     pub async fn look_at(&self, name: &str) -> Option<VmmStatus> {
-        let pid = self
-            .init
-            .units()
-            .ok()
-            .and_then(|units| units.get(&unit_name(name))?.status.pid)?;
-        self.ask(name, pid).await
+        let pid = self.init.units().ok()?.get(&unit_name(name))?.status.pid?;
+        let status = self.reach(name, control::status(self.socket(name, API_SOCKET)));
+        self.hear(name, pid, status.await).await
     }
 
+    /// Asks the VMM of one VM as it is: one whose sockets are to come is asked again soon.
     async fn ask(&self, name: &str, pid: u32) -> Option<VmmStatus> {
-        match control::status(self.run_directory(name).join(API_SOCKET)).await {
+        let socket = Socket {
+            comes: false,
+            ..self.socket(name, API_SOCKET)
+        };
+        self.hear(name, pid, control::status(socket).await).await
+    }
+
+    /// A socket of the VMM of one VM. Who has said something has opened its sockets: where there is none any more it is about to end,
+    /// which may take as long as it has memory, and nothing is to be waited for.
+    pub(super) fn socket(&self, name: &str, file: &str) -> Socket {
+        let silent = || {
+            let units = self.init.units().ok()?;
+            let unit = &units.get(&unit_name(name))?.status;
+            let pid = unit.pid.filter(|_| unit.state == UnitState::Running)?;
+            Some(self.machines.get(name, pid).is_none())
+        };
+        Socket {
+            path: self.run_directory(name).join(file),
+            comes: silent().unwrap_or_default(),
+        }
+    }
+
+    /// Waits for a VMM's answer for as long as it runs.
+    pub(super) async fn reach<T>(
+        &self,
+        name: &str,
+        call: impl Future<Output = Result<T, ControlError>>,
+    ) -> Result<T, ControlError> {
+        tokio::select! {
+            answer = call => answer,
+            // Without init nobody knows, and the call has its own limit.
+            Ok(()) = self.wait_until_ended(name) => Err(ControlError::Ended),
+        }
+    }
+
+    /// Waits until nothing of a VM runs.
+    pub(super) async fn wait_until_ended(&self, name: &str) -> Result<(), InitError> {
+        let mut units = self.init.watch();
+        loop {
+            units.borrow_and_update();
+            let listed = self.init.units()?;
+            let unit = listed.get(&unit_name(name));
+            if unit.is_none_or(|unit| matches!(unit.status.state, UnitState::Inactive | UnitState::Failed)) {
+                return Ok(());
+            }
+            if units.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn hear(&self, name: &str, pid: u32, said: Result<VmmStatus, ControlError>) -> Option<VmmStatus> {
+        match said {
             Ok(mut status) => {
                 if let Some(in_force) = &mut status.in_force {
                     kernel::add(in_force, name, pid);

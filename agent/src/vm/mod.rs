@@ -41,7 +41,7 @@ use axion_api::vmm::{API_SOCKET, CONSOLE_SOCKET, VSOCK_SOCKET};
 use axion_core::placement::Refused;
 use axion_core::quantity::ByteSize;
 
-use self::control::{Command, ControlError};
+use self::control::{Command, ControlError, Socket};
 use self::machines::Machines;
 use self::record::{Goal, Record, RecordError, Stored, key, unit_name};
 use crate::events::{Events, unix_us};
@@ -424,16 +424,17 @@ impl Vms {
     async fn command(&self, name: &str, command: Command) -> Result<Vm, Problem> {
         let vm = self.get(name).await?;
         self.must_run(&vm)?;
-        control::send(self.run_directory(name).join(API_SOCKET), command).await?;
+        let sent = control::send(self.socket(name, API_SOCKET), command);
+        self.reach(name, sent).await?;
         self.look_at(name).await;
         self.get(name).await
     }
 
     /// The console socket of a VM that runs.
-    pub async fn console(&self, name: &str) -> Result<PathBuf, Problem> {
+    pub async fn console(&self, name: &str) -> Result<Socket, Problem> {
         let vm = self.get(name).await?;
         self.must_run(&vm)?;
-        Ok(self.run_directory(name).join(CONSOLE_SOCKET))
+        Ok(self.socket(name, CONSOLE_SOCKET))
     }
 
     /// Asks a guest for `size` of its memory, until its next start.
@@ -446,19 +447,20 @@ impl Vms {
         }
         validate::devices::balloon_size(&vm.spec, size)
             .map_err(|detail| Problem::new(Kind::Invalid, detail).at("/size"))?;
-        control::set_balloon(self.run_directory(name).join(API_SOCKET), size.0).await?;
+        let asked = control::set_balloon(self.socket(name, API_SOCKET), size.0);
+        self.reach(name, asked).await?;
         Ok(vm)
     }
 
     /// Where clients of the guest's ports connect, for a VM that runs and has them.
-    pub async fn vsock(&self, name: &str) -> Result<PathBuf, Problem> {
+    pub async fn vsock(&self, name: &str) -> Result<Socket, Problem> {
         let vm = self.get(name).await?;
         self.must_run(&vm)?;
         if vm.spec.vsock.is_none() {
             let detail = format!("VM `{name}` has no socket device; its spec has to have a `vsock`");
             return Err(Problem::new(Kind::Conflict, detail));
         }
-        Ok(self.run_directory(name).join(VSOCK_SOCKET))
+        Ok(self.socket(name, VSOCK_SOCKET))
     }
 
     fn must_run(&self, vm: &Vm) -> Result<(), Problem> {

@@ -20,7 +20,7 @@ use axion_core::paths;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::control::{self, Command};
+use super::control::{self, Command, ControlError};
 use super::devices::{Devices, devices};
 use super::placed;
 use super::plan::{Action, plan};
@@ -398,32 +398,14 @@ fn config(vms: &Vms, name: &str, record: &Record) -> VmmConfig {
 }
 
 async fn press_power(vms: &Vms, name: &str) -> Result<(), VmsError> {
-    let socket = vms.run_directory(name).join(API_SOCKET);
-    let pressed = tokio::select! {
-        pressed = control::send(socket, Command::PowerButton) => pressed,
-        ended = wait_until_ended(vms, name) => return Ok(ended?),
-    };
-    if let Err(error) = pressed {
-        // A VMM whose control socket is dead may still hear SIGTERM, and is ended by init where not.
-        tracing::warn!("VM {name}: {}; asking init to stop it", chain(&error));
-        answer(vms.init.proxy()?.stop_unit(&unit_name(name))).await?;
-        vms.init.refresh().await?;
-    }
-    Ok(())
-}
-
-/// Waits until nothing of a VM runs.
-async fn wait_until_ended(vms: &Vms, name: &str) -> Result<(), InitError> {
-    let mut units = vms.init.watch();
-    loop {
-        units.borrow_and_update();
-        let listed = vms.init.units()?;
-        let unit = listed.get(&unit_name(name));
-        if unit.is_none_or(|unit| matches!(unit.status.state, UnitState::Inactive | UnitState::Failed)) {
-            return Ok(());
-        }
-        if units.changed().await.is_err() {
-            return Ok(());
+    let press = control::send(vms.socket(name, API_SOCKET), Command::PowerButton);
+    match vms.reach(name, press).await {
+        Ok(()) | Err(ControlError::Ended) => Ok(()),
+        Err(error) => {
+            // A VMM whose control socket is dead may still hear SIGTERM, and is ended by init where not.
+            tracing::warn!("VM {name}: {}; asking init to stop it", chain(&error));
+            answer(vms.init.proxy()?.stop_unit(&unit_name(name))).await?;
+            Ok(vms.init.refresh().await?)
         }
     }
 }

@@ -78,8 +78,8 @@ impl Vms {
         };
         let wanted = stored.record.wanted_memory().0;
         if memory.requested != wanted {
-            let socket = self.run_directory(name).join(API_SOCKET);
-            if let Err(error) = control::set_memory(socket, wanted).await {
+            let asked = control::set_memory(self.socket(name, API_SOCKET), wanted);
+            if let Err(error) = self.reach(name, asked).await {
                 // It is asked again when it is looked at again.
                 tracing::warn!("memory of VM {name}: {}", chain(&error));
             }

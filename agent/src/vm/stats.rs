@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use axion_api::problem::{Kind, Problem};
 use axion_api::vm::{
@@ -20,6 +21,8 @@ use super::kernel::{PROCESSES, cgroup};
 use super::{Vms, control};
 use crate::log::chain;
 
+/// How long one VM may keep the answer about all of them waiting.
+const MEASURED: Duration = Duration::from_secs(3);
 /// Interfaces of the host.
 const INTERFACES: &str = "/sys/class/net";
 
@@ -48,37 +51,37 @@ impl Vms {
 
     /// What a VMM has counted.
     async fn count(&self, name: &str) -> Result<VmmMetrics, ControlError> {
-        control::metrics(self.run_directory(name).join(API_SOCKET)).await
+        let counted = control::metrics(self.socket(name, API_SOCKET));
+        self.reach(name, counted).await
     }
 
-    /// Every VM, with what it has used and done where its VMM answers: what is not known is left out, never zero.
+    /// Every VM, with what it has used and done where its VMM answers soon: what is not known is left out, never zero.
     pub async fn all_stats(&self) -> Result<Vec<(Vm, Option<Measured>)>, Problem> {
         let vms = self.list().await?;
         let asked = vms.into_iter().map(async |vm| {
-            let status = match vm.status.pid {
-                Some(_) => self.look_at(&vm.name).await,
-                None => None,
-            };
-            let measured = match status {
-                Some(status) => match self.count(&vm.name).await {
-                    Ok(counted) => Some(Measured {
-                        stats: stats(&vm, &status, &counted),
-                        counted,
-                    }),
-                    Err(error) => {
-                        tracing::warn!(
-                            "VM {}: what it has counted is not known: {}",
-                            vm.name,
-                            chain(&error)
-                        );
-                        None
-                    }
-                },
-                None => None,
-            };
-            (vm, measured)
+            let measured = tokio::time::timeout(MEASURED, self.measure(&vm)).await;
+            (vm, measured.ok().flatten())
         });
         Ok(join_all(asked).await)
+    }
+
+    async fn measure(&self, vm: &Vm) -> Option<Measured> {
+        vm.status.pid?;
+        let status = self.look_at(&vm.name).await?;
+        match self.count(&vm.name).await {
+            Ok(counted) => Some(Measured {
+                stats: stats(vm, &status, &counted),
+                counted,
+            }),
+            Err(error) => {
+                tracing::warn!(
+                    "VM {}: what it has counted is not known: {}",
+                    vm.name,
+                    chain(&error)
+                );
+                None
+            }
+        }
     }
 }
 

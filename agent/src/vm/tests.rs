@@ -9,8 +9,9 @@ mod validate;
 use std::time::Duration;
 
 use axion_api::event::{Event, What};
+use axion_api::init::UnitState;
 use axion_api::vm::{DesiredState, GuestCpuModel, Vm, VmState};
-use axion_api::vmm::{BalloonConfig, ConsoleDevice, MachineState, VmmConfig, VsockConfig};
+use axion_api::vmm::{API_SOCKET, BalloonConfig, ConsoleDevice, MachineState, VmmConfig, VsockConfig};
 use axion_core::paths;
 use axum::http::StatusCode;
 
@@ -298,10 +299,39 @@ async fn a_vm_that_is_off_starts_again_at_once() {
 async fn a_vmm_that_does_not_answer_is_stopped_by_init() {
     let agent = Agent::new().await;
     started(&agent, "a", "{}").await;
+    std::fs::remove_file(agent.vm_directory("a").join(API_SOCKET)).unwrap();
     agent.call("POST", "/v1/vms/a/stop", "").await;
-    agent.until("a", |vm| vm.status.state == VmState::Stopping).await;
+    until(|| agent.app.init.units().unwrap()["vm-a"].status.state == UnitState::Stopping).await;
     agent.init.end("vm-a", 0).await;
     agent.until("a", |vm| vm.status.state == VmState::Stopped).await;
+}
+
+#[tokio::test]
+async fn a_vmm_that_is_about_to_end_keeps_nobody_waiting() {
+    let agent = Agent::new().await;
+    started(&agent, "a", "{}").await;
+    // Its sockets are gone; its process gives its memory back.
+    std::fs::remove_file(agent.vm_directory("a").join(API_SOCKET)).unwrap();
+    let metrics = async || {
+        let call = agent.call("GET", "/metrics", "");
+        let answer = tokio::time::timeout(Duration::from_secs(5), call).await;
+        String::from_utf8(answer.unwrap().body).unwrap()
+    };
+    let text = metrics().await;
+    assert!(text.contains("axion_vm_answers{vm=\"a\"} 0\n"), "{text}");
+    // One that ends before it is heard of is not waited for either.
+    put(&agent, "b", "{}").await;
+    std::fs::create_dir_all(agent.vm_directory("b").join(API_SOCKET)).unwrap();
+    agent.call("POST", "/v1/vms/b/start", "").await;
+    agent.until("b", |vm| vm.status.pid.is_some()).await;
+    let reset = agent.call("POST", "/v1/vms/b/reset", "");
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        agent.init.end("vm-b", 1).await;
+    };
+    let both = async { tokio::join!(reset, end) };
+    let (reset, ()) = tokio::time::timeout(Duration::from_secs(5), both).await.unwrap();
+    assert_eq!(reset.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]

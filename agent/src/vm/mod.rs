@@ -96,6 +96,9 @@ pub enum VmsError {
     /// What the node is made of.
     #[error("{}", .0.detail)]
     Node(Problem),
+    /// Its VMM cannot do it at the moment.
+    #[error("{0}")]
+    NotYet(String),
     /// What cloud-init is told.
     #[error("cannot make the disk for cloud-init")]
     Seed(#[source] std::io::Error),
@@ -130,7 +133,7 @@ impl From<VmsError> for Problem {
             VmsError::Init(error) => error.into(),
             VmsError::Network(error) => error.into(),
             VmsError::Volumes(error) => error.into(),
-            VmsError::NoVolume(_) => Self::new(Kind::Conflict, error.to_string()),
+            VmsError::NoVolume(_) | VmsError::NotYet(_) => Self::new(Kind::Conflict, error.to_string()),
             VmsError::NoPlace(refused) => admission::problem(Kind::InsufficientCapacity, &refused),
             VmsError::NoMemory { .. } => {
                 Self::new(Kind::InsufficientCapacity, error.to_string()).at("/memory")

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use axion_api::event::What;
 use axion_api::init::{TransientUnit, UnitCpus, UnitState};
+use axion_api::problem::Problem;
 use axion_api::vm::{ConsoleKind, RestartPolicy, Vm, VmSpec};
 use axion_api::vmm::{
     API_SOCKET, BalloonConfig, BootConfig, CONFIG_FILE, ConsoleDevice, MemoryConfig, VmmConfig, VsockConfig,
@@ -32,6 +33,8 @@ use crate::volumes::Place;
 
 /// Between two presses of the power button; a guest that is still booting does not hear the first.
 const PRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// Until it is pressed again where it was not there to be pressed.
+const NOT_YET: Duration = Duration::from_secs(1);
 /// Presses, after which the guest is left to itself until it is asked to stop again.
 const PRESSES: u32 = 6;
 /// Pauses after something failed.
@@ -166,7 +169,8 @@ impl Memory {
             .remove(&name)
             .filter(same)
             .map_or(0, |attempts| attempts.count);
-        let count = before.saturating_add(1);
+        let is_early = matches!(result, Err(VmsError::NotYet(_)));
+        let count = before.saturating_add(u32::from(!is_early));
         let pause = match (&action, &result) {
             (Action::PressPower, Ok(())) if count >= PRESSES => {
                 tracing::warn!("VM {name} did not power off; stop it with force to cut its power");
@@ -176,6 +180,10 @@ impl Memory {
             (_, Ok(())) => {
                 vms.set_start_error(&name, None);
                 return;
+            }
+            (_, Err(VmsError::NotYet(why))) => {
+                tracing::debug!("VM {name}: its power button cannot be pressed yet: {why}");
+                Some(NOT_YET)
             }
             (_, Err(error)) => {
                 tracing::warn!("VM {name}: {}", chain(error));
@@ -401,6 +409,10 @@ async fn press_power(vms: &Vms, name: &str) -> Result<(), VmsError> {
     let press = control::send(vms.socket(name, API_SOCKET), Command::PowerButton);
     match vms.reach(name, press).await {
         Ok(()) | Err(ControlError::Ended) => Ok(()),
+        // The VMM is well and will do it: its guest has not begun, or is reset.
+        Err(error) if matches!(&error, ControlError::Refused { status, .. } if status.is_client_error()) => {
+            Err(VmsError::NotYet(Problem::from(error).detail))
+        }
         Err(error) => {
             // A VMM whose control socket is dead may still hear SIGTERM, and is ended by init where not.
             tracing::warn!("VM {name}: {}; asking init to stop it", chain(&error));

@@ -281,6 +281,36 @@ async fn stop_presses_the_power_button_and_the_end_is_kept() {
 }
 
 #[tokio::test]
+async fn a_guest_that_has_not_begun_is_asked_to_stop_once_it_has() {
+    let agent = Agent::new().await;
+    let vmm = FakeVmm::new(&agent.vm_directory("a"));
+    vmm.set(|status| {
+        status.state = MachineState::Starting;
+        status.start_us = None;
+    });
+    put(&agent, "a", "{}").await;
+    agent.call("POST", "/v1/vms/a/start", "").await;
+    agent.until("a", |vm| vm.status.pid.is_some()).await;
+    agent.call("POST", "/v1/vms/a/stop", "").await;
+    until(|| !vmm.requests().is_empty()).await;
+    // Init, which would end it by force, has no part in it.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let running = || agent.app.init.units().unwrap()["vm-a"].status.state == UnitState::Running;
+    assert!(running());
+    vmm.set(|status| {
+        status.state = MachineState::Running;
+        status.start_us = Some(1500);
+    });
+    until(|| vmm.requests().len() >= 2).await;
+    assert!(running());
+    assert!(
+        vmm.requests()
+            .iter()
+            .all(|request| request.contains("power-button"))
+    );
+}
+
+#[tokio::test]
 async fn a_vm_that_is_off_starts_again_at_once() {
     let agent = Agent::new().await;
     started(&agent, "a", "{}").await;

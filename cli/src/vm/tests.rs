@@ -46,6 +46,9 @@ fn waiting_for_a_vm() {
         (Goal::Stopped, vm(Stopping, Off, 2), Progress::Pending),
         (Goal::Stopped, vm(Stopped, Off, 2), Progress::Done),
         (Goal::Stopped, vm(Failed, Off, 2), Progress::Done),
+        // What is off already is what was asked for.
+        (Goal::Stopped, vm(Failed, Off, 1), Progress::Done),
+        (Goal::Stopped, vm(Failed, On, 2), Progress::Pending),
     ] {
         assert_eq!(
             progress(goal, &before, &now),

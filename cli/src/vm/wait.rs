@@ -37,17 +37,16 @@ pub fn progress(goal: Goal, before: &Vm, now: &Vm) -> Progress {
     let unchanged = before.status == now.status;
     match (goal, now.status.state, now.desired) {
         (Goal::Running, VmState::Running, _) | (Goal::Stopped, VmState::Stopped, _) => Progress::Done,
-        (_, VmState::Failed, _) if unchanged => Progress::Pending,
+        (Goal::Running, VmState::Failed, _) if unchanged => Progress::Pending,
         // A guest that stands still waits for someone.
         (Goal::Running, VmState::Failed | VmState::Paused, _) => Progress::Missed,
         // It ran and ended before it was looked at.
         (Goal::Running, VmState::Stopped, DesiredState::Stopped) => Progress::Missed,
-        // Off, if not in the way that was asked for.
-        (Goal::Stopped, VmState::Failed, _) => Progress::Done,
+        // One that failed before it was asked, or now: off, if not in the way that was asked for. One that is to be started again
+        // is not.
+        (Goal::Stopped, VmState::Failed, DesiredState::Stopped) if now.status.pid.is_none() => Progress::Done,
         (Goal::Running, VmState::Starting | VmState::Stopping | VmState::Stopped, _)
-        | (Goal::Stopped, VmState::Starting | VmState::Stopping | VmState::Running | VmState::Paused, _) => {
-            Progress::Pending
-        }
+        | (Goal::Stopped, _, _) => Progress::Pending,
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::request::{self, Call};
@@ -22,8 +23,8 @@ use super::{Client, Error};
 /// Most that one message carries, bytes; the node refuses messages of more than 64 KiB.
 const PIECE: usize = 16 << 10;
 
-/// A VM's console, or a port of its guest, both ways. Reading ends when the node closes the console; shutting the write side down
-/// closes both.
+/// A VM's console, or a port of its guest, both ways. Reading ends when the other end of it has; a node that closes the console for
+/// another reason, as an agent that ends while the VM runs on, is an error that says so. Shutting the write side down closes both.
 #[derive(Debug)]
 pub struct ConsoleStream {
     socket: WebSocketStream<TokioIo<Upgraded>>,
@@ -75,6 +76,19 @@ fn io_error(error: WsError) -> io::Error {
     }
 }
 
+/// What a node means by closing the console.
+fn closed(frame: CloseFrame) -> io::Result<()> {
+    if frame.code == CloseCode::Normal {
+        return Ok(());
+    }
+    let code = u16::from(frame.code);
+    let why = match frame.reason.as_str() {
+        "" => format!("the node closed it with code {code}"),
+        reason => format!("the node closed it: {reason}"),
+    };
+    Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
+}
+
 impl AsyncRead for ConsoleStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -85,7 +99,8 @@ impl AsyncRead for ConsoleStream {
             self.rest = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 Some(Ok(Message::Binary(bytes))) => bytes,
                 Some(Ok(Message::Text(text))) => text.into(),
-                Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
+                Some(Ok(Message::Close(frame))) => return Poll::Ready(frame.map_or(Ok(()), closed)),
+                None => return Poll::Ready(Ok(())),
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
             };

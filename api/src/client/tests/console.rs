@@ -1,6 +1,8 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::*;
 
@@ -73,4 +75,34 @@ async fn an_answer_that_is_no_websocket() {
         error.to_string(),
         "GET /v1/vms/web/console: the server did not open a WebSocket"
     );
+}
+
+/// An agent that ends, or that drops who is silent, says nothing of the VM.
+#[tokio::test]
+async fn a_close_for_another_reason_is_no_end() {
+    use futures_util::SinkExt;
+    for (code, reason, expected) in [
+        (CloseCode::Normal, "the other end has ended", None),
+        (
+            CloseCode::Away,
+            "the agent ends; attach again",
+            Some("the node closed it: the agent ends; attach again"),
+        ),
+        (CloseCode::Policy, "", Some("the node closed it with code 1008")),
+    ] {
+        let (listener, client, _directory) = listen();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut socket = accept_async(stream).await.unwrap();
+            socket.send(Message::Binary("last".into())).await.unwrap();
+            let reason = reason.into();
+            socket.close(Some(CloseFrame { code, reason })).await.unwrap();
+        });
+        let mut console = client.console("web").await.unwrap();
+        let mut printed = Vec::new();
+        let end = console.read_to_end(&mut printed).await;
+        assert_eq!(printed, b"last");
+        let said = end.err().map(|error| error.to_string());
+        assert_eq!(said.as_deref(), expected);
+    }
 }

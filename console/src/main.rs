@@ -14,7 +14,7 @@
 //! | [`view`]     | what the screen shows (pure)                                                 |
 //! | [`terminal`] | the line itself: its size, raw mode, what it can show                        |
 //!
-//! Nothing runs between two looks at the node: once a second while someone is at the keyboard or the node boots, else
+//! Neither keys nor looks wait for a request that takes long. Nothing runs between two looks at the node: once a second while someone is at the keyboard or the node boots, else
 //! every five seconds; and only cells that changed are written.
 
 mod app;
@@ -25,12 +25,13 @@ mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use crossterm::event::{Event, EventStream, KeyEventKind};
 use futures_util::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use app::{App, Command};
 use source::{Request, Source, Update};
@@ -89,7 +90,8 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     let mut screen = Screen::open(arguments.line.as_deref(), arguments.plain)?;
     let (request, requests) = mpsc::channel(16);
     let (update, mut updates) = mpsc::channel(16);
-    tokio::spawn(Source::new(&arguments.root).run(requests, update));
+    let pressed = Arc::new(Notify::new());
+    tokio::spawn(Source::new(&arguments.root).run(requests, pressed.clone(), update));
 
     let mut app = App::new(arguments.line.unwrap_or_default());
     let mut keys = EventStream::new();
@@ -102,8 +104,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
                 None => break,
                 Some(Err(error)) => return Err(error.into()),
                 Some(Ok(Event::Key(key))) if key.kind != KeyEventKind::Release => {
-                    // A full queue only means that the source looks at the node already.
-                    let _ = request.try_send(Request::Attended);
+                    pressed.notify_one();
                     match app.key(key) {
                         Some(Command::Repaint) => {
                             // The reply to the size query must not be read by the stream of keys.
@@ -111,9 +112,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
                             screen.repaint()?;
                             keys = EventStream::new();
                         }
-                        Some(Command::Ask(ask)) => {
-                            let _ = request.send(ask).await;
-                        }
+                        Some(Command::Ask(ask)) => hand_over(&request, ask, &mut app),
                         None => {}
                     }
                     true
@@ -123,7 +122,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
             },
         };
         if let Some(ask) = app.take_wish() {
-            let _ = request.send(ask).await;
+            hand_over(&request, ask, &mut app);
         }
         if changed {
             screen.draw(&mut app)?;
@@ -131,6 +130,13 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     }
     screen.close();
     Ok(())
+}
+
+/// Has the source carry out a request; the screen never waits for it.
+fn hand_over(requests: &mpsc::Sender<Request>, request: Request, app: &mut App) {
+    if requests.try_send(request).is_err() {
+        app.answer("The console is busy with asking the node; try again in a moment.".to_owned());
+    }
 }
 
 /// Takes in what is new; whether there is something to draw.

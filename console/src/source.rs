@@ -1,38 +1,36 @@
 //! Asks the node how it is, and carries out what the operator confirmed.
 //!
-//! One task owns all connections. A part that does not answer within [`PATIENCE`] leaves its reason in the snapshot and is
-//! asked again at the next look; nothing here ends because a part of the node is down.
+//! One task looks at the node, and begins a task for each request ([`link`]): a look is never older than its interval because a
+//! request takes long. A part that does not answer within [`PATIENCE`] leaves its reason in the snapshot and is asked again at
+//! the next look; nothing here ends because a part of the node is down.
 
+mod link;
 mod proc;
 mod trouble;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axion_api::client::{self, Client};
+use axion_api::client;
 use axion_api::host::PowerAction;
-use axion_api::init::{self, InitProxy, LogEntry};
+use axion_api::init::{self, LogEntry};
 use axion_api::install;
-use axion_api::keys::{Answer, Call, UnlockRequest};
-use axion_api::storage::Key;
+use axion_api::keys::{Answer, Call};
 use axion_api::vm::Vm;
-use axion_core::config::{Effective, Secret, is_hex_key};
+use axion_core::config::{Effective, Secret};
 use axion_core::paths;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::link::{Learnt, Link, Outcome};
 use crate::app::trouble::{Ask, Trouble};
-use crate::node::{InitFacts, Local, PoolFacts, Profile, Proved, Snapshot, locked_datasets};
+use crate::node::{InitFacts, Local, PoolFacts, Profile, Snapshot, locked_datasets};
 
 /// How long a part of the node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Deriving a key from a passphrase and sealing it takes so long at most.
-const UNLOCKED: Duration = Duration::from_secs(60);
-/// Putting the boot profile in force takes so long at most.
-const APPLIED: Duration = Duration::from_secs(150);
-/// Looking at every disk takes so long at most.
-const CHECKED: Duration = Duration::from_secs(60);
 /// Between two looks while someone is at the keyboard, or the node boots.
 const ATTENDED: Duration = Duration::from_secs(1);
 /// Between two looks otherwise.
@@ -51,8 +49,6 @@ const LOG_BATCH: u32 = 500;
 /// What the operator wants of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// A key was pressed: somebody is there.
-    Attended,
     /// Stop the node; the operator has confirmed it.
     Power(PowerAction),
     /// Remove the first token; the operator has noted it.
@@ -88,11 +84,9 @@ pub enum Update {
     Installer(Result<install::Answer, String>),
 }
 
-/// The connections to the node's parts.
+/// Looks at the node.
 pub struct Source {
-    root: PathBuf,
-    init: Option<InitProxy<'static>>,
-    agent: Client,
+    link: Link,
     last_log: u64,
     cpu: Option<proc::CpuTimes>,
     local: Local,
@@ -106,12 +100,10 @@ pub struct Source {
 }
 
 impl Source {
-    /// Connections to the node whose files are below `root`. Nothing is opened yet.
+    /// Looks at the node whose files are below `root`. Nothing is opened yet.
     pub fn new(root: &Path) -> Self {
         Self {
-            root: root.to_owned(),
-            init: None,
-            agent: Client::unix(below(root, paths::AGENT_SOCKET)).with_timeout(PATIENCE),
+            link: Link::new(root),
             last_log: 0,
             cpu: None,
             local: Local::default(),
@@ -125,8 +117,15 @@ impl Source {
         }
     }
 
-    /// Looks at the node again and again until nobody listens any more.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>, updates: mpsc::Sender<Update>) {
+    /// Looks at the node again and again, and carries out what is requested, until nobody listens any more. `keys` is notified of
+    /// each key: somebody is there.
+    pub async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        keys: Arc<Notify>,
+        updates: mpsc::Sender<Update>,
+    ) {
+        let mut tasks = JoinSet::new();
         loop {
             let snapshot = self.look().await;
             let booting = snapshot
@@ -145,13 +144,9 @@ impl Source {
             let attended = booting || installing || Instant::now() < self.attended_until;
             let next = Instant::now() + if attended { ATTENDED } else { UNATTENDED };
             loop {
-                let request = tokio::select! {
+                let outcome = tokio::select! {
                     () = sleep_until(next) => break,
-                    request = requests.recv() => request,
-                };
-                let update = match request {
-                    None => return,
-                    Some(Request::Attended) => {
+                    () = keys.notified() => {
                         // Who comes sees the node as it is now; who types on does not hurry it.
                         let came = Instant::now() >= self.attended_until;
                         self.attended_until = Instant::now() + STAY;
@@ -161,21 +156,17 @@ impl Source {
                         }
                         continue;
                     }
-                    Some(Request::Power(action)) => Update::Answer(self.stop_node(action).await),
-                    Some(Request::ForgetToken) => Update::Answer(self.forget_token()),
-                    Some(Request::ForgetRecovery) => Update::Answer(self.forget_recovery().await),
-                    Some(Request::Unlock(key)) => Update::Answer(self.unlock(&key).await),
-                    Some(Request::LoadKey(dataset, key)) => {
-                        Update::Answer(self.load_key(&dataset, &key).await)
+                    request = requests.recv() => {
+                        let Some(request) = request else { return };
+                        self.begin(&request);
+                        tasks.spawn(self.link.clone().carry_out(request));
+                        continue;
                     }
-                    Some(Request::CheckProfile) => Update::Answer(self.check_profile().await),
-                    Some(Request::ApplyProfile) => Update::Answer(self.apply_profile().await),
-                    Some(Request::Trouble(ask, line)) => self.trouble(ask, &line).await,
-                    Some(Request::Install(call)) => {
-                        self.attended_until = Instant::now() + STAY;
-                        Update::Installer(self.install(&call).await)
-                    }
+                    Some(outcome) = tasks.join_next(), if !tasks.is_empty() => outcome,
                 };
+                let lost = |error| Update::Answer(format!("The request was lost: {error}."));
+                let Outcome { update, learnt } = outcome.unwrap_or_else(|error| lost(error).into());
+                self.learn(learnt);
                 if updates.send(update).await.is_err() {
                     return;
                 }
@@ -184,10 +175,27 @@ impl Source {
         }
     }
 
+    fn begin(&mut self, request: &Request) {
+        match request {
+            Request::Install(_) => self.attended_until = Instant::now() + STAY,
+            Request::ForgetRecovery => self.recovery = None,
+            _ => {}
+        }
+    }
+
+    fn learn(&mut self, learnt: Learnt) {
+        match learnt {
+            Learnt::Nothing => {}
+            Learnt::ProfileChanged => self.profile_due = Instant::now(),
+            Learnt::Profile(profile) => self.take_profile(*profile),
+            Learnt::PoolsChanged => self.pools_due = Instant::now(),
+        }
+    }
+
     /// How the node is now.
     pub async fn look(&mut self) -> Snapshot {
         self.read_local();
-        let (load, cpu) = proc::load(&self.root, self.cpu.as_ref());
+        let (load, cpu) = proc::load(&self.link.root, self.cpu.as_ref());
         self.cpu = cpu;
         let vms = self.ask_agent().await;
         if vms.is_ok() {
@@ -203,7 +211,7 @@ impl Source {
         self.look_for_recovery(init.as_ref().is_ok_and(|facts| facts.node.recovery_waits))
             .await;
         Snapshot {
-            uptime_minutes: proc::uptime(&self.root).as_secs() / 60,
+            uptime_minutes: proc::uptime(&self.link.root).as_secs() / 60,
             now_minutes: proc::now().as_secs() / 60,
             load,
             init,
@@ -223,13 +231,13 @@ impl Source {
             Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
         };
         if facts.is_err() {
-            self.init = None;
+            self.link.init = None;
         }
         facts
     }
 
     async fn init_facts(&mut self) -> Result<InitFacts, init::Error> {
-        let init = self.init().await?;
+        let init = self.link.init().await?;
         Ok(InitFacts {
             node: init.node_status().await?,
             boot: init.boot_status().await?,
@@ -237,18 +245,8 @@ impl Source {
         })
     }
 
-    async fn init(&mut self) -> Result<InitProxy<'static>, init::Error> {
-        if let Some(init) = &self.init {
-            return Ok(init.clone());
-        }
-        let socket = below(&self.root, paths::INIT_SOCKET);
-        let init = init::connect(&socket.to_string_lossy()).await?;
-        self.init = Some(init.clone());
-        Ok(init)
-    }
-
     async fn ask_agent(&self) -> Result<Vec<Vm>, String> {
-        self.agent.vms().await.map_err(|error| match error {
+        self.link.agent.vms().await.map_err(|error| match error {
             client::Error::Connect { source, .. } if source.kind() == ErrorKind::NotFound => {
                 NO_SOCKET.to_owned()
             }
@@ -263,48 +261,14 @@ impl Source {
             return;
         }
         // An agent that does not say is asked again at the next look.
-        let _ = self.read_profile().await;
+        if let Ok(profile) = self.link.profile().await {
+            self.take_profile(profile);
+        }
     }
 
-    async fn read_profile(&mut self) -> Result<(), client::Error> {
-        let profile = self.agent.profile().await?;
-        let proof = self.agent.proof().await.ok().and_then(|proofs| proofs.last);
-        self.profile = Some(Profile {
-            proof: proof.as_ref().and_then(Proved::of),
-            ..profile.into()
-        });
+    fn take_profile(&mut self, profile: Profile) {
+        self.profile = Some(profile);
         self.profile_due = Instant::now() + PROFILE_INTERVAL;
-        Ok(())
-    }
-
-    /// Compares the node with its boot profile, and says in words what came of it.
-    async fn check_profile(&mut self) -> String {
-        match self.read_profile().await {
-            Ok(()) => match self.profile.as_ref().and_then(Profile::trouble) {
-                None => "Checked: every item is as planned.".to_owned(),
-                Some(trouble) => format!("Checked: {trouble}."),
-            },
-            Err(error) => format!("Not checked: {error}."),
-        }
-    }
-
-    /// Puts the boot profile in force again, and says in words what came of it.
-    async fn apply_profile(&mut self) -> String {
-        let patient = self.agent.clone().with_timeout(APPLIED);
-        let applied = match patient.apply_profile().await {
-            Ok(applied) => applied,
-            Err(error) => return format!("Nothing was put in force: {error}."),
-        };
-        // What it shows is newer than the last look.
-        self.profile_due = Instant::now();
-        let done = match applied.done.as_slice() {
-            [] => "Nothing was to be done".to_owned(),
-            keys => format!("In force again: {}", keys.join(", ")),
-        };
-        match applied.left.as_slice() {
-            [] => format!("{done}."),
-            [left, ..] => format!("{done}. {} left: {}.", left.key, left.reason),
-        }
     }
 
     /// The last answer stays until there is another.
@@ -320,13 +284,13 @@ impl Source {
             } else {
                 unattended
             };
-        if let Ok(pools) = self.agent.pools().await {
+        if let Ok(pools) = self.link.agent.pools().await {
             self.pools = Some(pools.into_iter().map(PoolFacts::from).collect());
         }
         let is_any = self.pools.as_ref().is_some_and(|pools| !pools.is_empty());
         if !is_any {
             self.locked.clear();
-        } else if let Ok(datasets) = self.agent.datasets(None).await {
+        } else if let Ok(datasets) = self.link.agent.datasets(None).await {
             self.locked = locked_datasets(&datasets);
         }
     }
@@ -335,7 +299,7 @@ impl Source {
     pub async fn new_log_entries(&mut self) -> Vec<Vec<LogEntry>> {
         let mut batches = Vec::new();
         // While the connection is down, `look` says so.
-        while let Some(init) = self.init.clone() {
+        while let Some(init) = self.link.init.clone() {
             let Ok(Ok(entries)) = timeout(PATIENCE, init.logs(self.last_log, LOG_BATCH)).await else {
                 break;
             };
@@ -351,60 +315,9 @@ impl Source {
         batches
     }
 
-    /// Stops the node and says in words what became of it.
-    async fn stop_node(&mut self, action: PowerAction) -> String {
-        match timeout(PATIENCE, self.power(action)).await {
-            Ok(Ok(())) if action == PowerAction::Reboot => {
-                "Rebooting: everything is being stopped in order.".to_owned()
-            }
-            Ok(Ok(())) => "Powering off: everything is being stopped in order.".to_owned(),
-            Ok(Err(error)) => format!("Init did not do it: {}. Nothing was stopped.", plain(&error)),
-            // It may be too busy with stopping things to say so.
-            Err(_) => format!(
-                "Init did not confirm within {} s; it may have begun.",
-                PATIENCE.as_secs()
-            ),
-        }
-    }
-
-    fn forget_token(&self) -> String {
-        match std::fs::remove_file(below(&self.root, paths::FIRST_TOKEN)) {
-            Ok(()) => "The token is no longer shown.".to_owned(),
-            Err(error) if error.kind() == ErrorKind::NotFound => "The token was gone already.".to_owned(),
-            Err(error) => format!(
-                "The token could not be removed from {}: {error}",
-                paths::FIRST_TOKEN
-            ),
-        }
-    }
-
-    /// Has init answer a call about keys; its refusal, or why it does not answer, is the error.
-    async fn keys(&mut self, call: &Call) -> Result<Answer, String> {
-        let text = serde_json::to_string(call).map_err(|error| error.to_string())?;
-        let asked = async { self.init().await?.keys(&text).await };
-        let answer = timeout(UNLOCKED, asked).await;
-        let late = |_| format!("init does not answer within {} s", UNLOCKED.as_secs());
-        let answer = answer.map_err(late)?.map_err(|error| plain(&error))?;
-        match serde_json::from_str(&answer) {
-            Ok(Answer::Problem(problem)) => Err(problem.detail),
-            Ok(answer) => Ok(answer),
-            Err(_) => Err("init answered something else than was asked".to_owned()),
-        }
-    }
-
-    /// Has init answer a call about an installation.
-    async fn install(&mut self, call: &install::Call) -> Result<install::Answer, String> {
-        let text = serde_json::to_string(call).map_err(|error| error.to_string())?;
-        let asked = async { self.init().await?.install(&text).await };
-        let late = |_| format!("init does not answer within {} s", CHECKED.as_secs());
-        let answer = timeout(CHECKED, asked).await.map_err(late)?;
-        let answer = answer.map_err(|error| plain(&error))?;
-        serde_json::from_str(&answer).map_err(|_| "init answered something else than was asked".to_owned())
-    }
-
     /// Whether the node can be installed, and how far that is; an init that does not say has nothing to offer.
     async fn installation(&mut self) -> install::Status {
-        match timeout(PATIENCE, self.install(&install::Call::Status)).await {
+        match timeout(PATIENCE, self.link.install(&install::Call::Status)).await {
             Ok(Ok(install::Answer::Status(status))) => status,
             _ => install::Status::default(),
         }
@@ -415,55 +328,16 @@ impl Source {
         if !waits {
             self.recovery = None;
         } else if self.recovery.is_none()
-            && let Ok(Answer::Recovery(recovery)) = self.keys(&Call::Recovery { forget: false }).await
+            && let Ok(Ok(Answer::Recovery(recovery))) =
+                timeout(PATIENCE, self.link.keys(&Call::Recovery { forget: false })).await
         {
             self.recovery = Some(recovery.passphrase.into());
         }
     }
 
-    async fn forget_recovery(&mut self) -> String {
-        self.recovery = None;
-        match self.keys(&Call::Recovery { forget: true }).await {
-            Ok(_) => "The recovery passphrase is no longer shown.".to_owned(),
-            Err(why) => format!("The recovery passphrase could not be forgotten: {why}"),
-        }
-    }
-
-    /// Loads the key of a dataset, and says in words what became of it.
-    async fn load_key(&mut self, dataset: &str, typed: &Secret) -> String {
-        let patient = self.agent.clone().with_timeout(UNLOCKED);
-        // Whatever comes of it, what is locked is looked at anew.
-        self.pools_due = Instant::now();
-        match patient.load_key(dataset, key_of(typed)).await {
-            Ok(()) => format!("The dataset {dataset} is unlocked."),
-            Err(client::Error::Problem(problem)) => format!("Not unlocked: {}.", problem.detail),
-            Err(error) => format!("Not unlocked: {error}."),
-        }
-    }
-
-    /// Unlocks the node's state, and says in words what became of it.
-    async fn unlock(&mut self, typed: &Secret) -> String {
-        let request = UnlockRequest {
-            key: key_of(typed),
-            seal: true,
-        };
-        match self.keys(&Call::Unlock { request }).await {
-            Ok(_) => "The state is unlocked; the agent starts again with it.".to_owned(),
-            Err(why) => format!("Not unlocked: {why}."),
-        }
-    }
-
-    async fn power(&mut self, action: PowerAction) -> Result<(), init::Error> {
-        let init = self.init().await?;
-        match action {
-            PowerAction::Reboot => init.reboot().await,
-            PowerAction::PowerOff => init.power_off().await,
-        }
-    }
-
     fn read_local(&mut self) {
         let text = |path| {
-            let text = std::fs::read_to_string(below(&self.root, path)).ok()?;
+            let text = std::fs::read_to_string(below(&self.link.root, path)).ok()?;
             Some(text.trim().to_owned()).filter(|text| !text.is_empty())
         };
         self.local.first_token = text(paths::FIRST_TOKEN);
@@ -479,16 +353,6 @@ impl Source {
             self.local.rejected = effective.rejected.iter().map(ToString::to_string).collect();
             self.local.ignored = effective.ignored.iter().map(ToString::to_string).collect();
         }
-    }
-}
-
-/// What was typed, as the key that it looks like.
-fn key_of(typed: &Secret) -> Key {
-    let text = typed.expose().to_owned();
-    if is_hex_key(&text) {
-        Key::Hex(text)
-    } else {
-        Key::Passphrase(text)
     }
 }
 

@@ -55,8 +55,12 @@ impl Init {
         newer.into_iter().skip(surplus).take(limit as usize).collect()
     }
 
-    fn keys(&self, call: &str) -> String {
+    /// One passphrase is never done with.
+    async fn keys(&self, call: &str) -> String {
         let answer = match serde_json::from_str(call).unwrap() {
+            Call::Unlock { request } if request.key == Key::Passphrase("slow horse".to_owned()) => {
+                std::future::pending().await
+            }
             Call::Unlock { request } if request.key == Key::Passphrase("correct horse".to_owned()) => {
                 self.calls.send("unlock").unwrap();
                 Answer::Done

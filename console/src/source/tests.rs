@@ -63,7 +63,7 @@ async fn what_was_confirmed_is_carried_out() {
     let (_fake, mut called) = FakeNode::start(root.path(), sample::ready()).await;
     let (request, requests) = mpsc::channel(4);
     let (update, mut updates) = mpsc::channel(4);
-    let source = tokio::spawn(Source::new(root.path()).run(requests, update));
+    let source = tokio::spawn(Source::new(root.path()).run(requests, Arc::default(), update));
 
     request.send(Request::Power(PowerAction::PowerOff)).await.unwrap();
     request.send(Request::ForgetToken).await.unwrap();
@@ -74,6 +74,8 @@ async fn what_was_confirmed_is_carried_out() {
         }
     }
     assert_eq!(called.recv().await, Some("power off"));
+    // Each is carried out by itself.
+    answers.sort();
     assert_eq!(
         answers,
         [
@@ -89,9 +91,31 @@ async fn what_was_confirmed_is_carried_out() {
 }
 
 #[tokio::test]
+async fn a_request_that_takes_long_holds_up_neither_looks_nor_other_requests() {
+    let root = tempfile::tempdir().unwrap();
+    let (_fake, mut called) = FakeNode::start(root.path(), sample::locked()).await;
+    let (request, requests) = mpsc::channel(4);
+    let (update, mut updates) = mpsc::channel(4);
+    tokio::spawn(Source::new(root.path()).run(requests, Arc::default(), update));
+    request
+        .send(Request::Unlock("slow horse".to_owned().into()))
+        .await
+        .unwrap();
+    let go_on = async {
+        for _ in 0..3 {
+            while !matches!(updates.recv().await.unwrap(), Update::Look(_)) {}
+        }
+        request.send(Request::Power(PowerAction::Reboot)).await.unwrap();
+        while !matches!(updates.recv().await.unwrap(), Update::Answer(_)) {}
+    };
+    timeout(Duration::from_secs(20), go_on).await.unwrap();
+    assert_eq!(called.recv().await, Some("reboot"));
+}
+
+#[tokio::test]
 async fn a_refusal_says_that_nothing_was_stopped() {
     let root = tempfile::tempdir().unwrap();
-    let answer = Source::new(root.path()).stop_node(PowerAction::Reboot).await;
+    let answer = Link::new(root.path()).stop_node(PowerAction::Reboot).await;
     assert_eq!(
         answer,
         "Init did not do it: its socket is not there yet. Nothing was stopped."
@@ -104,9 +128,9 @@ async fn a_passphrase_that_was_typed_unlocks_or_says_why_not() {
     let (_fake, mut called) = FakeNode::start(root.path(), sample::locked()).await;
     let mut source = Source::new(root.path());
     assert!(source.look().await.state_lock().is_some());
-    let wrong = source.unlock(&"wrong horse".to_owned().into()).await;
+    let wrong = source.link.unlock(&"wrong horse".to_owned().into()).await;
     assert_eq!(wrong, "Not unlocked: this does not unlock the state.");
-    let right = source.unlock(&"correct horse".to_owned().into()).await;
+    let right = source.link.unlock(&"correct horse".to_owned().into()).await;
     assert_eq!(right, "The state is unlocked; the agent starts again with it.");
     assert_eq!(called.recv().await, Some("unlock"));
 }
@@ -120,9 +144,9 @@ async fn a_recovery_passphrase_is_there_until_it_is_noted() {
     let mut source = Source::new(root.path());
     let seen = source.look().await.recovery.unwrap();
     assert_eq!(seen.expose(), "0123-4567");
-    assert_eq!(
-        source.forget_recovery().await,
-        "The recovery passphrase is no longer shown."
-    );
+    source.begin(&Request::ForgetRecovery);
+    let outcome = source.link.clone().carry_out(Request::ForgetRecovery).await;
+    let said = "The recovery passphrase is no longer shown.";
+    assert!(matches!(outcome.update, Update::Answer(text) if text == said));
     assert_eq!(source.look().await.recovery, None);
 }

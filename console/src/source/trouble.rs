@@ -6,13 +6,13 @@ use std::time::Duration;
 use axion_api::recovery::{Answer, Call, ResetRequest, ResetScope, Stick};
 use tokio::time::timeout;
 
-use super::{Source, Update, plain};
+use super::{Link, Update, plain};
 use crate::app::trouble::{Ask, Trouble};
 
 /// A node in trouble takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-impl Source {
+impl Link {
     /// Asks, and says what became of it, or what is to be asked next.
     pub(super) async fn trouble(&mut self, ask: Ask, line: &str) -> Update {
         match ask {

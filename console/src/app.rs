@@ -14,7 +14,7 @@ use crate::node::{Lock, Snapshot};
 use crate::source::Request;
 use crate::view;
 use install::{Outcome, Wizard};
-pub use log::Log;
+pub use log::{Log, LogPage};
 use trouble::{Step, Trouble};
 
 /// What is shown below the header.
@@ -422,6 +422,9 @@ impl App {
     }
 
     fn scroll_key(&mut self, code: KeyCode) {
+        if self.page == Page::Log {
+            return self.scroll_log(code);
+        }
         let screenful = usize::from(view::body_height(self.size.1)).max(2) - 1;
         let (back, by) = match code {
             KeyCode::Up => (true, 1),
@@ -432,11 +435,28 @@ impl App {
             KeyCode::End => (false, usize::MAX),
             _ => return,
         };
-        match (self.page, back) {
-            (Page::Log, true) => self.log.back(by),
-            (Page::Log, false) => self.log.forward(by),
-            (_, true) => self.scroll = self.scroll.saturating_sub(by),
-            (_, false) => self.scroll = self.scroll.saturating_add(by).min(view::last_scroll(self)),
+        self.scroll = if back {
+            self.scroll.saturating_sub(by)
+        } else {
+            self.scroll.saturating_add(by).min(view::last_scroll(self))
+        };
+    }
+
+    /// A line that is longer than the screen is wide takes more rows than one, so it is lines that are counted here.
+    fn scroll_log(&mut self, code: KeyCode) {
+        let width = self.size.0;
+        let page = LogPage {
+            room: view::log_room(self.size.1),
+            rows: &|entry| view::log_rows(entry, width),
+        };
+        match code {
+            KeyCode::Up => self.log.back(log::Step::Line, &page),
+            KeyCode::Down => self.log.forward(log::Step::Line, &page),
+            KeyCode::PageUp => self.log.back(log::Step::Page, &page),
+            KeyCode::PageDown => self.log.forward(log::Step::Page, &page),
+            KeyCode::Home => self.log.back(log::Step::End, &page),
+            KeyCode::End => self.log.forward(log::Step::End, &page),
+            _ => {}
         }
     }
 

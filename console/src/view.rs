@@ -26,6 +26,7 @@ use ratatui::widgets::Paragraph;
 
 use crate::app::{App, Dialog, Page};
 use crate::node::Condition;
+pub use log::{room as log_room, rows as log_rows};
 pub use theme::Theme;
 
 /// Rows that are not the body's: header, tabs, footer.

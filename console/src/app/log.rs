@@ -98,23 +98,64 @@ impl Log {
         self.entries.iter().filter(|entry| self.filter.shows(entry))
     }
 
-    /// `by` lines towards the oldest.
-    pub fn back(&mut self, by: usize) {
-        let oldest = self.shown().next().map(|entry| entry.sequence);
+    /// Towards the oldest, which stops at the top of the page.
+    pub fn back(&mut self, by: Step, page: &LogPage<'_>) {
+        let by = match by {
+            Step::Line => 1,
+            Step::Page => page.holds(self.upwards()),
+            Step::End => usize::MAX,
+        };
+        let last_of_first_page = page.holds(self.shown()).saturating_sub(1);
+        let limit = self.shown().nth(last_of_first_page).map(|entry| entry.sequence);
         let target = self.upwards().nth(by).map(|entry| entry.sequence);
-        self.bottom = target.or(oldest);
+        self.stop_at(target.max(limit));
     }
 
-    /// `by` lines towards the newest; past it, new lines are followed again.
-    pub fn forward(&mut self, by: usize) {
+    /// Towards the newest; at it, new lines are followed again.
+    pub fn forward(&mut self, by: Step, page: &LogPage<'_>) {
         let Some(bottom) = self.bottom else { return };
+        let newer = || self.shown().filter(move |entry| entry.sequence > bottom);
+        let by = match by {
+            Step::Line => 1,
+            Step::Page => page.holds(newer()),
+            Step::End => usize::MAX,
+        };
+        let target = newer().nth(by.saturating_sub(1)).map(|entry| entry.sequence);
+        self.stop_at(target);
+    }
+
+    fn stop_at(&mut self, bottom: Option<u64>) {
         let newest = self.shown().next_back().map(|entry| entry.sequence);
-        let target = self
-            .shown()
-            .filter(|entry| entry.sequence > bottom)
-            .nth(by.saturating_sub(1));
-        self.bottom = target
-            .map(|entry| entry.sequence)
-            .filter(|sequence| Some(*sequence) < newest);
+        self.bottom = bottom.filter(|bottom| Some(*bottom) < newest);
+    }
+}
+
+/// How far the log is scrolled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// One line of the log, however many rows it takes.
+    Line,
+    /// What the page holds.
+    Page,
+    /// All the way.
+    End,
+}
+
+/// What fits on the page of the log.
+pub struct LogPage<'a> {
+    /// Rows of the page.
+    pub room: usize,
+    /// Rows that a line takes.
+    pub rows: &'a dyn Fn(&LogEntry) -> usize,
+}
+
+impl LogPage<'_> {
+    /// How many of `entries` the page holds whole, at least one.
+    fn holds<'a>(&self, entries: impl Iterator<Item = &'a LogEntry>) -> usize {
+        let used = entries.scan(0_usize, |used, entry| {
+            *used = used.saturating_add((self.rows)(entry));
+            Some(*used)
+        });
+        used.take_while(|used| *used <= self.room).count().max(1)
     }
 }

@@ -113,6 +113,8 @@ fn shown(app: &App) -> Vec<u64> {
 fn the_log_stops_where_it_was_scrolled_to_and_follows_again() {
     let mut app = ready();
     app.page = Page::Log;
+    // Four lines of the log.
+    app.size = (80, 8);
     let line = |n| entry(n, if n % 2 == 0 { 6 } else { 3 }, "init", "x");
     app.log((1..=6).map(line).collect());
     app.key(KeyEvent::from(KeyCode::Up));
@@ -122,13 +124,43 @@ fn the_log_stops_where_it_was_scrolled_to_and_follows_again() {
     assert_eq!(shown(&app), [1, 2, 3, 4, 5, 6]);
     assert!(!app.log.follows());
     app.key(KeyEvent::from(KeyCode::Home));
-    assert_eq!(shown(&app), [1]);
+    assert_eq!(shown(&app), [1, 2, 3, 4]);
     press(&mut app, "sss");
     app.key(KeyEvent::from(KeyCode::PageDown));
     assert!(app.log.follows());
     assert_eq!(shown(&app), [1, 3, 5, 7]);
     app.log((9..3000).map(line).collect());
     assert_eq!(app.log.upwards().count(), 1000);
+}
+
+#[test]
+fn no_line_of_the_log_is_skipped_however_many_rows_it_takes() {
+    let mut app = ready();
+    app.page = Page::Log;
+    // Eight rows of the log, three for a line: two lines.
+    app.size = (40, 12);
+    let line = |n| entry(n, 6, "init", &"x".repeat(100));
+    app.log((1..=9).map(line).collect());
+    let page = |app: &App| shown(app).split_off(shown(app).len().saturating_sub(2));
+    for (key, seen) in [
+        (KeyCode::Down, [8, 9]),
+        (KeyCode::PageUp, [6, 7]),
+        (KeyCode::PageUp, [4, 5]),
+        (KeyCode::PageUp, [2, 3]),
+        // The oldest is at the top, and goes no further down.
+        (KeyCode::PageUp, [1, 2]),
+        (KeyCode::Up, [1, 2]),
+        (KeyCode::PageDown, [3, 4]),
+        (KeyCode::Home, [1, 2]),
+        (KeyCode::Down, [2, 3]),
+        (KeyCode::PageDown, [4, 5]),
+        (KeyCode::PageDown, [6, 7]),
+        (KeyCode::PageDown, [8, 9]),
+    ] {
+        app.key(KeyEvent::from(key));
+        assert_eq!(page(&app), seen, "{key:?}");
+    }
+    assert!(app.log.follows());
 }
 
 #[test]

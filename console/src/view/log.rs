@@ -7,9 +7,19 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::Theme;
 use super::wrap::columns;
+use super::{Theme, body_height};
 use crate::app::App;
+
+/// Rows of the page for lines of the log, on a screen of `rows`: one says which are shown.
+pub fn room(rows: u16) -> usize {
+    usize::from(body_height(rows).saturating_sub(1))
+}
+
+/// Rows that a line of the log takes on a screen of `width` columns.
+pub fn rows(entry: &LogEntry, width: u16) -> usize {
+    fold(&line(entry, &Theme::PLAIN), usize::from(width).max(1)).len()
+}
 
 pub fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     let room = usize::from(area.height.saturating_sub(1));

@@ -297,6 +297,14 @@ pub struct Vm {
     pub status: VmStatus,
 }
 
+impl Vm {
+    /// Memory of the guest: what it has, where that is known, and else what it is to have.
+    pub fn memory(&self) -> ByteSize {
+        let changing = self.status.memory.as_ref();
+        changing.map_or(self.spec.memory, |memory| memory.present.unwrap_or(memory.wanted))
+    }
+}
+
 /// What the operator wants of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

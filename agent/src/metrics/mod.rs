@@ -348,7 +348,7 @@ fn vm_counters(text: &mut Text, vms: &[(Vm, Option<Measured>)]) {
         "gauge",
         "Memory of the guest.",
         vms.iter()
-            .map(|(vm, _)| (label("vm", &vm.name), float(vm.spec.memory.0))),
+            .map(|(vm, _)| (label("vm", &vm.name), float(vm.memory().0))),
     );
     text.metric(
         "vm_cpu_seconds_total",

@@ -18,18 +18,18 @@ pub fn show(capacity: &Capacity, style: &Style) -> String {
         left("NODE"),
         shrinking("SHARED"),
         shrinking("DEDICATED"),
-        right("CORES"),
-        right("MEMORY"),
-        right("2 MiB PAGES"),
-        right("1 GiB PAGES"),
+        right("CORES FREE"),
+        right("MEMORY FREE"),
+        right("2 MiB FREE"),
+        right("1 GiB FREE"),
     ]);
     for node in &capacity.nodes {
         table.row([
             node.node.to_string().into(),
             set(&node.shared_cpus).into(),
             set(&node.dedicated_cpus).into(),
-            format!("{}/{} free", node.cores_free, node.cores).into(),
-            format!("{} free", bytes(node.memory_free)).into(),
+            format!("{}/{}", node.cores_free, node.cores).into(),
+            bytes(node.memory_free).into(),
             pool(node, TWO_MIB).into(),
             pool(node, GIB).into(),
         ]);
@@ -78,7 +78,7 @@ fn set(cpus: &CpuSet) -> String {
 
 fn pool(node: &NodeCapacity, page_size: u64) -> String {
     let found = node.hugepages.iter().find(|pool| pool.page_size == page_size);
-    or_dash(found.map(|pool| format!("{}/{} free", pool.free, pool.total)))
+    or_dash(found.map(|pool| format!("{}/{}", pool.free, pool.total)))
 }
 
 /// What a class is called.

@@ -14,7 +14,7 @@ use axion_api::profile::{HostProfile, ProfilePreview};
 use axion_api::recovery::{CrashSummary, MissingFirmware};
 use axion_api::vm::{
     CloudInit, DesiredState, HugepageSize, Image, Pause, Vm, VmBalloonStats, VmConsoleStats, VmDisk,
-    VmDiskStats, VmExits, VmLatency, VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus,
+    VmDiskStats, VmExits, VmLatency, VmMemory, VmNetStats, VmNetStatus, VmSpec, VmState, VmStats, VmStatus,
     VmVcpuStats, VmVsockStats,
 };
 use axion_api::vmm::NetPath;

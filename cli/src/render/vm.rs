@@ -101,7 +101,7 @@ pub fn list(vms: &[Vm], now_us: u64, style: &Style) -> String {
             Cell::new(vm.status.state.to_string(), tone(vm.status.state)),
             age(now_us, vm.status.since_unix_us).into(),
             vm.spec.cpus.to_string().into(),
-            vm.spec.memory.to_string().into(),
+            vm.memory().to_string().into(),
             detail(vm).unwrap_or_default().into(),
         ]);
     }

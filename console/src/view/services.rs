@@ -96,7 +96,7 @@ fn vm_line<'a>(app: &App, vm: &Vm, detailed: bool, theme: &Theme) -> Line<'a> {
     };
     let state = Span::styled(format!("{:1$}", vm.status.state.to_string(), COLUMNS.1), style);
     let details = detailed.then(|| {
-        let memory = vm.spec.memory.to_string();
+        let memory = vm.memory().to_string();
         format!(
             " {:>6} {memory:>8}  {}",
             vm.spec.cpus,

@@ -219,7 +219,12 @@ fn what_there_is_for_vms() {
     let mut capacity = Capacity {
         host_cpus: cpus("0,8"),
         nodes: vec![
-            node(0, "0", "1-7,17-23"),
+            NodeCapacity {
+                cores: 28,
+                cores_free: 28,
+                memory_free: 102_467_000_000,
+                ..node(0, "0,32", "4-31,36-63")
+            },
             NodeCapacity {
                 hugepages: Vec::new(),
                 ..node(1, "", "")
@@ -235,9 +240,9 @@ fn what_there_is_for_vms() {
         r"
 Host CPUs  0,8
 
-NODE  SHARED  DEDICATED     CORES          MEMORY     2 MiB PAGES  1 GiB PAGES
-0     0       1-7,17-23  5/7 free  21.00 GiB free  1024/1024 free     4/8 free
-1     -       -          5/7 free  21.00 GiB free               -            -
+NODE  SHARED  DEDICATED   CORES FREE  MEMORY FREE  2 MiB FREE  1 GiB FREE
+0     0,32    4-31,36-63       28/28    95.43 GiB   1024/1024         4/8
+1     -       -                  5/7    21.00 GiB           -           -
 
 VM      CLASS      NODE  VCPUS  CPUS                   MEMORY  PAGES
 solver  dedicated  0-1       4  2-3,10-11,18-19,26-27    8GiB   1GiB

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn vms() {
     // The longest name that there is.
-    let vms = [
+    let mut vms = [
         vm("web", VmState::Running, None),
         vm(
             "database-of-the-simulation-group-standby",
@@ -13,11 +13,17 @@ fn vms() {
             Some("killed by SIGKILL after a long story"),
         ),
     ];
+    // It has grown since.
+    vms[0].status.memory = Some(VmMemory {
+        wanted: ByteSize(16 << 30),
+        present: Some(ByteSize(12 << 30)),
+        block: ByteSize(2 << 20),
+    });
     assert_screen(
         &vm::list(&vms, NOON, &SCREEN),
         r"
 NAME                                      STATE     FOR  CPUS  MEMORY  DETAIL
-web                                       running  3min     4    8GiB
+web                                       running  3min     4   12GiB
 database-of-the-simulation-group-standby  failed   3min     4    8GiB  killed b…
 ",
     );

@@ -50,6 +50,17 @@ pub enum Error {
     /// No PCI function of that address.
     #[error("there is no device at `{0}`")]
     NoDevice(String),
+    /// No image of that digest.
+    #[error("there is no image {0}")]
+    NoImage(String),
+    /// A VM that was just made.
+    #[error("{name} was made and is stopped: it could not be started")]
+    NotStarted {
+        /// Its name.
+        name: String,
+        /// What the node said.
+        source: client::Error,
+    },
     /// The name of a VM to be made is taken.
     #[error("there is a VM `{0}` already")]
     Exists(String),
@@ -122,9 +133,9 @@ impl Error {
         match self {
             Self::Usage(_) | Self::NoContext(_) | Self::Contexts { .. } => 2,
             Self::NoNode => 3,
-            Self::NoDevice(_) => 4,
+            Self::NoDevice(_) | Self::NoImage(_) => 4,
             Self::Exists(_) | Self::Taken { .. } => 5,
-            Self::Client(error) => client_exit_code(error),
+            Self::Client(error) | Self::NotStarted { source: error, .. } => client_exit_code(error),
             Self::Netboot(error) if error.is_usage() => 2,
             _ => 1,
         }
@@ -145,8 +156,15 @@ impl Error {
             }
             Self::NotInForce(_) => "`axctl profile show` says what mends each",
             Self::NoDevice(_) => "`axctl devices` lists them",
+            Self::NoImage(_) => "`axctl image list` shows them",
             Self::Disturbed(_) => "`axctl profile show` says what of the isolation is not in force",
             Self::NoContext(_) => "`axctl context list` shows the saved ones",
+            Self::NotStarted { name, source } => {
+                let next =
+                    format!("`axctl vm start {name}` tries again, `axctl vm delete {name}` removes it");
+                let why = source.hint().map(str::to_owned).or_else(|| status_hint(source));
+                return Some(why.map_or(next.clone(), |why| format!("{why}; {next}")));
+            }
             Self::Exists(name) => {
                 return Some(format!(
                     "`axctl vm start {name}` starts it, `axctl vm delete {name}` makes room"
@@ -198,7 +216,7 @@ fn status_hint(error: &client::Error) -> Option<String> {
         403 => "the token is known, but may not do that",
         412 => "it was changed or created in the meantime; look at it and decide again",
         503 => "a part of the node is down; `axctl host units` shows which",
-        507 => "`axctl host show` shows what the node has",
+        507 => "`axctl capacity` shows what is left for VMs, `axctl host show` the rest of the node",
         _ => return None,
     };
     Some(hint.to_owned())

@@ -77,11 +77,7 @@ pub async fn find(client: &Client, source: &Source, output: &Output) -> Result<I
         Source::Digest(digest) => {
             let images = client.images().await?;
             let there = images.into_iter().find(|image| image.digest == *digest);
-            there.ok_or_else(|| {
-                Error::Usage(format!(
-                    "there is no image {digest}; `axctl image list` shows them"
-                ))
-            })
+            there.ok_or_else(|| Error::NoImage(digest.clone()))
         }
     }
 }

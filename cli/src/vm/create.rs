@@ -146,7 +146,14 @@ pub async fn run(run: Run, client: &Client, output: &Output) -> Result<(), Error
         Err(error) if error.status() == Some(412) => return Err(Error::Exists(run.name)),
         result => result?,
     };
-    let started = client.start_vm(&run.name).await?;
+    let started = match client.start_vm(&run.name).await {
+        // The node has said so; of a connection that broke nobody knows what it did.
+        Err(source) if source.status().is_some() => {
+            let name = run.name;
+            return Err(Error::NotStarted { name, source });
+        }
+        result => result?,
+    };
     let vm = wait::until(client, Goal::Running, &created, started, run.timeout.0, output).await?;
     if run.console {
         return console::attach(client, &run.name, console::Input::of_this_terminal(), output).await;

@@ -1,9 +1,12 @@
+use axion_api::client;
+use axion_api::problem::{Kind, Problem};
 use axion_api::vm::{DesiredState, Vm, VmSpec, VmState, VmStatus};
 
 use super::console::{Escape, Typed};
 use super::create::Image;
 use super::place::Size;
 use super::wait::{Goal, Progress, progress};
+use crate::error::Error;
 
 fn vm(state: VmState, desired: DesiredState, since_unix_us: u64) -> Vm {
     Vm {
@@ -58,6 +61,25 @@ fn waiting_for_a_vm() {
             now.desired
         );
     }
+}
+
+#[test]
+fn a_vm_that_was_made_and_finds_no_place() {
+    let problem = Problem::new(Kind::InsufficientCapacity, "no node has room");
+    let error = Error::NotStarted {
+        name: "web".to_owned(),
+        source: client::Error::Problem(Box::new(problem)),
+    };
+    assert_eq!(error.exit_code(), 1);
+    assert_eq!(
+        error.to_string(),
+        "web was made and is stopped: it could not be started"
+    );
+    let hint = error.hint().unwrap();
+    for part in ["axctl capacity", "axctl vm start web", "axctl vm delete web"] {
+        assert!(hint.contains(part), "{hint}");
+    }
+    assert_eq!(Error::NoImage("sha256:00".to_owned()).exit_code(), 4);
 }
 
 fn typed(send: &[u8], help: bool, leave: bool) -> Typed {

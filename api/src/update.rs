@@ -97,6 +97,13 @@ impl UpdateStatus {
     pub fn slot(&self, name: &str) -> Option<&SlotStatus> {
         self.slots.iter().find(|slot| slot.slot == name)
     }
+
+    /// The slot that a rollback makes the next one: confirmed, and another one than the next.
+    pub fn way_back(&self) -> Option<&SlotStatus> {
+        let others = |slot: &&SlotStatus| Some(&slot.slot) != self.next.as_ref();
+        let mut others = self.slots.iter().filter(others);
+        others.find(|slot| slot.state == SlotState::Confirmed)
+    }
 }
 
 /// A slot and its image.

@@ -2,6 +2,7 @@
 
 use axion_api::init::{BootStatus, LogEntry, NodeStatus, Outcome, Phase, Task, UnitState, UnitStatus};
 use axion_api::keys::StateLock;
+use axion_api::update::{SlotState, SlotStatus, UpdateStatus};
 use axion_api::vm::{DesiredState, Vm, VmSpec, VmState, VmStatus};
 
 /// 2026-11-23 12:00:00 UTC.
@@ -18,6 +19,8 @@ pub struct Sample {
     pub logs: Vec<LogEntry>,
     pub first_token: Option<String>,
     pub rejected: Vec<(usize, String)>,
+    /// None: it was not started from an installed disk.
+    pub slots: Option<UpdateStatus>,
 }
 
 pub const FINGERPRINT: &str = "sha256:3f1d2c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f00f";
@@ -161,6 +164,27 @@ pub fn ready() -> Sample {
         ],
         first_token: Some("axt_Yk3vQ0n8s5Jc1u7R2pXo9LwZ4tBhE6dGmKfA0iNSyUM".to_owned()),
         rejected: Vec::new(),
+        slots: Some(slots()),
+    }
+}
+
+/// An update has confirmed itself.
+pub fn slots() -> UpdateStatus {
+    let slot = |slot: &str, version: &str| SlotStatus {
+        slot: slot.to_owned(),
+        version: version.to_owned(),
+        state: SlotState::Confirmed,
+        tries_left: None,
+        size: 100 << 20,
+        digest: String::new(),
+        arguments: String::new(),
+        failure: None,
+    };
+    UpdateStatus {
+        running: "b".to_owned(),
+        next: Some("b".to_owned()),
+        slots: vec![slot("a", "0.3.0"), slot("b", "0.4.0")],
+        ..UpdateStatus::default()
     }
 }
 

@@ -7,6 +7,7 @@ use axion_api::init::{BootStatus, LogEntry, NodeStatus, PATH, UnitStatus};
 use axion_api::keys::{Answer, Call, Recovery};
 use axion_api::problem::{Kind, Problem};
 use axion_api::storage::Key;
+use axion_api::update;
 use axion_core::config::{Effective, Rejected, Source, resolve};
 use axion_core::paths;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -78,6 +79,19 @@ impl Init {
             Call::Tpm | Call::Seal { .. } => Answer::Done,
         };
         serde_json::to_string(&answer).unwrap()
+    }
+
+    fn update(&self, call: &str) -> String {
+        let mut sample = self.sample.lock().unwrap();
+        let Some(slots) = &mut sample.slots else {
+            let problem = Problem::new(Kind::Conflict, "this node was not started from an installed disk");
+            return serde_json::to_string(&update::Answer::Problem(problem)).unwrap();
+        };
+        if serde_json::from_str::<update::Call>(call).unwrap() == update::Call::RollBack {
+            self.calls.send("roll back").unwrap();
+            slots.next = slots.way_back().map(|back| back.slot.clone());
+        }
+        serde_json::to_string(&update::Answer::Status(Box::new(slots.clone()))).unwrap()
     }
 
     fn reboot(&self) {

@@ -1,12 +1,14 @@
-//! What helps a node in trouble: support bundle, factory reset, rescue shell. Pure.
+//! What helps a node in trouble: support bundle, the version before, factory reset, rescue shell. Pure.
 //!
 //! ```text
 //! menu ─ b ─> sticks are looked for ─> which one ─> written
+//!      ─ v ─> slots ─> `roll back`, typed ─> the other confirmed slot is next, reboot
 //!      ─ f ─> which scope ─> what is lost ─> the host name, typed ─> ordered, reboot
 //!      ─ s ─> `shell`, typed ─> the shell takes the line
 //! ```
 
 use axion_api::recovery::{ResetPlan, ResetScope, Stick};
+use axion_api::update::UpdateStatus;
 use crossterm::event::KeyCode;
 
 /// A question about a node in trouble.
@@ -16,6 +18,15 @@ pub enum Trouble {
     Menu,
     /// Which stick?
     Sticks(Vec<Stick>),
+    /// Back to the version before? The answer is [`ROLL_BACK`].
+    Slots {
+        /// What is in the slots.
+        status: Box<UpdateStatus>,
+        /// Typed so far.
+        typed: String,
+    },
+    /// Nothing is asked: there are no slots, and why.
+    NoSlots(String),
     /// What is to be forgotten?
     Scope,
     /// Forget it? The answer is the host name.
@@ -32,6 +43,8 @@ pub enum Trouble {
     },
 }
 
+/// What to type for the version before.
+pub const ROLL_BACK: &str = "roll back";
 /// The word to type for a shell.
 pub const SHELL: &str = "shell";
 /// Sticks that have a key.
@@ -46,6 +59,10 @@ pub enum Ask {
     Sticks,
     /// Write a support bundle to this one.
     Save(Stick),
+    /// What is in the slots?
+    Slots,
+    /// Make this slot, the other confirmed one, the next one, and restart.
+    RollBack(String),
     /// What would a reset do?
     Plan(ResetScope),
     /// Order it, by the host name.
@@ -71,6 +88,7 @@ impl Trouble {
         match (self, code) {
             (_, KeyCode::Esc) => Step::Close,
             (Self::Menu, KeyCode::Char('b')) => Step::Ask(Ask::Sticks),
+            (Self::Menu, KeyCode::Char('v')) => Step::Ask(Ask::Slots),
             (Self::Menu, KeyCode::Char('f')) => Step::Next(Self::Scope),
             (Self::Menu, KeyCode::Char('s')) => Step::Next(Self::Shell { typed: String::new() }),
             (Self::Sticks(sticks), KeyCode::Char(c)) => {
@@ -81,6 +99,16 @@ impl Trouble {
                     None => Step::Next(Self::Sticks(sticks)),
                 }
             }
+            (Self::Slots { status, typed }, code) => match (status.way_back(), code) {
+                (Some(back), KeyCode::Enter) if typed == ROLL_BACK => {
+                    Step::Ask(Ask::RollBack(back.slot.clone()))
+                }
+                (Some(_), _) => Step::Next(Self::Slots {
+                    status,
+                    typed: after(typed, code, ROLL_BACK.len()),
+                }),
+                (None, _) => Step::Next(Self::Slots { status, typed }),
+            },
             (Self::Scope, KeyCode::Char('c')) => Step::Ask(Ask::Plan(ResetScope::Config)),
             (Self::Scope, KeyCode::Char('s')) => Step::Ask(Ask::Plan(ResetScope::State)),
             (Self::Scope, KeyCode::Char('a')) => Step::Ask(Ask::Plan(ResetScope::All)),

@@ -136,6 +136,49 @@ async fn a_passphrase_that_was_typed_unlocks_or_says_why_not() {
 }
 
 #[tokio::test]
+async fn the_version_before_is_next_and_the_node_restarts() {
+    let root = tempfile::tempdir().unwrap();
+    let (_fake, mut called) = FakeNode::start(root.path(), sample::ready()).await;
+    let mut link = Link::new(root.path());
+    let Update::Trouble(question) = link.trouble(Ask::Slots, "tty1").await else {
+        panic!("no slots");
+    };
+    let slots = Box::new(sample::slots());
+    let typed = String::new();
+    assert_eq!(*question, Trouble::Slots { status: slots, typed });
+    let back = async |link: &mut Link| match link.trouble(Ask::RollBack("a".to_owned()), "tty1").await {
+        Update::Answer(said) => said,
+        other => panic!("{other:?}"),
+    };
+    let said = back(&mut link).await;
+    assert!(said.starts_with("Slot a starts next. Rebooting"), "{said}");
+    assert_eq!(called.recv().await, Some("roll back"));
+    assert_eq!(called.recv().await, Some("reboot"));
+    // On another console: it is not taken back.
+    let said = back(&mut link).await;
+    assert!(
+        said.starts_with("Not rolled back: the slots are others"),
+        "{said}"
+    );
+    assert!(called.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_node_without_slots_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sample = sample::idle();
+    sample.slots = None;
+    let (_fake, _called) = FakeNode::start(root.path(), sample).await;
+    match Link::new(root.path()).trouble(Ask::Slots, "tty1").await {
+        Update::Trouble(question) => assert_eq!(
+            *question,
+            Trouble::NoSlots("this node was not started from an installed disk".to_owned())
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn a_recovery_passphrase_is_there_until_it_is_noted() {
     let root = tempfile::tempdir().unwrap();
     let mut sample = sample::idle();

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::time::Duration;
 
+use axion_api::host::PowerAction;
 use axion_api::recovery::{Answer, Call, ResetRequest, ResetScope, Stick};
+use axion_api::update::{self, UpdateStatus};
 use tokio::time::timeout;
 
 use super::{Link, Update, plain};
@@ -20,6 +22,17 @@ impl Link {
             Ask::Save(stick) => Update::Answer(match self.save(&stick).await {
                 Ok(name) => format!("Written to {}: {name}. It may be unplugged.", stick.device),
                 Err(why) => format!("No support bundle: {why}."),
+            }),
+            Ask::Slots => Update::Trouble(Box::new(match self.update(update::Call::Status).await {
+                Ok(status) => Trouble::Slots {
+                    status,
+                    typed: String::new(),
+                },
+                Err(why) => Trouble::NoSlots(why),
+            })),
+            Ask::RollBack(slot) => Update::Answer(match self.roll_back(&slot).await {
+                Ok(said) => said,
+                Err(why) => format!("Not rolled back: {why}."),
             }),
             Ask::Plan(scope) => self.plan_reset(scope).await,
             Ask::Reset(scope, confirm) => {
@@ -86,6 +99,31 @@ impl Link {
         let asked = async { self.init().await?.open_rescue_shell(line).await };
         let answer = timeout(PATIENCE, asked).await.map_err(late)?;
         read(&answer.map_err(|error| plain(&error))?)
+    }
+
+    /// Makes `slot` the next one and restarts. Done twice, a rollback would be taken back, so it is done where it still leads there.
+    async fn roll_back(&mut self, slot: &str) -> Result<String, String> {
+        let now = self.update(update::Call::Status).await?;
+        if now.way_back().is_none_or(|back| back.slot != slot) {
+            return Err("the slots are others than shown by now; look at them again".to_owned());
+        }
+        self.update(update::Call::RollBack).await?;
+        let restart = self.stop_node(PowerAction::Reboot).await;
+        Ok(format!("Slot {slot} starts next. {restart}"))
+    }
+
+    /// What init says of the slots; its refusal is the error.
+    async fn update(&mut self, call: update::Call) -> Result<Box<UpdateStatus>, String> {
+        let text = serde_json::to_string(&call).map_err(|error| error.to_string())?;
+        let asked = async { self.init().await?.update(&text).await };
+        let answer = timeout(PATIENCE, asked).await.map_err(late)?;
+        match serde_json::from_str(&answer.map_err(|error| plain(&error))?) {
+            Ok(update::Answer::Status(status)) => Ok(status),
+            Ok(update::Answer::Problem(problem)) => Err(problem.detail),
+            Ok(update::Answer::Plan(_)) | Err(_) => {
+                Err("init answered something else than was asked".to_owned())
+            }
+        }
     }
 
     async fn recovery(&mut self, call: &Call) -> Result<Answer, String> {

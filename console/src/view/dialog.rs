@@ -26,7 +26,7 @@ pub fn draw(frame: &mut Frame<'_>, dialog: &Dialog, app: &App, theme: &Theme) {
         // They have a view of their own.
         Dialog::Install(_) | Dialog::Installing => return,
         Dialog::Power { action, typed } => power(*action, typed, app, theme),
-        Dialog::Trouble(question) => trouble::rows(question, theme),
+        Dialog::Trouble(question) => trouble::rows(question, app, theme),
         Dialog::Token => token(theme),
         Dialog::Recovery => recovery(theme),
         Dialog::Locks { chosen } => locks(*chosen, app, theme),
@@ -78,7 +78,8 @@ fn power(action: PowerAction, typed: &str, app: &App, theme: &Theme) -> (&'stati
     (title, rows)
 }
 
-fn what_stops(app: &App, theme: &Theme) -> Vec<Row> {
+/// What a restart stops.
+pub(super) fn what_stops(app: &App, theme: &Theme) -> Vec<Row> {
     let snapshot = &app.snapshot;
     let running = snapshot.running_vms();
     let first = match running.as_slice() {

@@ -14,6 +14,7 @@ use crate::node::{DeviceFacts, PoolFacts};
 use axion_api::host::PowerAction;
 use axion_api::recovery::{ResetPlan, ResetScope, Stick};
 use axion_api::storage::Health;
+use axion_api::update::{SlotFailure, SlotState, UpdateStatus};
 
 const COLOURED: &str = "xterm-256color";
 
@@ -235,6 +236,37 @@ fn the_dialogs() {
         typed: "ra".to_owned(),
     }));
     assert_screen("reset-80x24", &asking, &Theme::PLAIN);
+}
+
+#[test]
+fn the_slots_and_the_way_back() {
+    let mut asking = app(sample::ready(), Page::Summary, (80, 24));
+    let slots = |status: UpdateStatus, typed: &str| {
+        let (status, typed) = (Box::new(status), typed.to_owned());
+        Some(Dialog::Trouble(Trouble::Slots { status, typed }))
+    };
+    asking.dialog = slots(sample::slots(), "roll");
+    assert_screen("slots-80x24", &asking, &Theme::PLAIN);
+    // An update that gave way to the version before.
+    let mut failed = sample::slots();
+    failed.running = "a".to_owned();
+    failed.next = Some("a".to_owned());
+    failed.slots[1].state = SlotState::Failed;
+    failed.slots[1].failure = Some(SlotFailure {
+        why: "KVM: worked before the update, and does not any more".to_owned(),
+        log: String::new(),
+    });
+    asking.dialog = slots(failed, "");
+    assert_screen("slots-failed-80x24", &asking, &Theme::PLAIN);
+    let why = "this node was not started from an installed disk, so there is nothing to update: it runs what its medium or the \
+               network gives it. Start it from another image, or install it (axion.mode=install)";
+    asking.dialog = Some(Dialog::Trouble(Trouble::NoSlots(why.to_owned())));
+    assert_screen("slots-none-80x24", &asking, &Theme::PLAIN);
+    // Where the screen is low, what is to be typed stays in sight.
+    asking.dialog = slots(sample::slots(), "");
+    asking.size = (40, 12);
+    let screen = text(&rendered(&asking, &Theme::PLAIN));
+    assert!(screen.contains("> _"), "{screen}");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use axion_api::update::{SlotState, SlotStatus};
+
 use super::*;
 
 fn stick(device: &str) -> Stick {
@@ -65,6 +67,47 @@ fn a_reset_needs_the_host_name() {
     let ordered = Step::Ask(Ask::Reset(ResetScope::State, "rack7".to_owned()));
     assert_eq!(press(asking(""), "rack8\x087\n"), ordered);
     assert_eq!(press(asking("rack7"), "\x1b"), Step::Close);
+}
+
+/// Slot b, which is next, and a, which is `before`.
+fn slots(before: SlotState) -> Trouble {
+    let slot = |slot: &str, state| SlotStatus {
+        slot: slot.to_owned(),
+        version: "0.4.0".to_owned(),
+        state,
+        tries_left: None,
+        size: 0,
+        digest: String::new(),
+        arguments: String::new(),
+        failure: None,
+    };
+    let status = UpdateStatus {
+        running: "b".to_owned(),
+        next: Some("b".to_owned()),
+        slots: vec![slot("a", before), slot("b", SlotState::Confirmed)],
+        ..UpdateStatus::default()
+    };
+    Trouble::Slots {
+        status: Box::new(status),
+        typed: String::new(),
+    }
+}
+
+#[test]
+fn the_version_before_needs_its_words_and_a_slot_that_is_confirmed() {
+    assert_eq!(press(Trouble::Menu, "v"), Step::Ask(Ask::Slots));
+    let back = Step::Ask(Ask::RollBack("a".to_owned()));
+    assert_eq!(press(slots(SlotState::Confirmed), "roll back\n"), back);
+    for keys in ["\n", "roll\n", "reboot\n"] {
+        let again = Step::Next(slots(SlotState::Confirmed));
+        assert_eq!(press(slots(SlotState::Confirmed), keys), again);
+    }
+    for state in [SlotState::Failed, SlotState::Staged, SlotState::Trying] {
+        assert_eq!(press(slots(state), "roll back\n"), Step::Next(slots(state)));
+    }
+    let none = || Trouble::NoSlots("it was started over the network".to_owned());
+    assert_eq!(press(none(), "roll back\n"), Step::Next(none()));
+    assert_eq!(press(none(), "\x1b"), Step::Close);
 }
 
 #[test]

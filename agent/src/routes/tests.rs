@@ -489,5 +489,5 @@ async fn a_factory_reset_is_previewed_confirmed_and_audited() {
         agent.call("DELETE", "/v1/reset", "").await.status,
         StatusCode::NO_CONTENT
     );
-    assert_eq!(audit(&agent).len(), 4);
+    assert_eq!(agent.audit().await.len(), 4);
 }

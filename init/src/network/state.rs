@@ -71,6 +71,12 @@ impl State {
         self.links.values().any(|l| l.has_address)
     }
 
+    /// Links that have an address.
+    pub fn with_address(&self) -> impl Iterator<Item = &str> {
+        let links = self.links.iter().filter(|(_, link)| link.has_address);
+        links.map(|(name, _)| name.as_str())
+    }
+
     fn learnt<T: PartialEq + Clone>(&self, first: &[T], of: impl Fn(&Learnt) -> Vec<T>) -> Vec<T> {
         let mut all = first.to_vec();
         for item in self.links.values().flat_map(|l| of(&l.learnt)) {

@@ -3,16 +3,18 @@
 //! The version before leaves a picture of the node beside the slot when it writes it. A node that was not as it should be then
 //! is not the update's fault. The picture is JSON of which each version reads what it knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use axion_api::init::Phase;
 use axion_api::storage::{Answer, Call, Health, Pool};
 use axion_core::profile::{ItemState, attest};
+use axion_core::topology::Topology;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::network::State;
 use crate::node::Node;
 use crate::storage::on_thread;
 
@@ -32,6 +34,11 @@ pub struct Picture {
     pub pools: Option<BTreeMap<String, bool>>,
     /// Items of the boot profile that are not as planned, and how they are.
     pub drift: BTreeMap<String, String>,
+    /// MAC addresses of the interfaces that have an address of the network.
+    pub addresses: BTreeSet<String>,
+    /// Whether there is a partner on the cable of each interface, by its MAC address: about the present alone.
+    #[serde(skip)]
+    pub cables: BTreeMap<String, bool>,
 }
 
 impl Picture {
@@ -66,8 +73,22 @@ impl Picture {
             kvm: Path::new("/dev/kvm").exists(),
             pools,
             drift: attested.unwrap_or_default(),
+            addresses: addresses(Path::new("/"), &node.network.borrow()),
+            cables: cables(Path::new("/")),
         }
     }
+}
+
+fn addresses(root: &Path, network: &State) -> BTreeSet<String> {
+    let mac =
+        |name: &str| std::fs::read_to_string(root.join("sys/class/net").join(name).join("address")).ok();
+    let macs = network.with_address().filter_map(mac);
+    macs.map(|mac| mac.trim().to_owned()).collect()
+}
+
+fn cables(root: &Path) -> BTreeMap<String, bool> {
+    let nics = Topology::read(root).nics.into_iter();
+    nics.map(|nic| (nic.mac, nic.carrier == Some(true))).collect()
 }
 
 fn drift(node: &Node) -> BTreeMap<String, String> {
@@ -96,7 +117,14 @@ pub fn failed_tasks(phases: &[Phase]) -> Vec<String> {
 
 /// Why nothing can be said of the version that runs yet; `None`: it can be voted upon.
 pub fn cannot_tell(before: Option<&Picture>, now: &Picture) -> Option<String> {
-    let pools: Vec<&str> = before?
+    let before = before?;
+    let missing = [unknown_pools(before, now), lost_addresses(before, now)];
+    let missing: Vec<String> = missing.into_iter().flatten().collect();
+    (!missing.is_empty()).then(|| missing.join("; "))
+}
+
+fn unknown_pools(before: &Picture, now: &Picture) -> Option<String> {
+    let pools: Vec<&str> = before
         .pools
         .iter()
         .flatten()
@@ -106,6 +134,23 @@ pub fn cannot_tell(before: Option<&Picture>, now: &Picture) -> Option<String> {
     unknown.then(|| {
         let pools = pools.join("`, `");
         format!("ZFS does not answer, and there was `{pools}` before")
+    })
+}
+
+/// A node that nobody reaches any more is not found good, however well it is: its network may come up late, and is waited for. A cable
+/// that somebody has pulled is not the version's fault, as long as there is another way to the node.
+fn lost_addresses(before: &Picture, now: &Picture) -> Option<String> {
+    let cut_off = before.addresses.is_disjoint(&now.addresses);
+    let lost = before.addresses.difference(&now.addresses);
+    let lost: Vec<&str> = lost
+        .filter(|mac| cut_off || now.cables.get(*mac) != Some(&false))
+        .map(String::as_str)
+        .collect();
+    (!lost.is_empty()).then(|| {
+        format!(
+            "the network interface {} had an address before and has none",
+            lost.join(" and ")
+        )
     })
 }
 

@@ -80,3 +80,42 @@ fn the_first_picture_is_read() {
     assert_eq!(read.drift.len(), 1);
     assert_eq!(read.text(), golden.trim_end());
 }
+
+#[test]
+fn a_node_that_nobody_reaches_any_more_is_not_found_good() {
+    let macs = |macs: &[&str]| macs.iter().map(|mac| (*mac).to_owned()).collect::<BTreeSet<_>>();
+    let before = Picture {
+        addresses: macs(&["02:00", "02:01"]),
+        ..Picture::default()
+    };
+    let now = |addresses: &[&str], cables: &[(&str, bool)]| Picture {
+        addresses: macs(addresses),
+        cables: cables.iter().map(|(mac, on)| ((*mac).to_owned(), *on)).collect(),
+        ..Picture::default()
+    };
+    let waits = |now: &Picture| cannot_tell(Some(&before), now).unwrap_or_default();
+    let both = [("02:00", true), ("02:01", true)];
+    assert_eq!(waits(&now(&["02:00", "02:01", "02:02"], &both)), "");
+    assert!(waits(&now(&["02:00"], &both)).contains("interface 02:01 had an address before"));
+    // Its driver is gone.
+    assert!(waits(&now(&["02:00"], &[("02:00", true)])).contains("02:01"));
+    // A cable is out, and the node is reached by the other one; or by none.
+    assert_eq!(waits(&now(&["02:00"], &[("02:00", true), ("02:01", false)])), "");
+    let none = now(&[], &[("02:00", false), ("02:01", false)]);
+    assert!(waits(&none).contains("02:00 and 02:01"));
+    // A version before that kept nothing of it.
+    assert_eq!(cannot_tell(Some(&Picture::default()), &none), None);
+    assert_eq!(cannot_tell(None, &none), None);
+}
+
+#[test]
+fn addresses_are_kept_for_the_next_version_and_cables_are_not() {
+    let picture = Picture {
+        addresses: ["02:00".to_owned()].into(),
+        cables: [("02:00".to_owned(), true)].into(),
+        ..Picture::default()
+    };
+    let read = Picture::read(&picture.text()).unwrap();
+    assert_eq!(read.addresses, picture.addresses);
+    assert!(read.cables.is_empty());
+}

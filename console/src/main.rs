@@ -14,8 +14,8 @@
 //! | [`view`]     | what the screen shows (pure)                                                 |
 //! | [`terminal`] | the line itself: its size, raw mode, what it can show                        |
 //!
-//! Neither keys nor looks wait for a request that takes long. Nothing runs between two looks at the node: once a second while someone is at the keyboard or the node boots, else
-//! every five seconds; and only cells that changed are written.
+//! Neither keys nor looks wait for a request that takes long. Nothing runs between two looks at the node: once a second while
+//! someone is at the keyboard or the node boots, else every five seconds; and only cells that changed are written.
 
 mod app;
 mod node;

@@ -174,8 +174,8 @@ impl Vms {
         self.hear(name, pid, control::status(socket).await).await
     }
 
-    /// A socket of the VMM of one VM. Who has said something has opened its sockets: where there is none any more it is about to end,
-    /// which may take as long as it has memory, and nothing is to be waited for.
+    /// A socket of the VMM of one VM. Who has said something has opened its sockets: where there is none any more it is about to
+    /// end, which takes the longer the more memory it has, and nothing is to be waited for.
     pub(super) fn socket(&self, name: &str, file: &str) -> Socket {
         let silent = || {
             let units = self.init.units().ok()?;

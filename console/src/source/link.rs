@@ -1,7 +1,7 @@
 //! The lines to init and the agent, and what the operator asks for over them.
 //!
-//! A request may take minutes, so each is carried out in a task of its own, by a clone of the [`Link`] that the looks are made with:
-//! the looks go on meanwhile.
+//! A request may take minutes, so each is carried out in a task of its own, by a clone of the [`Link`] that the looks are made
+//! with: the looks go on meanwhile.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -101,7 +101,8 @@ impl Link {
         read(&answer.map_err(|error| plain(&error))?)
     }
 
-    /// Makes `slot` the next one and restarts. Done twice, a rollback would be taken back, so it is done where it still leads there.
+    /// Makes `slot` the next one and restarts. Done twice, a rollback would be taken back, so it is done where it still leads
+    /// there.
     async fn roll_back(&mut self, slot: &str) -> Result<String, String> {
         let now = self.update(update::Call::Status).await?;
         if now.way_back().is_none_or(|back| back.slot != slot) {

@@ -356,8 +356,8 @@ fn secret_keys(config: &MachineConfig) -> BTreeSet<String> {
         .collect()
 }
 
-/// What the node would be by the document of `own` and its other ones; `beside`: it lies on the disk that its secrets protect, where
-/// those at these keys lie already. Pure.
+/// What the node would be by the document of `own` and its other ones; `beside`: it lies on the disk that its secrets protect,
+/// where those at these keys lie already. Pure.
 ///
 /// # Errors
 /// Everything that is wrong with the document; or it has a secret that would lie beside what it protects.

@@ -69,8 +69,8 @@ pub struct ResetOrder {
     pub state: Option<String>,
     /// These pools go, the one that keeps the order last.
     pub pools: Vec<String>,
-    /// Ids of these pools (`guid` of a pool) by their names: another pool of such a name is not meant. An order of an earlier version
-    /// has none.
+    /// Ids of these pools (`guid` of a pool) by their names: another pool of such a name is not meant. An order of an earlier
+    /// version has none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub guids: BTreeMap<String, String>,
 }

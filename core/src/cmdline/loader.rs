@@ -1,7 +1,7 @@
 //! Kernel arguments that an operator gives for machines that a loader starts: in media, and from a boot server.
 //!
-//! They pass through what is no language for arguments: GRUB's menu, iPXE's scripts, the command line of a UKI. What all of them can
-//! carry is taken, and nothing else, so that a machine is told the same whatever it boots by:
+//! They pass through what is no language for arguments: GRUB's menu, iPXE's scripts, the command line of a UKI. What all of them
+//! can carry is taken, and nothing else, so that a machine is told the same whatever it boots by:
 //!
 //! | | GRUB | iPXE | UKI |
 //! |-|------|------|-----|
@@ -19,9 +19,9 @@ const VARIABLES: [(&str, &str); 3] = [
     ("${mac}", "${netX/mac:hexhyp}"),
 ];
 
-/// What a line of iPXE's begins with that has UEFI machines load the UKI, where that is signed and the kernel is not; its URL and what
-/// it is told follow. iPXE puts the name before that, as a word of the command line: `BOOT_IMAGE=` is one that nobody goes by. A UKI
-/// that is told anything, be it the name, leaves what it has in itself, unless firmware checks it: then what it is told is nothing.
+/// What a line of iPXE's begins with that has UEFI machines load the UKI, where that is signed and the kernel is not; its URL and
+/// what it is told follow. iPXE puts the name before that, as a word of the command line: `BOOT_IMAGE=` is one that nobody goes by.
+/// A UKI that is told anything, be it the name, leaves what it has in itself; under Secure Boot it goes by nothing else.
 pub const IPXE_CHAIN: &str = "iseq ${platform} efi && chain --autofree --name BOOT_IMAGE=axion.efi ";
 
 /// Arguments that some loader cannot carry.

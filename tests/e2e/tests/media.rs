@@ -146,8 +146,8 @@ fn axctl_writes_a_stick_with_a_config() -> Result<()> {
 /// Runs the rest of its arguments where the first two directories are `/sys` and `/dev`.
 const IN_COMPUTER: &str = "mount --bind \"$1\" /sys; mount --bind \"$2\" /dev; shift 2; exec \"$@\"";
 
-/// A `/sys` and a `/dev` in `dir` with one USB stick of `bytes`, a file; gives the file. What `axctl` may write to is what it finds in
-/// them, so that no disk of the computer that tests can be meant.
+/// A `/sys` and a `/dev` in `dir` with one USB stick of `bytes`, a file; gives the file. What `axctl` may write to is what it finds
+/// in them, so that no disk of the computer that tests can be meant.
 fn computer(dir: &Path, bytes: u64) -> Result<PathBuf> {
     let device = dir.join("sys/devices/usb1/1-1");
     let disk = device.join("host6/block/sdzz");

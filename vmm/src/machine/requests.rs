@@ -29,7 +29,10 @@ pub enum RequestError {
     )]
     Late(Request),
     /// It will not be.
-    #[error("the machine is kept by an earlier request: a device waits for the host, perhaps for a disk's storage; {} is not done", verb(*.0))]
+    #[error(
+        "the machine is kept by an earlier request: a device waits for the host, perhaps for a disk's storage; {} is not done",
+        verb(*.0)
+    )]
     Busy(Request),
 }
 

@@ -153,7 +153,7 @@ impl Connection {
     pub fn linger(&mut self) -> bool {
         let ended = self.guest_ended & shutdown::SEND != 0;
         if let (true, false, Some(stream)) = (ended, self.backlog.is_empty(), &self.stream) {
-            self.phase = Phase::Lingering;
+            (self.phase, self.opening) = (Phase::Lingering, None);
             // It may have ended already.
             let _ = stream.shutdown(Shutdown::Read);
         }

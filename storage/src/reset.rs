@@ -34,12 +34,15 @@ pub const MARKER: &str = "org.axion:reset";
 const BUSY: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(250);
 
+/// Keeps what is left of an order; says for people why it failed.
+pub type Keep = Box<dyn Fn(&ResetOrder) -> Result<(), String> + Send + Sync>;
+
 /// An order that is kept elsewhere than on a pool.
 pub struct GivenOrder {
     /// What was ordered.
     pub order: ResetOrder,
-    /// Keeps what is left of it; where it names no pool any more, it is done and is forgotten. Why that failed, for people.
-    pub keep: Box<dyn Fn(&ResetOrder) -> Result<(), String> + Send + Sync>,
+    /// Where what is left names no pool any more, the order is done and is forgotten.
+    pub keep: Keep,
 }
 
 impl fmt::Debug for GivenOrder {

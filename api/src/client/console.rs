@@ -77,7 +77,7 @@ fn io_error(error: WsError) -> io::Error {
 }
 
 /// What a node means by closing the console.
-fn closed(frame: CloseFrame) -> io::Result<()> {
+fn closed(frame: &CloseFrame) -> io::Result<()> {
     if frame.code == CloseCode::Normal {
         return Ok(());
     }
@@ -99,7 +99,7 @@ impl AsyncRead for ConsoleStream {
             self.rest = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 Some(Ok(Message::Binary(bytes))) => bytes,
                 Some(Ok(Message::Text(text))) => text.into(),
-                Some(Ok(Message::Close(frame))) => return Poll::Ready(frame.map_or(Ok(()), closed)),
+                Some(Ok(Message::Close(frame))) => return Poll::Ready(frame.as_ref().map_or(Ok(()), closed)),
                 None => return Poll::Ready(Ok(())),
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => return Poll::Ready(Err(io_error(error))),

@@ -35,6 +35,7 @@ pub struct Picture {
     /// Items of the boot profile that are not as planned, and how they are.
     pub drift: BTreeMap<String, String>,
     /// MAC addresses of the interfaces that have an address of the network.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub addresses: BTreeSet<String>,
     /// Whether there is a partner on the cable of each interface, by its MAC address: about the present alone.
     #[serde(skip)]

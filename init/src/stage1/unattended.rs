@@ -51,7 +51,7 @@ pub fn run(cmdline: &CommandLine, handover: &Handover, log: &Log) -> Result<Infa
     };
     match carry_out(cmdline, handover, &effective, &mut screen) {
         Ok(None) => leave(effective.config.install.after, &mut screen),
-        Ok(Some(there)) => start(&there, effective.config.boot, &mut screen),
+        Ok(Some(there)) => start(&there, &effective.config.boot, &mut screen),
         Err(error) => Err(Failure {
             task: "install Axion".to_owned(),
             cause: chain(&error),
@@ -64,7 +64,7 @@ pub fn run(cmdline: &CommandLine, handover: &Handover, log: &Log) -> Result<Infa
 
 /// Starts the installation that is there. Where that cannot be done from here, the machine stays as it is: it would come back to the
 /// installer for ever.
-fn start(there: &Candidate, boot: Boot, screen: &mut Screen<'_>) -> Result<Infallible, Failure> {
+fn start(there: &Candidate, boot: &Boot, screen: &mut Screen<'_>) -> Result<Infallible, Failure> {
     let version = there.contents.installed.as_deref().unwrap_or_default();
     screen.say(&format!(
         "\n{there}\nholds Axion {version} already, and is started. `install.existing = \"replace\"` would install it anew.\n"
@@ -91,7 +91,7 @@ fn start(there: &Candidate, boot: Boot, screen: &mut Screen<'_>) -> Result<Infal
             .to_owned(),
         boot: Boot {
             on_failure: FailureAction::Halt,
-            ..boot
+            ..boot.clone()
         },
     })
 }
@@ -128,14 +128,13 @@ fn carry_out(
     let config = &effective.config.install;
     install::check_config(effective)?;
     let documents = handover.documents();
-    let (disk, mirror) = match wait_for_disks(config, &documents)? {
-        Meant::Write(disk, mirror) => (disk, mirror),
-        Meant::Start(there) => return Ok(Some(there)),
+    let disks = match wait_for_disks(config, &documents)? {
+        Meant::Write(disks) => disks,
+        Meant::Start(there) => return Ok(Some(*there)),
     };
     let image = Image::gather(&Origin::stage1())?;
     let text = in_one(&documents, "install");
-    let disks = std::iter::once(disk).chain(mirror);
-    let disks = disks.map(|disk| (disk, config.pool)).collect();
+    let disks = disks.into_iter().map(|disk| (disk, config.pool)).collect();
     let job = Job::prepare(disks, text, cmdline, image)?;
     let name = job.disk();
     screen.log.info(&format!("installing on {name}"));
@@ -163,9 +162,9 @@ fn carry_out(
 /// What becomes of the disks that the config means.
 enum Meant {
     /// The disk is written, and its mirror.
-    Write(Candidate, Option<Candidate>),
+    Write(Vec<Candidate>),
     /// It is installed.
-    Start(Candidate),
+    Start(Box<Candidate>),
 }
 
 /// The disk that is meant, and its mirror; one that has not come up yet is waited for.
@@ -174,10 +173,13 @@ fn wait_for_disks(config: &Install, documents: &[Document]) -> Result<Meant, Err
     loop {
         let candidates = install::candidates(documents);
         match select::select(&candidates, config) {
-            Ok((disk, mirror)) => return Ok(Meant::Write(disk.clone(), mirror.cloned())),
+            Ok((disk, mirror)) => {
+                let disks = std::iter::once(disk).chain(mirror);
+                return Ok(Meant::Write(disks.cloned().collect()));
+            }
             Err(SelectError::None { .. }) if clock::since_start() < end => sys::pause(STEP),
             Err(error) => match select::installed(&candidates, config) {
-                Some(there) => return Ok(Meant::Start(there.clone())),
+                Some(there) => return Ok(Meant::Start(Box::new(there.clone()))),
                 None => return Err(error.into()),
             },
         }

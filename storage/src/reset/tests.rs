@@ -277,7 +277,7 @@ fn disks_of_ordered_pools_are_waited_for() {
     let wanted = check("storage.settle = \"30s\"\n", "test").unwrap().storage;
     std::thread::scope(|scope| {
         let booted = scope.spawn(|| storage.start(&wanted, &NoKeys, soon()).unwrap());
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::park_timeout(Duration::from_millis(300));
         assert!(node.changes().is_empty());
         disk_of(&node, "sda", "tank", 5, 0);
         booted.join().unwrap();

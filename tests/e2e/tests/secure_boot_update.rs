@@ -1,5 +1,5 @@
-//! A node under Secure Boot lives as any other one: it is updated, proves the new version, goes back; an image that its firmware would
-//! not start is refused before a byte is written.
+//! A node under Secure Boot lives as any other one: it is updated, proves the new version, goes back at the console; an image that its
+//! firmware would not start is refused before a byte is written.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use axion_core::secure_boot::SecureBootState;
+use axion_e2e::SOON;
 use axion_e2e::enrolment::{enrolled, foreign_keys, owner_keys, sign};
 use axion_e2e::installation::{INSTALLATION, down, look};
 use axion_e2e::installed::{Signer, as_version};
 use axion_install::slot::Slot;
 use axion_lab::machine::READY;
+use axion_lab::screen::key;
 use axion_lab::spec::{DiskBus, DiskContent};
-use axion_lab::{Image, Node, Spec};
+use axion_lab::{Image, Machine, Node, Spec};
 
 const NEW: &str = "0.1.9";
 /// A boot in emulation with firmware's look at the image, and a guest that shows that guests start.
@@ -74,7 +76,7 @@ fn an_update_is_tried_confirmed_and_taken_back_under_secure_boot() -> Result<()>
     let node = machine.wait_ready()?;
     is_on(&node)?;
 
-    node.axctl(&["update", "rollback", "--reboot"])?;
+    roll_back_at_the_console(&machine)?;
     machine
         .log()
         .wait_for_after(&seen, "slot a runs, Axion 0.1.0, confirmed", TRIAL)?;
@@ -83,6 +85,20 @@ fn an_update_is_tried_confirmed_and_taken_back_under_secure_boot() -> Result<()>
     down(machine)?;
     let found = look(&disk)?;
     ensure!(found.good() == Some(Slot::A), "{found:?}");
+    Ok(())
+}
+
+/// As somebody does whose update has lost the network.
+fn roll_back_at_the_console(machine: &Machine) -> Result<()> {
+    let screen = machine.screen();
+    screen.press("t")?;
+    screen.wait_for("versions in the slots", SOON)?;
+    screen.press("v")?;
+    screen.wait_for("b  Axion 0.1.9, confirmed, runs now, starts next", SOON)?;
+    screen.wait_for("a, Axion 0.1.0. Esc goes back.", SOON)?;
+    screen.press("roll back")?;
+    screen.wait_for("> roll back", SOON)?;
+    screen.press(key::ENTER)?;
     Ok(())
 }
 

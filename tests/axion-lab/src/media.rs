@@ -125,20 +125,26 @@ pub fn edited_image(image: &Path, path: &Path, config: &str) -> Result<()> {
         .map_err(fail("write AXION-CFG of"))
 }
 
-/// The file `name` on the config volume of a disk image, as a person finds it on a laptop.
+/// The files in the root directory of the config volume of a disk image, by name, as a person finds them on a laptop.
 ///
 /// # Errors
-/// There is no such file, or no config volume.
-pub fn on_config_volume(image: &Path, name: &str) -> Result<Vec<u8>> {
+/// One cannot be read, or there is no config volume.
+pub fn on_config_volume(image: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let fail = |action| Error::io(action, image);
     let (_, _, mut bytes) = config_volume_of(image)?;
     let volume = FileSystem::new(Cursor::new(&mut bytes), FsOptions::new())
         .map_err(fail("open the config volume of"))?;
-    let mut content = Vec::new();
-    let file = volume.root_dir().open_file(name);
-    file.and_then(|mut file| file.read_to_end(&mut content))
-        .map_err(fail("read a file on AXION-CFG of"))?;
-    Ok(content)
+    let mut files = Vec::new();
+    for entry in volume.root_dir().iter() {
+        let entry = entry.map_err(fail("list AXION-CFG of"))?;
+        if entry.is_file() {
+            let mut content = Vec::new();
+            let read = entry.to_file().read_to_end(&mut content);
+            read.map_err(fail("read a file on AXION-CFG of"))?;
+            files.push((entry.file_name(), content));
+        }
+    }
+    Ok(files)
 }
 
 /// The config volume of a disk image: the file, where it begins there, and its bytes.

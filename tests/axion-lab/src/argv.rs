@@ -206,7 +206,7 @@ impl Argv {
                 self.file("-initrd", "", &wiring.initramfs);
                 self.flags(["-append", &spec.kernel_command_line()]);
             }
-            Boot::Medium { drive, file, .. } => self.medium(*drive, file),
+            Boot::Medium { drive, file, .. } => self.medium(*drive, file, spec.writes_medium),
             // A disk or the network card is what it starts from.
             Boot::Disks | Boot::Card { .. } | Boot::Network { .. } => {}
         }
@@ -236,7 +236,6 @@ impl Argv {
         }
     }
 
-    /// The medium, first in the firmware's boot order.
     /// A drive whose writes are logged, as they come through a raw file, in sectors of 512 bytes.
     fn recorded(&mut self, n: usize, file: &Path, log: &Path) {
         let path = |path: &Path| path.to_string_lossy().replace(',', ",,");
@@ -250,9 +249,11 @@ impl Argv {
         ]);
     }
 
-    fn medium(&mut self, drive: Drive, file: &Path) {
+    /// The medium, first in the firmware's boot order.
+    fn medium(&mut self, drive: Drive, file: &Path, writes: bool) {
         let mode = match drive {
             Drive::CdRom => "media=cdrom,readonly=on",
+            _ if writes => "snapshot=off",
             _ => "snapshot=on",
         };
         self.file(

@@ -31,6 +31,8 @@ pub struct Spec {
     pub secure_boot: Option<PathBuf>,
     /// Its UEFI cannot write its boot variables.
     pub read_only_variables: bool,
+    /// What the machine writes to the medium that it boots from stays in its file.
+    pub writes_medium: bool,
     /// File with the CAs that its UEFI trusts for HTTPS, as an EFI signature list ([`crate::media::signature_list`]); none: it trusts
     /// nobody.
     pub https_cas: Option<PathBuf>,
@@ -89,6 +91,7 @@ impl Spec {
             firmware: Firmware::Bios,
             secure_boot: None,
             read_only_variables: false,
+            writes_medium: false,
             https_cas: None,
             cpus: 2,
             sockets: 1,
@@ -142,6 +145,15 @@ impl Spec {
         Self {
             firmware: Firmware::Uefi,
             secure_boot: Some(variables.into()),
+            ..self
+        }
+    }
+
+    /// What the machine writes to the medium that it boots from stays in its file.
+    #[must_use]
+    pub fn writes_medium(self) -> Self {
+        Self {
+            writes_medium: true,
             ..self
         }
     }

@@ -201,7 +201,7 @@ fn with_config_volume(spec: Spec, image: &Image) -> Result<(Machine, Node)> {
 fn edited_image(name: &str, firmware: Firmware, drive: Drive, dir: &Path) -> Result<(Machine, Node)> {
     let image = Image::find()?;
     let disk: PathBuf = dir.join("disk.img");
-    let spec = Spec::new(name).boot_from(firmware, drive, &disk);
+    let spec = Spec::new(name).boot_from(firmware, drive, &disk).writes_medium();
     media::edited_image(&image.medium("axion.img")?, &disk, &config(&spec))?;
     start(spec, &image)
 }

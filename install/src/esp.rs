@@ -532,7 +532,7 @@ impl<S: Storage> Esp<S> {
         Ok(Some(next.name.slot))
     }
 
-    /// What GRUB does before it starts a slot: it counts in its block. Done here for tests, too.
+    /// What GRUB does before it starts a slot: it counts in its block. Done by whoever starts a slot in its place, and for tests.
     ///
     /// # Errors
     /// The disk fails.
